@@ -1,0 +1,1 @@
+"""The engine: the process that holds torch, the network and the captures."""
