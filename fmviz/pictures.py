@@ -1,0 +1,222 @@
+"""Pictures: a file, its bytes, an array or a PIL image -> `Picture`, upright 8-bit RGB, whatever was in it.
+
+Files are read by Pillow through an allow-list of formats, their size is checked before a pixel is decoded, and all that
+can be wrong with one becomes a `PictureError` of one sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import threading
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from fmviz.errors import PictureError
+from fmviz.pixels import depth, upright_rgb
+
+# Pillow has the first four ready. `_decoded` imports the plugins of the others, or it would load all that it has.
+FORMATS: tuple[str, ...] = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
+"""What may be in a file, as Pillow calls it. An EPS or a PSD that calls itself .png is refused."""
+
+SUFFIXES: tuple[str, ...] = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp"),
+    *(".tif", ".tiff", ".gif", ".bmp", ".avif"),
+)
+"""What such files are called, for dialogs. What a file is called does not matter for reading it."""
+
+MAX_PIXELS = 178_956_970
+"""More is taken for a decompression bomb. It is where Pillow itself refuses: half a gigabyte of RGB."""
+
+_SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_READABLE = "PNG, JPEG, WebP, TIFF, GIF, BMP or AVIF"
+
+# `catch_warnings` saves and restores what belongs to the whole process: two of ours must not overlap.
+_warnings_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """The image that the user gave, before preprocessing.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB, sRGB where the file said what it is, upright, C-contiguous, read-only, owned.
+        name: the file's name without its folder; printable, and valid UTF-8.
+        sha256: of the file's bytes, in hex; of the pixels' bytes where there is no file.
+        note: what a person should know of how it was read ("first of 12 frames; alpha over white"), or "".
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    name: str
+    sha256: str
+    note: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)"""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def read_picture(
+    source: str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Picture, *, name: str = ""
+) -> Picture:
+    """A picture from wherever it comes.
+
+    Args:
+        source: a path; a file's bytes; a PIL image (as it is now, left as it is); an (H, W, 3) RGB or (H, W) grey uint8
+            array (copied); or a `Picture`, which is returned.
+        name: what to call it; "" is the file's own name.
+
+    Raises:
+        PictureError: a file that is absent, unreadable, empty, damaged, too large or no picture; another kind of array.
+    """
+    if isinstance(source, Picture):
+        return replace(source, name=_printable(name)) if name else source
+    if isinstance(source, np.ndarray):
+        return _from_array(source, _printable(name or "array"))
+    if isinstance(source, Image.Image):
+        own_name = Path(os.fsdecode(getattr(source, "filename", ""))).name
+        return _from_image(source, _printable(name or own_name or "picture"))
+    if isinstance(source, bytes):
+        return _from_file(io.BytesIO(source), _printable(name or "picture"))
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        return _from_path(path, _printable(name or path.name or str(path)))
+    raise PictureError(
+        f"An object of type {type(source).__name__} is not a picture: give a path, bytes, a PIL image or a uint8 array."
+    )
+
+
+def _printable(name: str) -> str:
+    """The last part of a name, without what breaks a line, and without surrogates, which UTF-8 cannot hold."""
+    unfit = {"Cc", "Cs", "Zl", "Zp"}
+    return "".join("\ufffd" if unicodedata.category(sign) in unfit else sign for sign in Path(name).name or name)
+
+
+def _from_array(array: npt.NDArray[Any], name: str) -> Picture:
+    shape = array.shape
+    if array.dtype != np.uint8 or 0 in shape or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
+        raise PictureError(
+            f"{name} has shape {shape} and type {array.dtype}: give (height, width, 3) or (height, width) of uint8."
+        )
+    grey = array if array.ndim == 3 else array[:, :, np.newaxis]
+    pixels = np.array(np.broadcast_to(grey, (*shape[:2], 3)), dtype=np.uint8, order="C")
+    return _picture(pixels, name, hashlib.sha256(pixels.data).hexdigest(), "")
+
+
+def _from_image(image: Image.Image, name: str) -> Picture:
+    with _complaints(name, b""):
+        _check_size(image, name)
+        # A copy, because counting the frames of the caller's animation would seek in it and undo what they drew on it.
+        pixels, note = upright_rgb(image.copy(), *depth(image))
+    return _picture(pixels, name, hashlib.sha256(pixels.data).hexdigest(), note)
+
+
+def _from_path(path: Path, name: str) -> Picture:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise PictureError(f"{name} is a folder: choose the pictures in it.")
+        if not stat.S_ISREG(mode):
+            raise PictureError(f"{name} is a device or a pipe, not a file: save the picture to a file first.")
+        with open(path, "rb") as file:
+            return _from_file(file, name)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PictureError(f"{name} does not exist: check its name and folder, or choose another picture.") from error
+    except PermissionError as error:
+        raise PictureError(
+            f"{name} may not be read by you: change its permissions, or choose another picture."
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise PictureError(f"{name} cannot be opened ({reason}): check the disk, or choose another picture.") from error
+
+
+def _from_file(file: IO[bytes], name: str) -> Picture:
+    head = file.read(1024)
+    if not head:
+        raise PictureError(f"{name} is empty: copy or download it again, or choose another picture.")
+    with _complaints(name, head):
+        pixels, note = _decoded(file, name)
+    file.seek(0)
+    return _picture(pixels, name, hashlib.file_digest(file, "sha256").hexdigest(), note)  # type: ignore[arg-type]
+
+
+def _picture(pixels: npt.NDArray[np.uint8], name: str, sha256: str, note: str) -> Picture:
+    pixels.setflags(write=False)
+    return Picture(pixels, name, sha256, note)
+
+
+@contextmanager
+def _complaints(name: str, head: bytes) -> Iterator[None]:
+    """What Pillow says of a file of this name and first bytes: warnings unsaid, errors as a `PictureError`.
+
+    All exceptions are caught, since a damaged file makes its decoders raise nearly any kind of them.
+    """
+    try:
+        with _warnings_lock, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    except PictureError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise PictureError(_too_large(name)) from error
+    except MemoryError as error:
+        raise PictureError(f"{name} needs more memory than there is: close something, or make it smaller.") from error
+    except UnidentifiedImageError as error:
+        raise PictureError(_unidentified(name, head)) from error
+    except Exception as error:
+        raise PictureError(_damaged(name)) from error
+
+
+def _too_large(name: str) -> str:
+    return f"{name} claims more pixels than are safe to read ({MAX_PIXELS:,}): make it smaller with another program."
+
+
+def _damaged(name: str) -> str:
+    return f"{name} is damaged or cut short: copy or download it again, or choose another picture."
+
+
+def _unidentified(name: str, head: bytes) -> str:
+    """Why a file that begins with `head` is nothing that Pillow knows."""
+    if head.startswith(_SIGNATURES) or head[4:12] in (b"ftypavif", b"ftypavis"):
+        return _damaged(name)
+    # The last bytes may be half a letter.
+    text = head.decode("utf-8", errors="ignore")
+    if len(text.encode()) >= len(head) - 3 and all(
+        unicodedata.category(sign) != "Cc" or sign.isspace() for sign in text
+    ):
+        return f"{name} holds text, not a picture: choose a {_READABLE} file."
+    return f"{name} is not a picture that can be read here: convert it to {_READABLE}."
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise PictureError(_too_large(name))
+    if image.width * image.height == 0:
+        raise PictureError(f"{name} has no pixels: choose another picture.")
+
+
+def _decoded(file: IO[bytes], name: str) -> tuple[npt.NDArray[np.uint8], str]:
+    from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+
+    with Image.open(file, formats=FORMATS) as image:
+        _check_size(image, name)
+        frames = getattr(image, "n_frames", 1)
+        image.load()
+        pixels, note = upright_rgb(image, *depth(image))
+    if frames > 1:
+        first = f"first of {frames} {'pages' if image.format == 'TIFF' else 'frames'}"
+        note = f"{first}; {note}" if note else first
+    return pixels, note
