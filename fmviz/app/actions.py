@@ -1,0 +1,112 @@
+"""Every command of the window in one table: what it is called, its keys, its icon, its menu."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from PySide6.QtCore import QT_TRANSLATE_NOOP, QByteArray, QCoreApplication, QObject, QRectF, Qt
+from PySide6.QtGui import QAction, QColor, QIcon, QKeySequence, QPainter, QPixmap
+from PySide6.QtSvg import QSvgRenderer
+
+from fmviz.assets import asset
+
+_TEXTS = "Actions"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One command. `menu` is the name of a menu of `MENUS`, "" for what stands only as a remedy in a banner."""
+
+    name: str
+    text: str
+    menu: str
+    keys: tuple[str, ...] = ()
+    icon: str = ""
+    checkable: bool = False
+
+
+MENUS: tuple[tuple[str, str], ...] = (
+    ("file", QT_TRANSLATE_NOOP("Actions", "&File")),
+    ("edit", QT_TRANSLATE_NOOP("Actions", "&Edit")),
+    ("view", QT_TRANSLATE_NOOP("Actions", "&View")),
+    ("layer", QT_TRANSLATE_NOOP("Actions", "&Layer")),
+    ("network", QT_TRANSLATE_NOOP("Actions", "&Network")),
+    ("help", QT_TRANSLATE_NOOP("Actions", "&Help")),
+)
+
+ACTIONS: tuple[Row, ...] = (
+    Row("open", QT_TRANSLATE_NOOP("Actions", "&Open picture…"), "file", ("Ctrl+O",), "open"),
+    Row("previous", QT_TRANSLATE_NOOP("Actions", "&Previous picture"), "file", ("Alt+Left",), "previous"),
+    Row("next", QT_TRANSLATE_NOOP("Actions", "&Next picture"), "file", ("Alt+Right",), "next"),
+    Row("close_picture", QT_TRANSLATE_NOOP("Actions", "&Close picture"), "file", ("Ctrl+W",)),
+    Row("export", QT_TRANSLATE_NOOP("Actions", "&Export…"), "file", ("Ctrl+E",), "export"),
+    Row("quit", QT_TRANSLATE_NOOP("Actions", "&Quit"), "file", ("Ctrl+Q",)),
+    Row("copy_map", QT_TRANSLATE_NOOP("Actions", "&Copy map"), "edit", ("Ctrl+C",), "copy"),
+    Row("copy_grid", QT_TRANSLATE_NOOP("Actions", "Copy &grid"), "edit", ("Ctrl+Shift+C",)),
+    Row("copy_table", QT_TRANSLATE_NOOP("Actions", "Copy &table"), "edit"),
+    Row("paste", QT_TRANSLATE_NOOP("Actions", "&Paste picture"), "edit", ("Ctrl+V",), "paste"),
+    Row("fit", QT_TRANSLATE_NOOP("Actions", "&Fit"), "view", ("F",), "fit"),
+    Row("smooth", QT_TRANSLATE_NOOP("Actions", "&Smooth maps"), "view", ("S",), "smooth", checkable=True),
+    Row("over_picture", QT_TRANSLATE_NOOP("Actions", "Channel &over the picture"), "view", ("O",), checkable=True),
+    Row("show_maps", QT_TRANSLATE_NOOP("Actions", "&Grid of maps"), "view", ("G",), "grid"),
+    Row("show_pyramid", QT_TRANSLATE_NOOP("Actions", "&Pyramid"), "view", ("P",), "pyramid"),
+    Row("show_table", QT_TRANSLATE_NOOP("Actions", "&Table of parameters"), "view", ("T",), "table"),
+    Row("appearance_system", QT_TRANSLATE_NOOP("Actions", "Colours like the s&ystem"), "view", checkable=True),
+    Row("appearance_light", QT_TRANSLATE_NOOP("Actions", "&Light"), "view", checkable=True),
+    Row("appearance_dark", QT_TRANSLATE_NOOP("Actions", "&Dark"), "view", checkable=True),
+    Row("reset_layout", QT_TRANSLATE_NOOP("Actions", "&Reset layout"), "view", (), "reset-layout"),
+    Row("filter", QT_TRANSLATE_NOOP("Actions", "&Filter layers"), "layer", ("Ctrl+F",)),
+    Row("next_layer", QT_TRANSLATE_NOOP("Actions", "&Next layer"), "layer", ("Ctrl+Down",)),
+    Row("previous_layer", QT_TRANSLATE_NOOP("Actions", "&Previous layer"), "layer", ("Ctrl+Up",)),
+    Row("next_stage", QT_TRANSLATE_NOOP("Actions", "Next &stage"), "layer", ("Ctrl+PgDown",)),
+    Row("previous_stage", QT_TRANSLATE_NOOP("Actions", "Previous st&age"), "layer", ("Ctrl+PgUp",)),
+    Row("open_weights", QT_TRANSLATE_NOOP("Actions", "&Open weights file…"), "network", ("Ctrl+Shift+O",)),
+    Row("random_weights", QT_TRANSLATE_NOOP("Actions", "Use &random weights"), "network"),
+    Row("default_size", QT_TRANSLATE_NOOP("Actions", "Use the &weights' own size"), "network"),
+    Row("cancel", QT_TRANSLATE_NOOP("Actions", "&Cancel"), "network", ("Esc",), "cancel"),
+    Row("retry", QT_TRANSLATE_NOOP("Actions", "&Try again"), "network", ("Ctrl+R",)),
+    Row("restart_engine", QT_TRANSLATE_NOOP("Actions", "Restart the &engine"), "network"),
+    Row("smaller_size", QT_TRANSLATE_NOOP("Actions", "Use half the &size"), "network"),
+    Row("use_cpu", QT_TRANSLATE_NOOP("Actions", "Use the &CPU"), "network"),
+    Row("shortcuts", QT_TRANSLATE_NOOP("Actions", "&Keys"), "help", ("?", "F1"), "info"),
+    Row("about", QT_TRANSLATE_NOOP("Actions", "&About fmviz"), "help"),
+)
+
+
+def made(parent: QObject, does: Mapping[str, Callable[[], object]], ink: QColor) -> dict[str, QAction]:
+    """A QAction for each row; `does` has what each of them calls."""
+    actions = {}
+    for row in ACTIONS:
+        action = QAction(QCoreApplication.translate(_TEXTS, row.text), parent)
+        action.setObjectName(row.name)
+        action.setCheckable(row.checkable)
+        action.setShortcuts([QKeySequence(keys) for keys in row.keys])
+        if row.icon:
+            action.setIcon(icon(row.icon, ink))
+        call = does[row.name]
+        action.triggered.connect(lambda _checked=False, call=call: call())
+        actions[row.name] = action
+    return actions
+
+
+def recolour(actions: Mapping[str, QAction], ink: QColor) -> None:
+    """The icons in another colour, after the palette changed."""
+    for row in ACTIONS:
+        if row.icon:
+            actions[row.name].setIcon(icon(row.icon, ink))
+
+
+def icon(name: str, ink: QColor) -> QIcon:
+    """An icon of ours, its strokes in the colour `ink`."""
+    drawing = asset(f"icons/{name}.svg").read_bytes().replace(b"currentColor", ink.name().encode())
+    renderer = QSvgRenderer(QByteArray(drawing))
+    made = QIcon()
+    for edge in (16, 24, 32, 48):
+        pixmap = QPixmap(edge, edge)
+        pixmap.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(pixmap)
+        renderer.render(painter, QRectF(0, 0, edge, edge))
+        painter.end()
+        made.addPixmap(pixmap)
+    return made

@@ -1,0 +1,279 @@
+"""What each command of the window does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QMimeData, QObject, Qt
+from PySide6.QtGui import QGuiApplication, QImage, QKeySequence
+from PySide6.QtWidgets import QFileDialog, QMessageBox
+
+import fmviz
+from fmviz.app.controller import Controller
+from fmviz.app.preferences import Preferences
+from fmviz.app.state import Store
+from fmviz.app.views.export_dialog import ExportChoice, ExportDialog
+from fmviz.engine.messages import Dropped, Exported, Failed, PictureSource, Progress
+from fmviz.figure import COLOUR_MAPS
+from fmviz.pictures import SUFFIXES
+
+if TYPE_CHECKING:
+    from fmviz.app.presenter import Presenter
+    from fmviz.app.window import MainWindow
+
+
+class Commands(QObject):
+    """Dialogs, clipboard and the rest that a menu entry sets off. `attach` gives it the window, which needs `table` first."""
+
+    def __init__(self, store: Store, controller: Controller, preferences: Preferences) -> None:
+        super().__init__()
+        self._store = store
+        self._controller = controller
+        self._preferences = preferences
+        self._dialog: ExportDialog | None = None
+        self._window: MainWindow
+        self._presenter: Presenter
+        controller.exported.connect(self._exported)
+
+    def attach(self, window: MainWindow, presenter: Presenter) -> None:
+        self._window, self._presenter = window, presenter
+        window.dropped.connect(self.take)
+        window.sample_chosen.connect(lambda path: self._controller.open_paths([Path(path)]))
+        window.setup_bar.weights_file_wanted.connect(self.open_weights)
+
+    def table(self) -> dict[str, Callable[[], object]]:
+        """What each action calls, by its name."""
+        controller = self._controller
+        return {
+            "open": self.open,
+            "previous": lambda: controller.step_picture(-1),
+            "next": lambda: controller.step_picture(1),
+            "close_picture": lambda: controller.close_picture(self._store.state.current),
+            "export": self.export,
+            "quit": lambda: self._window.close(),
+            "copy_map": self.copy_map,
+            "copy_grid": self.copy_grid,
+            "copy_table": lambda: self._window.parameters.copy(),
+            "paste": self.paste,
+            "fit": self.fit,
+            "smooth": lambda: self._store.update(smooth=not self._store.state.smooth),
+            "over_picture": lambda: self._store.update(over_picture=not self._store.state.over_picture),
+            "show_maps": lambda: self._window.raise_dock("maps"),
+            "show_pyramid": lambda: self._window.raise_dock("pyramid"),
+            "show_table": lambda: self._window.raise_dock("parameters"),
+            "appearance_system": lambda: self._store.update(appearance="system"),
+            "appearance_light": lambda: self._store.update(appearance="light"),
+            "appearance_dark": lambda: self._store.update(appearance="dark"),
+            "reset_layout": lambda: self._window.reset_layout(),
+            "filter": self.filter,
+            "next_layer": lambda: self._presenter.step_layer(1),
+            "previous_layer": lambda: self._presenter.step_layer(-1),
+            "next_stage": lambda: self._presenter.step_stage(1),
+            "previous_stage": lambda: self._presenter.step_stage(-1),
+            "open_weights": self.open_weights,
+            "random_weights": lambda: controller.mend(weights="random"),
+            "default_size": lambda: controller.mend(mode="crop", side=0),
+            "cancel": controller.cancel,
+            "retry": controller.retry,
+            "restart_engine": controller.restart,
+            "smaller_size": self.smaller_size,
+            "use_cpu": lambda: controller.mend(device="cpu"),
+            "shortcuts": self.shortcuts,
+            "about": self.about,
+        }
+
+    # Pictures in
+
+    def open(self) -> None:
+        """Ask for pictures."""
+        patterns = " ".join(f"*{suffix}" for suffix in SUFFIXES)
+        names, _ = QFileDialog.getOpenFileNames(
+            self._window,
+            self.tr("Open pictures"),
+            self._preferences.folder("open"),
+            self.tr("Pictures ({patterns});;All files (*)").format(patterns=patterns),
+        )
+        if names:
+            self._preferences.save_folder("open", str(Path(names[0]).parent))
+            self._controller.open_paths([Path(name) for name in names])
+
+    def open_weights(self) -> None:
+        """Ask for a file of weights. The toolbar shows again what is chosen, whatever comes of it."""
+        name, _ = QFileDialog.getOpenFileName(
+            self._window,
+            self.tr("Open weights"),
+            self._preferences.folder("weights"),
+            self.tr("Weights (*.safetensors *.pth *.pt *.bin *.ckpt);;All files (*)"),
+        )
+        state = self._store.state
+        self._window.setup_bar.set_choices(state.setup, state.backbones, state.devices)
+        if name:
+            self._preferences.save_folder("weights", str(Path(name).parent))
+            self._controller.mend(weights=name)
+
+    def paste(self) -> None:
+        """The picture, or the files, on the clipboard."""
+        data = QGuiApplication.clipboard().mimeData()
+        if data is None or not self.take(data):
+            self._window.statusBar().showMessage(self.tr("There is no picture on the clipboard."), 4000)
+
+    def take(self, data: QMimeData) -> bool:
+        """Pictures out of a drop or the clipboard: files where there are files, else the image itself."""
+        paths = [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()]
+        if paths:
+            self._controller.open_paths(paths)
+            return True
+        image = QImage(data.imageData()) if data.hasImage() else QImage()
+        if image.isNull():
+            return False
+        stored = QByteArray()
+        buffer = QBuffer(stored)
+        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+        image.save(buffer, "PNG")  # type: ignore[call-overload]
+        name = self.tr("pasted picture")
+        self._controller.open_pictures([PictureSource(name=name, data=bytes(stored.data()))])
+        return True
+
+    # Pictures out
+
+    def copy_map(self) -> None:
+        """The map that is chosen, in its colours, enlarged to at least 224 pixels with crisp cells."""
+        image = self._presenter.map_image()
+        if image is None:
+            return
+        factor = max(1, -(-224 // max(image.width(), image.height())))
+        self._copied(image.scaled(image.size() * factor, Qt.AspectRatioMode.KeepAspectRatio), self.tr("Map copied."))
+
+    def copy_grid(self) -> None:
+        image = self._window.maps.canvas.grid_image()
+        if image is not None:
+            self._copied(image, self.tr("Grid copied."))
+
+    def _copied(self, image: QImage, told: str) -> None:
+        QGuiApplication.clipboard().setImage(image)
+        self._window.statusBar().showMessage(told, 3000)
+
+    def export(self) -> None:
+        """Open the export dialog on what is shown."""
+        state = self._store.state
+        if state.shown is None:
+            self._window.statusBar().showMessage(self.tr("Open a picture first: there is nothing to export yet."), 4000)
+            return
+        if self._dialog is None:
+            self._dialog = ExportDialog([(row, label) for row, label in colour_map_labels()], self._window)
+            self._dialog.export_wanted.connect(self._export)
+            self._dialog.cancel_wanted.connect(self._controller.cancel_export)
+        self._dialog.set_choices(
+            layer=state.layer,
+            colour_map=state.colour_map,
+            normalisation=state.normalisation,
+            folder=self._preferences.folder("export") or str(Path.home() / "fmviz"),
+            pyramid=any(layer.taps for layer in state.shown.layers),
+        )
+        self._dialog.show()
+        self._dialog.raise_()
+        self._dialog.activateWindow()
+
+    def _export(self, choice: ExportChoice) -> None:
+        state = self._store.state
+        self._preferences.save_folder("export", choice.folder)
+        fields: dict[str, Any] = {}
+        if choice.what == "map":
+            fields["channels"] = (state.channel,)
+        if choice.what == "pyramid":
+            fields.update(
+                pyramid=True,
+                channel=state.pyramid.channel,
+                reduction=state.pyramid.reduction,
+                scale=state.pyramid.scale,
+            )
+        self._controller.export(
+            layers=choice.patterns,
+            folder=choice.folder,
+            form=choice.form,
+            colour_map=choice.colour_map,
+            normalisation=choice.normalisation,
+            size=choice.size,
+            **fields,
+        )
+
+    def _exported(self, reply: object) -> None:
+        if self._dialog is None:
+            return
+        match reply:
+            case Progress(text=text, fraction=fraction):
+                self._dialog.show_progress(text, fraction or 0.0)
+            case Exported(folder=folder, files=files, skipped=skipped):
+                self._dialog.show_done(folder, files, skipped)
+            case Failed(message=message):
+                self._dialog.show_failed(message)
+            case Dropped():
+                self._dialog.show_failed(self.tr("Cancelled: the files that were finished are in the folder."))
+
+    # The rest
+
+    def fit(self) -> None:
+        """Everything as large as its place allows."""
+        self._window.maps.canvas.fit()
+        for view in (self._window.channel.canvas.view, self._window.pyramid.view, self._window.input.picture.view):
+            view.fit()
+
+    def filter(self) -> None:
+        self._window.raise_dock("layers")
+        self._window.layers.field.setFocus()
+        self._window.layers.field.selectAll()
+
+    def smaller_size(self) -> None:
+        """Half the side that was too large."""
+        setup = self._controller.failed_setup()
+        row = next((row for row in self._store.state.backbones if row.name == setup.backbone), None)
+        side = setup.side or (row.crop if row else 224)
+        self._controller.mend(side=max(side // 2, row.minimum_input if row else 32))
+
+    def shortcuts(self) -> None:
+        """All keys, in one table."""
+        rows = [
+            (action.text().replace("&", ""), ", ".join(keys.toString(_NATIVE) for keys in action.shortcuts()))
+            for action in self._window.actions_by_name.values()
+            if action.shortcuts()
+        ]
+        rows += [
+            (self.tr("Walk channels in the grid, layers in the tree"), self.tr("arrow keys")),
+            (self.tr("Next and previous stage"), "PgDown, PgUp"),
+            (self.tr("Zoom at the pointer; pan; fit"), self.tr("wheel; drag; double click")),
+            (self.tr("Zoom"), "+, −"),
+            (self.tr("See the picture in the map's place"), self.tr("Space, held")),
+        ]
+        body = "".join(f"<tr><td style='padding-right:24px'>{text}</td><td>{keys}</td></tr>" for text, keys in rows)
+        box = QMessageBox(QMessageBox.Icon.NoIcon, self.tr("Keys"), f"<table>{body}</table>", parent=self._window)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setModal(False)
+        box.show()
+
+    def about(self) -> None:
+        box = QMessageBox(QMessageBox.Icon.NoIcon, self.tr("About fmviz"), about_text(self.tr), parent=self._window)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setIconPixmap(self._window.windowIcon().pixmap(96, 96))
+        box.setModal(False)
+        box.show()
+
+    @property
+    def dialog(self) -> ExportDialog | None:
+        return self._dialog
+
+
+_NATIVE = QKeySequence.SequenceFormat.NativeText
+
+
+def about_text(tr: Callable[[str], str]) -> str:
+    """Version, licence, and whose the samples are."""
+    what = tr("See what every layer of a convolutional network makes of your picture.")
+    samples = tr("Sample pictures: chelsea, coffee and rocket are CC0; china by danielbuechele and flower by vultilion, CC BY 2.0.")
+    return f"<h3>fmviz {fmviz.__version__}</h3><p>{what}</p><p>{samples}</p><p>MIT licence</p>"
+
+
+def colour_map_labels() -> list[tuple[str, str]]:
+    """Name and label of each colour map."""
+    return [(name, name) for name in COLOUR_MAPS]

@@ -1,0 +1,388 @@
+"""Listens to views, store and link, and is the only one that talks to all three.
+
+A change of the state is compared with what was asked of the engine last; the difference is asked, and the answers are
+pushed into the views. Nothing is asked of a widget, and pushing never loops back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtGui import QImage
+
+from fmviz.app.blocks import Block, SharedPixels
+from fmviz.app.link import EngineLink
+from fmviz.app.looking import Looking
+from fmviz.app.qimage import rgb_image
+from fmviz.app.state import Activity, Place, Problem, Store, ViewState, layer_to_keep
+from fmviz.app.wanted import RunWanted, remedies, run_wanted
+from fmviz.engine.messages import (
+    PROTOCOL,
+    AnyReply,
+    Devices,
+    DevicesFound,
+    Dropped,
+    Export,
+    Exported,
+    Failed,
+    Hello,
+    PictureRead,
+    PictureSource,
+    Progress,
+    Ran,
+    ReadPicture,
+    Run,
+    Setup,
+    Welcome,
+)
+
+PICTURE_LIMIT = 2048
+"""No side of the picture on the screen is longer; the network is fed from the original."""
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+_PICTURES_KEPT = 12
+_CANCEL_PATIENCE_MS = 2000
+_SHORT_LIFE_S = 10.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ShownPicture:
+    """A picture as the window has it: `size` (height, width) is the original's."""
+
+    image: QImage
+    size: tuple[int, int]
+    note: str
+
+
+class Controller(QObject):
+    """The flow of runs; `looking` has the flow of maps.
+
+    Args:
+        store: the state.
+        link: the engine.
+    """
+
+    picture_ready = Signal()
+    """The image of a picture has come."""
+    exported = Signal(object)
+    """An `Exported`, a `Progress`, a `Failed` or a `Dropped` about the export that runs."""
+
+    def __init__(self, store: Store, link: EngineLink, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.store = store
+        self.link = link
+        self.looking = Looking(store, link, self)
+        self.looking.failed.connect(self._tell)
+        self._asked: RunWanted | None = None
+        self._failed: RunWanted | None = None
+        self._run_number = 0
+        self._export_number = 0
+        self._pictures: dict[PictureSource, ShownPicture] = {}
+        self._started = 0.0
+        self._short_lives = 0
+        self._impatience = QTimer(self, singleShot=True, interval=_CANCEL_PATIENCE_MS)
+        self._impatience.timeout.connect(self._lose_patience)
+        store.changed.connect(self._changed)
+        link.lost.connect(self._lost)
+
+    # Start
+
+    def start(self) -> None:
+        """Start the engine and ask for what the state wants."""
+        self._started = time.monotonic()
+        self.link.start()
+        self.link.ask(Hello, self._welcomed)
+        self._run_what_is_wanted()
+        self.link.ask(Devices, self._devices_found)
+
+    def _welcomed(self, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, Welcome) and reply.protocol != PROTOCOL:
+            self._tell("window", self.tr("The engine is another version of fmviz: install the same one on both sides."), ())
+
+    def _devices_found(self, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, DevicesFound):
+            self.store.update(backbones=reply.backbones, devices=reply.devices)
+
+    # What the user wants
+
+    def open_pictures(self, sources: list[PictureSource]) -> None:
+        """Show the first of these; the others are in the strip beside those that are there."""
+        if not sources:
+            return
+        state = self.store.state
+        kept = [source for source in state.sources if source not in sources]
+        self.store.update(sources=(*kept, *sources), current=len(kept))
+
+    def open_paths(self, paths: list[Path]) -> None:
+        """Pictures become a strip; a weights file becomes the network's weights."""
+        weights = [path for path in paths if path.suffix.lower() in WEIGHTS_SUFFIXES]
+        self.open_pictures([self._source(path) for path in paths if path not in weights])
+        if weights:
+            self.set_setup(weights=str(weights[0].absolute()))
+
+    def _source(self, path: Path) -> PictureSource:
+        path = path.absolute()
+        if self.link.remote:
+            try:
+                return PictureSource(name=path.name, data=path.read_bytes())
+            except OSError:
+                pass  # the engine says it better: it finds no such file either
+        return PictureSource(name=path.name, path=str(path))
+
+    def step_picture(self, step: int) -> None:
+        state = self.store.state
+        if 0 <= state.current + step < len(state.sources):
+            self.store.update(current=state.current + step)
+
+    def close_picture(self, place: int) -> None:
+        """Take a picture out of the strip; the last one leaves the window empty."""
+        state = self.store.state
+        sources = tuple(source for index, source in enumerate(state.sources) if index != place)
+        current = state.current - (place < state.current)
+        self.store.update(sources=sources, current=max(0, min(current, len(sources) - 1)))
+        if not sources:
+            self.cancel()
+            self.store.update(shown=None, shown_source=None, problems=())
+
+    def set_setup(self, **changes: Any) -> None:
+        """Another backbone, weights, size or device."""
+        setup = self.store.state.setup
+        if changes.get("backbone", setup.backbone) != setup.backbone:
+            changes.setdefault("weights", "")
+        self.store.update(setup=msgspec.structs.replace(setup, **changes))
+
+    def retry(self) -> None:
+        """Do again what failed last; or run again what is shown."""
+        failed, self._failed = self._failed, None
+        state = self.store.state
+        self._asked = None
+        if failed is not None:
+            sources = state.sources if failed.source in state.sources else (*state.sources, failed.source)
+            self.store.update(sources=sources, current=sources.index(failed.source), setup=failed.setup)
+        if not self.link.process_id:
+            self._short_lives = 0
+            self.start()
+        else:
+            self._run_what_is_wanted()
+
+    def failed_setup(self) -> Setup:
+        """The setup that a remedy starts from."""
+        return self._failed.setup if self._failed else self.store.state.setup
+
+    def mend(self, **changes: Any) -> None:
+        """Do again what failed last, with another setup."""
+        failed = self._failed
+        state = self.store.state
+        if failed is not None and failed.source in state.sources:
+            self.store.update(current=state.sources.index(failed.source))
+        self._failed = None
+        setup = failed.setup if failed else state.setup
+        self.store.update(setup=msgspec.structs.replace(setup, **changes))
+
+    def picture(self, source: PictureSource | None) -> ShownPicture | None:
+        """The image of a picture, once the engine has read it."""
+        return self._pictures.get(source) if source else None
+
+    # Runs
+
+    def _changed(self, old: ViewState, new: ViewState) -> None:
+        if run_wanted(old) != run_wanted(new):
+            self._run_what_is_wanted()
+        self.looking.ask_for_the_difference()
+
+    def _run_what_is_wanted(self) -> None:
+        wanted = run_wanted(self.store.state)
+        if wanted is None or wanted == self._asked:
+            return
+        self._asked = wanted
+        if wanted.source not in self._pictures:
+            size = PICTURE_LIMIT * PICTURE_LIMIT * 3
+            self.link.ask(
+                ReadPicture,
+                partial(self._picture_read, wanted.source),
+                block=size,
+                source=wanted.source,
+                limit=PICTURE_LIMIT,
+                lane="picture",
+            )
+        shown = self.store.state.shown
+        if shown is not None and shown.setup == wanted.setup and self.store.state.shown_source == wanted.source:
+            # Wanted again before anything else was shown: what runs is no longer needed.
+            if self._run_number:
+                self.link.cancel(self._run_number)
+            return
+        self._run_number = self.link.ask(
+            Run, partial(self._ran, wanted), lane="run", source=wanted.source, setup=wanted.setup
+        )
+        self.store.update(activity=Activity(self._run_number, self.tr("Starting")))
+
+    def _picture_read(self, source: PictureSource, reply: AnyReply, block: Block | None) -> None:
+        if isinstance(reply, PictureRead):
+            while len(self._pictures) >= _PICTURES_KEPT:
+                del self._pictures[next(iter(self._pictures))]
+            pixels = SharedPixels.of(reply.pixels, block)
+            self._pictures[source] = ShownPicture(rgb_image(pixels.array), reply.size, reply.note)
+            self.picture_ready.emit()
+
+    def _ran(self, wanted: RunWanted, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, Progress):
+            self.store.update(activity=Activity(reply.id, reply.text, reply.fraction))
+            return
+        if reply.id == self._run_number:
+            self._run_number = 0
+            self._end_activity(reply.id)
+        if isinstance(reply, Ran):
+            self._commit(wanted, reply)
+        elif isinstance(reply, Failed):
+            self._failed = wanted
+            self._go_back()
+            self._tell("maps", reply.message, remedies(reply.kind, wanted.setup), reply.details)
+        elif isinstance(reply, Dropped) and self._run_number == 0:
+            self._failed = wanted
+            self._go_back()
+
+    def _commit(self, wanted: RunWanted, ran: Ran) -> None:
+        """The network has run: now, and not before, does it replace what is shown."""
+        self._short_lives, self._failed = 0, None
+        state = self.store.state
+        layer = layer_to_keep(state, ran)
+        found = next((info for info in ran.layers if info.name == layer), None)
+        channels = found.shape[1] if found is not None and found.spatial else 1
+        self.looking.forget()
+        self.store.update(
+            shown=ran,
+            shown_source=wanted.source,
+            layer=layer,
+            channel=min(state.channel, max(channels - 1, 0)),
+            problems=(),
+        )
+
+    def _go_back(self) -> None:
+        """What is wanted is what is shown again; a picture that could not be read leaves the strip."""
+        state = self.store.state
+        if state.shown is None or state.shown_source is None:
+            if self._failed is not None and self._failed.source not in self._pictures:
+                self._asked = None
+                self.store.update(sources=(), current=0)
+            return
+        self._asked = RunWanted(state.shown_source, state.shown.setup)
+        unread = self._failed.source if self._failed and self._failed.source not in self._pictures else None
+        sources = tuple(source for source in state.sources if source != unread)
+        if state.shown_source not in sources:
+            sources = (*sources, state.shown_source)
+        self.store.update(sources=sources, current=sources.index(state.shown_source), setup=state.shown.setup)
+
+    # Export
+
+    def export(self, **fields: Any) -> None:
+        """Write files; `exported` tells how it goes."""
+        shown = self.store.state.shown
+        if shown is None:
+            return
+        self._export_number = self.link.ask(Export, self._export_heard, lane="export", run=shown.run, **fields)
+
+    def cancel_export(self) -> None:
+        if self._export_number:
+            self.link.cancel(self._export_number)
+
+    def _export_heard(self, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, Exported | Failed | Dropped):
+            self._export_number = 0
+        self.exported.emit(reply)
+
+    # Trouble
+
+    def cancel(self) -> None:
+        """Give up the run that is under way; by force where the engine does not listen."""
+        if self._run_number:
+            self.link.cancel(self._run_number)
+            self._impatience.start()
+
+    def _lose_patience(self) -> None:
+        if self._run_number:
+            self.link.kill()
+
+    def _end_activity(self, number: int) -> None:
+        self._impatience.stop()
+        activity = self.store.state.activity
+        if activity is not None and activity.request == number:
+            self.store.update(activity=None)
+
+    def dismiss(self, place: Place) -> None:
+        problems = self.store.state.problems
+        self.store.update(problems=tuple(problem for problem in problems if problem.place != place))
+
+    def _tell(self, place: Place, message: str, mended_by: tuple[str, ...], details: str = "") -> None:
+        others = tuple(problem for problem in self.store.state.problems if problem.place != place)
+        self.store.update(problems=(*others, Problem(place, message, mended_by, details)))
+
+    def tell_unexpected(self, message: str, details: str) -> None:
+        """A fault of ours, over the whole window."""
+        self._tell("window", message, (), details)
+
+    def restart(self) -> None:
+        """End the engine and start another, at the user's wish."""
+        self._short_lives = 0
+        if self.link.process_id:
+            self.link.kill()
+        else:
+            self.retry()
+
+    def _lost(self, errors: str) -> None:
+        """The engine is no more. What is on the screen stays; another one is started, and makes the shown capture again."""
+        lived = time.monotonic() - self._started
+        self._short_lives = self._short_lives + 1 if lived < _SHORT_LIFE_S else 0
+        asked, self._asked = self._asked, None
+        self._impatience.stop()
+        number, self._run_number, exporting = self._run_number, 0, self._export_number
+        self._export_number = 0
+        self._end_activity(number)
+        self.looking.forget()
+        state = self.store.state
+        if number and asked is not None:
+            self._failed = asked
+            self._go_back()
+        if exporting:
+            self.exported.emit(Failed(id=exporting, kind="EngineError", message=self.tr("The engine ended; export again.")))
+        again = self._short_lives < 3 and (state.shown is not None or not number)
+        self._tell("maps", self._obituary(errors, again=again), ("retry",), errors)
+        if again:
+            self._asked = None
+            self.start_again()
+
+    def start_again(self) -> None:
+        """A new engine makes what is shown again, so that it can be looked at further."""
+        state = self.store.state
+        self._started = time.monotonic()
+        self.link.start()
+        self.link.ask(Hello, self._welcomed)
+        if state.shown is not None and state.shown_source is not None:
+            wanted = RunWanted(state.shown_source, state.shown.setup)
+            self._asked = wanted
+            self._run_number = self.link.ask(
+                Run, partial(self._ran_again, wanted), lane="run", source=wanted.source, setup=wanted.setup
+            )
+            self.store.update(activity=Activity(self._run_number, self.tr("Starting the engine again")))
+        if not state.backbones:
+            self.link.ask(Devices, self._devices_found)
+
+    def _ran_again(self, wanted: RunWanted, reply: AnyReply, block: Block | None) -> None:
+        problems = self.store.state.problems
+        self._ran(wanted, reply, block)
+        if isinstance(reply, Ran):
+            # The user has not read it yet: the banner stays until it is dismissed.
+            self.store.update(problems=problems)
+
+    def _obituary(self, errors: str, *, again: bool) -> str:
+        last = errors.splitlines()[-1][:200] if errors else ""
+        because = self.tr(" It said: {words}").format(words=last) if last else ""
+        if again:
+            return self.tr("The engine ended unexpectedly and was started again.{because}").format(because=because)
+        return self.tr("The engine ended unexpectedly.{because} Try again, or choose a smaller size.").format(
+            because=because
+        )

@@ -1,0 +1,153 @@
+"""The engine as seen from the window: start, ask, hear, start again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
+
+from fmviz.app.blocks import Block, BlockPool
+from fmviz.engine.messages import AnyReply, Cancel, Progress, ProtocolError, Request, Unframer, pack, reply_from
+
+Heard = Callable[[AnyReply, Block | None], None]
+"""What is done with a reply: the reply, and the block that its request lent."""
+
+TUNABLES = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296"
+    ":glibc.malloc.trim_threshold=8589934592:glibc.malloc.top_pad=268435456"
+)
+"""Freed memory is used again, in huge pages, instead of being given back and faulted in anew: captures come at nearly the
+price of the plain forward. Ignored where there is no glibc."""
+
+_ERRORS_KEPT = 8192
+
+
+class EngineLink(QObject):
+    """One engine process at a time, and the requests that are open with it.
+
+    Args:
+        command: what starts an engine; this Python's own where None. Another command is taken for another machine: pixels
+            then come through the pipe.
+    """
+
+    lost = Signal(str)
+    """The engine ended without being asked to; the text is the end of what it wrote to stderr."""
+
+    def __init__(self, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._command = list(command) if command else [sys.executable, "-m", "fmviz", "engine"]
+        self.remote = command is not None
+        self._pool = BlockPool()
+        self._process: QProcess | None = None
+        self._unframer = Unframer()
+        self._open: dict[int, tuple[Heard, Block | None]] = {}
+        self._numbers = 0
+        self._errors = b""
+
+    @property
+    def process_id(self) -> int:
+        """0 where no engine runs."""
+        return int(self._process.processId()) if self._process else 0
+
+    def start(self) -> None:
+        """Start an engine; requests may be sent at once."""
+        self._unframer, self._errors = Unframer(), b""
+        process = QProcess(self)
+        environment = QProcessEnvironment.systemEnvironment()
+        if not environment.contains("GLIBC_TUNABLES"):
+            environment.insert("GLIBC_TUNABLES", TUNABLES)
+        environment.insert("PYTHONUNBUFFERED", "1")
+        process.setProcessEnvironment(environment)
+        process.readyReadStandardOutput.connect(self._read)
+        process.readyReadStandardError.connect(self._read_errors)
+        process.finished.connect(self._ended)
+        process.errorOccurred.connect(self._failed_to_start)
+        self._process = process
+        process.start(self._command[0], self._command[1:])
+
+    def stop(self) -> None:
+        """End the engine, on the way out of the window: it ends by itself when its stdin does; by force after a second."""
+        process, self._process = self._process, None
+        self._open.clear()
+        if process is not None:
+            process.finished.disconnect(self._ended)
+            process.errorOccurred.disconnect(self._failed_to_start)
+            process.closeWriteChannel()
+            if not process.waitForFinished(1000):
+                process.kill()
+                process.waitForFinished(1000)
+            process.deleteLater()
+        self._pool.close()
+
+    def kill(self) -> None:
+        """End the engine by force, whatever it does; `lost` follows."""
+        if self._process is not None:
+            self._process.kill()
+
+    def ask(self, request: type[Request], heard: Heard, *, block: int = 0, **fields: Any) -> int:
+        """Send a request; `heard` is called with each of its replies. Returns its number.
+
+        Args:
+            block: how many bytes of shared memory to lend, 0 for none.
+        """
+        self._numbers += 1
+        lent = self._pool.lend(block) if block and not self.remote else None
+        if lent is not None:
+            fields["block"] = lent.name
+        self._open[self._numbers] = (heard, lent)
+        self._write(pack(request(id=self._numbers, **fields)))
+        return self._numbers
+
+    def cancel(self, number: int) -> None:
+        """Ask the engine to give up request `number`, which then hears `Dropped`."""
+        self._numbers += 1
+        self._write(pack(Cancel(id=self._numbers, target=number)))
+
+    def _write(self, data: bytes) -> None:
+        if self._process is not None and self._process.state() != QProcess.ProcessState.NotRunning:
+            self._process.write(data)
+
+    def _read(self) -> None:
+        if self._process is None:
+            return
+        data = self._process.readAllStandardOutput().data()
+        try:
+            bodies = self._unframer.feed(bytes(data))
+            replies = [reply_from(body) for body in bodies]
+        except ProtocolError as error:
+            self._errors += f"\nThe engine does not speak the protocol: {error}".encode()
+            self.kill()
+            return
+        for reply in replies:
+            self._hear(reply)
+
+    def _hear(self, reply: AnyReply) -> None:
+        entry = self._open.get(reply.id)
+        if entry is None:
+            return
+        if not isinstance(reply, Progress):
+            del self._open[reply.id]
+        entry[0](reply, entry[1])
+
+    def _read_errors(self) -> None:
+        if self._process is not None:
+            self._errors = (self._errors + bytes(self._process.readAllStandardError().data()))[-_ERRORS_KEPT:]
+
+    def _failed_to_start(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart and self._process is not None:
+            self._errors += f"“{' '.join(self._command)}” could not be started: {self._process.errorString()}".encode()
+            # Told later: the caller of `start` is not yet listening.
+            QTimer.singleShot(0, self._ended)
+
+    def _ended(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        self._errors = (self._errors + bytes(process.readAllStandardError().data()))[-_ERRORS_KEPT:]
+        process.deleteLater()
+        # The engine is gone: nothing writes to the lent blocks any more.
+        self._open.clear()
+        self.lost.emit(self._errors.decode(errors="replace").strip())
+

@@ -1,0 +1,292 @@
+"""The flow of what is looked at: maps, one channel, the pyramid, the input, the table, the value under the pointer."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PySide6.QtCore import QObject, Signal
+
+from fmviz.app.blocks import Block, SharedPixels
+from fmviz.app.link import EngineLink
+from fmviz.app.state import Store
+from fmviz.app.wanted import (
+    ChannelWanted,
+    MapsWanted,
+    TableWanted,
+    TapsWanted,
+    VectorWanted,
+    channel_wanted,
+    maps_wanted,
+    table_wanted,
+    taps_wanted,
+    vector_wanted,
+)
+from fmviz.engine.messages import (
+    AnyReply,
+    ChannelDescribed,
+    DescribeChannel,
+    Failed,
+    InputRead,
+    MapsRendered,
+    ReadInput,
+    ReadValue,
+    ReadVector,
+    RenderMaps,
+    RenderTaps,
+    Tabulate,
+    Tabulated,
+    TapMaps,
+    TapsRendered,
+    ValueRead,
+    VectorRead,
+)
+from fmviz.maps import Statistics
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ShownMaps:
+    """The maps of a layer as they came: `pixels` (n, h, w), `limits` (n, 2), statistics of each channel."""
+
+    layer: str
+    pixels: SharedPixels
+    limits: npt.NDArray[np.float64]
+    statistics: Statistics
+    map_size: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ShownChannel:
+    """One map at its full size."""
+
+    layer: str
+    channel: int
+    pixels: SharedPixels
+    limits: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ShownTaps:
+    """The maps of the pyramid, by their names."""
+
+    maps: dict[str, tuple[TapMaps, npt.NDArray[np.uint8]]]
+    block: Block | None
+
+
+class Looking(QObject):
+    """Asks the engine for what the state wants to see, when that differs from what was asked last."""
+
+    maps_asked = Signal()
+    maps_came = Signal(object)
+    vector_came = Signal(object)
+    channel_came = Signal(object)
+    description_came = Signal(object)
+    taps_came = Signal(object)
+    input_came = Signal(object)
+    table_came = Signal(object)
+    value_came = Signal(object, object)
+    """(channel, row, column) and the value."""
+    failed = Signal(object, object, object, object)
+    """Place, message, remedies, details."""
+
+    def __init__(self, store: Store, link: EngineLink, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._link = link
+        self._maps: MapsWanted | None = None
+        self._vector: VectorWanted | None = None
+        self._channel: ChannelWanted | None = None
+        self._taps: TapsWanted | None = None
+        self._input = 0
+        self._table: TableWanted | None = None
+
+    def forget(self) -> None:
+        """The capture that answers came from is gone: ask for everything anew."""
+        self._maps = self._vector = self._channel = self._taps = None
+        self._input = 0
+
+    def ask_for_the_difference(self) -> None:
+        """Compare what the state wants with what was asked, and ask."""
+        self._ask_maps()
+        self._ask_vector()
+        self._ask_channel()
+        self._ask_taps()
+        self._ask_input()
+        self._ask_table()
+
+    def _ask_maps(self) -> None:
+        wanted = maps_wanted(self._store.state)
+        if wanted is None:
+            self._maps = None
+        elif not wanted.served_by(self._maps):
+            self._maps = wanted
+            self._link.ask(
+                RenderMaps,
+                partial(self._maps_rendered, wanted),
+                block=wanted.size,
+                lane="maps",
+                run=wanted.run,
+                layer=wanted.layer,
+                normalisation=wanted.normalisation,
+                step=wanted.step,
+            )
+            self.maps_asked.emit()
+
+    def _maps_rendered(self, wanted: MapsWanted, reply: AnyReply, block: Block | None) -> None:
+        if isinstance(reply, MapsRendered) and wanted == self._maps:
+            pixels = SharedPixels.of(reply.pixels, block)
+            layer = self._store.state.layer_info
+            if layer is None:
+                return
+            self.maps_came.emit(
+                ShownMaps(
+                    layer=reply.layer,
+                    pixels=pixels,
+                    limits=_floats(reply.limits).reshape(-1, 2),
+                    statistics=_statistics(reply.statistics),
+                    map_size=(layer.shape[2], layer.shape[3]),
+                )
+            )
+        elif isinstance(reply, Failed):
+            self.failed.emit("maps", reply.message, (), reply.details)
+
+    def _ask_vector(self) -> None:
+        wanted = vector_wanted(self._store.state)
+        if wanted is not None and wanted != self._vector:
+            self._link.ask(ReadVector, self._vector_read, lane="maps", run=wanted.run, layer=wanted.layer)
+        self._vector = wanted
+
+    def _vector_read(self, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, VectorRead) and self._vector is not None and reply.layer == self._vector.layer:
+            self.vector_came.emit((reply.layer, _floats(reply.values), reply.count, reply.reason))
+        elif isinstance(reply, Failed):
+            self.failed.emit("maps", reply.message, (), reply.details)
+
+    def _ask_channel(self) -> None:
+        wanted = channel_wanted(self._store.state)
+        if wanted is not None and wanted != self._channel:
+            same: dict[str, Any] = {"run": wanted.run, "layer": wanted.layer}
+            self._link.ask(
+                RenderMaps,
+                partial(self._channel_rendered, wanted),
+                block=wanted.size,
+                lane="channel",
+                channels=(wanted.channel,),
+                normalisation=wanted.normalisation,
+                **same,
+            )
+            self._link.ask(
+                DescribeChannel, partial(self._described, wanted), lane="description", channel=wanted.channel, **same
+            )
+        self._channel = wanted
+
+    def _channel_rendered(self, wanted: ChannelWanted, reply: AnyReply, block: Block | None) -> None:
+        if isinstance(reply, MapsRendered) and wanted == self._channel:
+            low, high = _floats(reply.limits)[:2]
+            pixels = SharedPixels.of(reply.pixels, block)
+            self.channel_came.emit(ShownChannel(reply.layer, wanted.channel, pixels, (float(low), float(high))))
+        elif isinstance(reply, Failed):
+            self.failed.emit("channel", reply.message, (), reply.details)
+
+    def _described(self, wanted: ChannelWanted, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, ChannelDescribed) and wanted == self._channel:
+            self.description_came.emit((_floats(reply.counts), _floats(reply.edges), reply.statistics))
+
+    def _ask_taps(self) -> None:
+        wanted = taps_wanted(self._store.state)
+        if wanted is not None and wanted != self._taps:
+            self._link.ask(
+                RenderTaps,
+                partial(self._taps_rendered, wanted),
+                block=wanted.size,
+                lane="taps",
+                run=wanted.run,
+                channel=wanted.channel,
+                reduction=wanted.reduction,
+                scale=wanted.scale,
+            )
+        self._taps = wanted
+
+    def _taps_rendered(self, wanted: TapsWanted, reply: AnyReply, block: Block | None) -> None:
+        if isinstance(reply, TapsRendered) and wanted == self._taps:
+            self.taps_came.emit(ShownTaps(dict(_tap_arrays(reply, block)), block))
+        elif isinstance(reply, Failed):
+            self.failed.emit("pyramid", reply.message, (), reply.details)
+
+    def _ask_input(self) -> None:
+        shown = self._store.state.shown
+        if shown is None:
+            self._input = 0
+        elif shown.run != self._input:
+            self._input = shown.run
+            height, width = shown.geometry.input_size
+            self._link.ask(ReadInput, self._input_read, block=3 * height * width, lane="input", run=shown.run)
+
+    def _input_read(self, reply: AnyReply, block: Block | None) -> None:
+        if isinstance(reply, InputRead):
+            self.input_came.emit(SharedPixels.of(reply.pixels, block))
+
+    def _ask_table(self) -> None:
+        wanted = table_wanted(self._store.state)
+        if wanted is not None and wanted != self._table:
+            self._table = wanted
+            self._link.ask(
+                Tabulate, partial(self._tabulated, wanted), lane="table", backbone=wanted.backbone, size=wanted.size
+            )
+
+    def _tabulated(self, wanted: TableWanted, reply: AnyReply, _block: Block | None) -> None:
+        if wanted != self._table:
+            return
+        if isinstance(reply, Tabulated):
+            self.table_came.emit(reply)
+        elif isinstance(reply, Failed):
+            self._table = None
+            self.failed.emit("parameters", reply.message, (), reply.details)
+
+    def ask_value(self, channel: int, row: int, column: int) -> None:
+        """The true float at a cell; `value_came` brings it."""
+        state = self._store.state
+        if state.shown is None or not state.layer:
+            return
+        place = (channel, row, column)
+        self._link.ask(
+            ReadValue,
+            partial(self._value_read, (state.shown.run, state.layer, place)),
+            lane="value",
+            run=state.shown.run,
+            layer=state.layer,
+            channel=channel,
+            row=row,
+            column=column,
+        )
+
+    def _value_read(
+        self, asked: tuple[int, str, tuple[int, int, int]], reply: AnyReply, _block: Block | None
+    ) -> None:
+        state = self._store.state
+        if isinstance(reply, ValueRead) and state.shown and asked[:2] == (state.shown.run, state.layer):
+            self.value_came.emit(asked[2], reply.value)
+
+
+def _floats(data: bytes) -> npt.NDArray[np.float64]:
+    return np.frombuffer(data, "<f8")
+
+
+def _statistics(data: bytes) -> Statistics:
+    rows = _floats(data).reshape(7, -1)
+    return Statistics(*rows[:5], *(row.astype(np.int64) for row in rows[5:]))
+
+
+def _tap_arrays(reply: TapsRendered, block: Block | None) -> list[tuple[str, tuple[TapMaps, npt.NDArray[np.uint8]]]]:
+    arrays = []
+    for tap in reply.taps:
+        if block is not None and not reply.data:
+            array = block.array(tap.shape, tap.offset)
+        else:
+            size = tap.shape[0] * tap.shape[1]
+            array = np.frombuffer(reply.data, np.uint8, size, tap.offset).reshape(tap.shape)
+        arrays.append((tap.tap, (tap, array)))
+    return arrays

@@ -1,0 +1,146 @@
+"""The window's process: the application, the wiring, and the one door for errors that nobody expected."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, QSettings, QTimer, QTranslator
+from PySide6.QtGui import QGuiApplication, QIcon
+from PySide6.QtWidgets import QApplication
+
+import fmviz
+from fmviz.app import theme
+from fmviz.app.commands import Commands, colour_map_labels
+from fmviz.app.controller import Controller
+from fmviz.app.link import EngineLink
+from fmviz.app.preferences import Preferences
+from fmviz.app.presenter import Presenter
+from fmviz.app.state import Store, ViewState
+from fmviz.app.window import MainWindow
+from fmviz.assets import asset
+from fmviz.figure import colour_table
+
+SAMPLES = (
+    ("Cat", "samples/chelsea.png"),
+    ("Coffee", "samples/coffee.png"),
+    ("Rocket", "samples/rocket.jpg"),
+    ("Flower", "samples/flower.jpg"),
+    ("Temple", "samples/china.jpg"),
+)
+
+log = logging.getLogger("fmviz")
+
+
+class App:
+    """Everything that lives as long as the window.
+
+    Args:
+        settings: where preferences are kept.
+        pictures: to open first; the first sample where there are none.
+        engine: the command that starts the engine, where it is not this Python's own.
+    """
+
+    def __init__(
+        self, settings: QSettings, pictures: Sequence[Path] = (), *, engine: Sequence[str] | None = None
+    ) -> None:
+        self.preferences = Preferences(settings)
+        self.store = Store(self.preferences.restored(ViewState()))
+        self.link = EngineLink(engine)
+        self.controller = Controller(self.store, self.link)
+        self.commands = Commands(self.store, self.controller, self.preferences)
+        _apply_theme(self.store.state)
+        self.window = MainWindow(self.commands.table(), samples())
+        self.window.maps.set_colour_maps([(name, label, colour_table(name)) for name, label in colour_map_labels()])
+        self.presenter = Presenter(self.store, self.controller, self.window)
+        self.commands.attach(self.window, self.presenter)
+        self._pictures = list(pictures) or [samples()[0][1]]
+        self._follow_theme()
+        self.window.closing.connect(self._closing)
+
+    def show(self) -> None:
+        """The window, as it was left; the engine starts once it is painted."""
+        saved = self.preferences.layout()
+        self.window.resize(1280, 800)
+        if saved is None:
+            self.window.reset_layout()
+        else:
+            self.window.restore_layout(*saved)
+        self.window.show()
+        self.window.maps.canvas.setFocus()
+        QTimer.singleShot(0, self._start)
+
+    def _start(self) -> None:
+        self.controller.open_paths(self._pictures)
+        self.controller.start()
+
+    def _follow_theme(self) -> None:
+        QGuiApplication.styleHints().colorSchemeChanged.connect(self._theme_changed)
+        self.store.changed.connect(lambda old, new: self._theme_changed() if old.appearance != new.appearance else None)
+        self._theme_changed()
+
+    def _theme_changed(self) -> None:
+        state = self.store.state
+        _apply_theme(state)
+        self.presenter.dark = theme.is_dark(state.appearance)
+        self.presenter.push_colours()
+        self.window.recolour()
+        self.window.set_checked(f"appearance_{state.appearance}", True)
+
+    def _closing(self) -> None:
+        self.preferences.save_layout(*self.window.saved_layout())
+        self.preferences.save_choices(self.store.state)
+        self.link.stop()
+
+
+def _apply_theme(state: ViewState) -> None:
+    application = QApplication.instance()
+    if isinstance(application, QApplication):
+        application.setPalette(theme.palette(dark=theme.is_dark(state.appearance)))
+
+
+def samples() -> list[tuple[str, Path]]:
+    """Name and path of each sample picture."""
+    return [(QCoreApplication.translate("Samples", name), asset(path)) for name, path in SAMPLES]
+
+
+def make_application() -> QApplication:
+    """The QApplication, with its names, style and translations."""
+    QCoreApplication.setApplicationName("fmviz")
+    QCoreApplication.setOrganizationName("fmviz")
+    QCoreApplication.setApplicationVersion(fmviz.__version__)
+    QGuiApplication.setDesktopFileName("fmviz")
+    application = QApplication(sys.argv[:1])
+    application.setStyle("Fusion")
+    application.setWindowIcon(QIcon(str(asset("icons/fmviz.svg"))))
+    translator = QTranslator(application)
+    if translator.load(QLocale(), "qtbase", "_", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)):
+        application.installTranslator(translator)
+    return application
+
+
+def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None) -> int:
+    """Open the window and stay until it is closed; the exit code."""
+    application = make_application()
+    app = App(QSettings(), pictures, engine=engine)
+    sys.excepthook = _hook(app)
+    app.show()
+    return application.exec()
+
+
+def _hook(app: App) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+    def unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """A fault of ours: written down, told in a banner; the window goes on."""
+        if issubclass(kind, KeyboardInterrupt):
+            app.window.close()
+            return
+        log.error("unexpected error", exc_info=(kind, error, trace))
+        details = "".join(traceback.format_exception(kind, error, trace))
+        message = QCoreApplication.translate("Main", "Something went wrong in the window: {what}. What is shown is still right.")
+        app.controller.tell_unexpected(message.format(what=f"{kind.__name__}: {error}"), details)
+
+    return unexpected

@@ -1,0 +1,79 @@
+"""What survives a restart: where the docks are, and what was chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgspec
+from PySide6.QtCore import QByteArray, QSettings
+
+from fmviz.app.state import ORDERS, ViewState
+from fmviz.engine.messages import Setup
+from fmviz.figure import COLOUR_MAPS
+from fmviz.maps import NORMALISATIONS
+
+LAYOUT = 1
+"""Raised when docks come or go: a layout saved by another version is not restored."""
+
+_PLAIN = ("normalisation", "colour_map", "order", "smooth", "over_picture", "opacity", "appearance")
+
+
+class Preferences:
+    """Reads and writes the user's settings. What is unreadable or from another version is left out, silently."""
+
+    def __init__(self, settings: QSettings) -> None:
+        self._settings = settings
+
+    def restored(self, state: ViewState) -> ViewState:
+        """`state` with the choices of last time."""
+        return dataclasses.replace(state, **self._choices())
+
+    def _choices(self) -> dict[str, Any]:
+        text = self._settings.value("choices", "")
+        if not isinstance(text, str) or not text:
+            return {}
+        try:
+            choices = msgspec.json.decode(text.encode(), type=_Choices)
+        except msgspec.MsgspecError:
+            return {}
+        if choices.normalisation not in NORMALISATIONS or choices.order not in ORDERS:
+            return {}
+        if choices.colour_map not in COLOUR_MAPS:
+            return {}
+        return {"setup": choices.setup, **{name: getattr(choices, name) for name in _PLAIN}}
+
+    def save_choices(self, state: ViewState) -> None:
+        setup = state.shown.setup if state.shown else state.setup
+        choices = _Choices(setup=setup, **{name: getattr(state, name) for name in _PLAIN})
+        self._settings.setValue("choices", msgspec.json.encode(choices).decode())
+
+    def layout(self) -> tuple[QByteArray, QByteArray] | None:
+        """(geometry, state) of the window, or None."""
+        geometry, state = self._settings.value("geometry"), self._settings.value("layout")
+        if isinstance(geometry, QByteArray) and isinstance(state, QByteArray):
+            return geometry, state
+        return None
+
+    def save_layout(self, geometry: QByteArray, state: QByteArray) -> None:
+        self._settings.setValue("geometry", geometry)
+        self._settings.setValue("layout", state)
+
+    def folder(self, purpose: str) -> str:
+        """The folder that was used last for "open" or "export"."""
+        value = self._settings.value(f"folder/{purpose}", "")
+        return value if isinstance(value, str) else ""
+
+    def save_folder(self, purpose: str, folder: str) -> None:
+        self._settings.setValue(f"folder/{purpose}", folder)
+
+
+class _Choices(msgspec.Struct, frozen=True, kw_only=True):
+    setup: Setup
+    normalisation: str
+    colour_map: str
+    order: str
+    smooth: bool
+    over_picture: bool
+    opacity: float
+    appearance: str

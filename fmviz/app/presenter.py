@@ -1,0 +1,421 @@
+"""Puts the state and the engine's answers into the views, and what the views heard into the store."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PySide6.QtCore import QObject, QPointF, QRectF
+from PySide6.QtGui import QImage
+
+from fmviz.app import wording
+from fmviz.app.blocks import SharedPixels
+from fmviz.app.controller import Controller
+from fmviz.app.looking import ShownChannel, ShownMaps, ShownTaps
+from fmviz.app.qimage import colour_list, coloured_image, rgb_image
+from fmviz.app.state import Place, Store, ViewState
+from fmviz.app.theme import accent
+from fmviz.app.window import MainWindow
+from fmviz.engine.messages import Tabulated
+from fmviz.figure import colour_table
+from fmviz.geometry import Box
+
+
+class Presenter(QObject):
+    """One method a view; each looks at the state and at what came last, and sets the view."""
+
+    def __init__(self, store: Store, controller: Controller, window: MainWindow) -> None:
+        super().__init__(window)
+        self.store = store
+        self.controller = controller
+        self.window = window
+        self.dark = False
+        self._maps: ShownMaps | None = None
+        self._channel: ShownChannel | None = None
+        self._taps: ShownTaps | None = None
+        self._order_of: tuple[ShownMaps, str] | None = None
+        self._listen_to_answers()
+        self._listen_to_views()
+        store.changed.connect(self._changed)
+        self._push_all()
+
+    # Answers
+
+    def _listen_to_answers(self) -> None:
+        looking = self.controller.looking
+        looking.maps_asked.connect(self.window.maps.canvas.expect_new)
+        looking.maps_came.connect(self._maps_came)
+        looking.vector_came.connect(self._vector_came)
+        looking.channel_came.connect(self._channel_came)
+        looking.description_came.connect(lambda description: self.window.channel.set_description(*description))
+        looking.taps_came.connect(self._taps_came)
+        looking.input_came.connect(self._input_came)
+        looking.table_came.connect(self._table_came)
+        looking.value_came.connect(lambda place, value: self.window.set_value(wording.value_at(*place, value)))
+        self.controller.picture_ready.connect(self._push_picture)
+
+    def _maps_came(self, maps: ShownMaps) -> None:
+        self._maps = maps
+        self._show_maps()
+
+    def _show_maps(self) -> None:
+        maps, state = self._maps, self.store.state
+        if maps is None:
+            return
+        order = wording.channel_order(state.order, maps.statistics)
+        notes = wording.channel_notes(maps.statistics)
+        self.window.maps.show_maps(maps.pixels, maps.map_size, order, notes)
+        self._push_heading()
+        self._push_scale()
+
+    def _vector_came(self, vector: tuple[str, npt.NDArray[np.float64], int, str]) -> None:
+        _, values, count, reason = vector
+        if count > len(values):
+            more = self.tr("The first {shown} of {count} values.").format(shown=len(values), count=count)
+            reason = f"{reason} {more}"
+        self._maps = self._channel = None
+        self.window.maps.show_vector(values, reason)
+        self.window.channel.canvas.set_map(None, QRectF())
+        self.window.channel.set_channel(0, 0)
+        self.window.channel.clear_description()
+        self._push_heading()
+
+    def _channel_came(self, channel: ShownChannel) -> None:
+        self._channel = channel
+        self._show_channel()
+
+    def _show_channel(self) -> None:
+        state, channel = self.store.state, self._channel
+        if channel is None or state.shown is None:
+            return
+        image = coloured_image(channel.pixels.array[0], self._colours())
+        self.window.channel.canvas.view.set_region(self._seen())
+        self.window.channel.canvas.set_map(image, self._seen())
+
+    def _taps_came(self, taps: ShownTaps) -> None:
+        self._taps = taps
+        self._show_taps()
+
+    def _show_taps(self) -> None:
+        state, taps = self.store.state, self._taps
+        if taps is None or state.shown is None:
+            return
+        colours = self._colours()
+        maps = {
+            name: (coloured_image(pixels, colours), wording.tap_caption(info)) for name, (info, pixels) in taps.maps.items()
+        }
+        self.window.pyramid.set_maps(maps, self._seen(), note=wording.pyramid_note(state.shown))
+
+    def _input_came(self, pixels: SharedPixels) -> None:
+        image = rgb_image(pixels.array)
+        box = QRectF(0, 0, image.width(), image.height())
+        canvas = self.window.input.network_input
+        canvas.view.set_region(box)
+        canvas.set_picture(image, box)
+
+    def _table_came(self, table: Tabulated) -> None:
+        self.window.parameters.set_table(table.rows, wording.totals_words(table))
+        self._push_current_row()
+
+    # State
+
+    def _changed(self, old: ViewState, new: ViewState) -> None:
+        def differs(*names: str) -> bool:
+            return any(getattr(old, name) != getattr(new, name) for name in names)
+
+        if differs("shown", "shown_source"):
+            self._push_run()
+        if differs("sources", "current", "shown_source"):
+            self._push_strip()
+            self._push_picture()
+        if differs("shown", "layer"):
+            self._push_layer()
+        if differs("shown", "layer", "channel"):
+            self._push_channel()
+        if differs("normalisation", "colour_map", "order", "smooth", "shown"):
+            self._push_choices()
+        if differs("order"):
+            self._show_maps()
+        if differs("colour_map", "appearance"):
+            self.push_colours()
+        if differs("over_picture", "opacity", "peek", "shown"):
+            self._push_overlay()
+        if differs("pyramid", "shown"):
+            self._push_pyramid_choice()
+        if differs("setup", "backbones", "devices", "shown"):
+            self.window.setup_bar.set_choices(new.setup, new.backbones, new.devices)
+        if differs("activity", "shown", "sources", "problems", "layer"):
+            self._push_activity()
+        if differs("problems"):
+            self._push_problems()
+
+    def _push_all(self) -> None:
+        state = self.store.state
+        self.window.setup_bar.set_choices(state.setup, state.backbones, state.devices)
+        self._push_choices()
+        self.push_colours()
+        self._push_overlay()
+        self._push_pyramid_choice()
+        self._push_strip()
+        self._push_activity()
+        self.window.setWindowTitle(wording.window_title(state))
+        self.window.pyramid.show_empty(self.tr("The pyramid of a picture is shown here: C2–C5, and P2–P6 where there is one."))
+
+    def _push_run(self) -> None:
+        state = self.store.state
+        run = state.shown
+        self.window.setWindowTitle(wording.window_title(state))
+        self.window.layers.set_layers(run.layers if run else ())
+        if run is None:
+            self._maps = self._channel = self._taps = None
+            self.window.set_run_words("")
+            self.window.input.set_predictions((), "")
+            self.window.input.network_input.set_picture(None, QRectF())
+            self.window.channel.canvas.set_map(None, QRectF())
+            self.window.pyramid.show_empty("")
+            return
+        self.window.set_run_words(wording.run_words(run))
+        self.window.input.set_predictions(run.predictions, wording.no_predictions(run))
+        if not any(layer.taps for layer in run.layers):
+            self._taps = None
+            self.window.pyramid.show_empty(self.tr("This network has no named stages C2–C5."))
+
+    def _push_strip(self) -> None:
+        state = self.store.state
+        self.window.strip.set_pictures([source.name for source in state.sources], state.current)
+        self.window.set_can_step(back=state.current > 0, forward=state.current + 1 < len(state.sources))
+        self.window.setWindowTitle(wording.window_title(state))
+
+    def _push_picture(self) -> None:
+        """The picture that the maps come from; before there are any, the one that is wanted."""
+        state = self.store.state
+        picture = self.controller.picture(state.shown_source or state.source)
+        image: QImage | None = picture.image if picture else None
+        box = QRectF(0, 0, picture.size[1], picture.size[0]) if picture else QRectF(0, 0, 1, 1)
+        canvas = self.window.input.picture
+        canvas.view.set_region(box)
+        canvas.set_picture(image, box)
+        canvas.set_frame(self._seen() if state.shown and picture else None)
+        self.window.channel.canvas.set_picture(image, box)
+        self.window.pyramid.set_picture(image, box)
+        about_input = ""
+        if state.shown is not None:
+            height, width = state.shown.geometry.input_size
+            about_input = f"{width} × {height} px  ·  {state.shown.preprocessing}"
+        self.window.input.set_about(wording.picture_words(picture.size, picture.note) if picture else "", about_input)
+
+    def _push_layer(self) -> None:
+        state = self.store.state
+        layer = state.layer_info
+        self.window.layers.set_current(state.layer)
+        self.window.pyramid.set_current_tap(layer.taps if layer else ())
+        self._push_current_row()
+        if layer is None or state.shown is None:
+            self.window.maps.set_heading("", "")
+        elif self._maps is None or self._maps.layer != layer.name:
+            self.window.maps.set_heading(wording.layer_title(layer), wording.layer_facts(state.shown, layer, None))
+
+    def _push_heading(self) -> None:
+        state, layer = self.store.state, self.store.state.layer_info
+        if layer is not None and state.shown is not None:
+            statistics = self._maps.statistics if self._maps and self._maps.layer == layer.name else None
+            self.window.maps.set_heading(wording.layer_title(layer), wording.layer_facts(state.shown, layer, statistics))
+
+    def _push_current_row(self) -> None:
+        layer = self.store.state.layer_info
+        if layer is not None:
+            self.window.parameters.set_current(layer.path)
+
+    def _push_channel(self) -> None:
+        state = self.store.state
+        layer = state.layer_info
+        self.window.maps.canvas.set_current(state.channel)
+        self.window.channel.set_channel(state.channel, layer.shape[1] if layer and layer.spatial else 0)
+        self._push_scale()
+
+    def _push_choices(self) -> None:
+        state = self.store.state
+        self.window.maps.set_choices(state.normalisation, state.colour_map, state.order, smooth=state.smooth)
+        self.window.channel.canvas.set_smooth(state.smooth)
+        self.window.pyramid.set_smooth(state.smooth)
+        self.window.set_checked("smooth", state.smooth)
+
+    def push_colours(self) -> None:
+        """The colour table, after the colour map or light and dark changed: no pixel is asked for."""
+        table = self._table()
+        colour = accent(dark=self.dark)
+        self.window.maps.set_colours(table, colour)
+        for canvas in (self.window.channel.canvas, self.window.input.picture, self.window.input.network_input):
+            canvas.set_accent(colour)
+        self.window.pyramid.set_accent(colour)
+        self._show_channel()
+        self._show_taps()
+        self._push_scale()
+
+    def _push_scale(self) -> None:
+        maps, state = self._maps, self.store.state
+        if maps is None or maps.layer != state.layer or state.channel >= len(maps.limits):
+            return
+        low, high = maps.limits[state.channel]
+        self.window.maps.set_scale(self._table(), float(low), float(high), wording.scale_words(state))
+
+    def _push_overlay(self) -> None:
+        state = self.store.state
+        self.window.channel.set_over_picture(state.over_picture, state.opacity)
+        self.window.channel.canvas.set_peek(state.peek)
+        self.window.pyramid.set_peek(state.peek)
+        self.window.set_checked("over_picture", state.over_picture)
+
+    def _push_pyramid_choice(self) -> None:
+        state = self.store.state
+        tapped = [layer for layer in state.shown.layers if layer.taps] if state.shown else []
+        pyramid = [layer for layer in tapped if any(tap[0] == "P" for tap in layer.taps)] or tapped
+        self.window.pyramid.set_choice(state.pyramid, min((layer.shape[1] for layer in pyramid), default=1))
+
+    def _push_activity(self) -> None:
+        state = self.store.state
+        activity = state.activity
+        self.window.set_activity(activity.text if activity else "", activity.fraction if activity else None)
+        if state.shown is not None:
+            return
+        self._maps = None
+        if activity is not None:
+            self.window.maps.show_waiting(activity.text + " …", activity.fraction)
+        elif state.source is not None and not state.problems:
+            self.window.maps.show_waiting(self.tr("Starting the engine …"), None)
+        else:
+            self.window.maps.show_samples()
+
+    def _push_problems(self) -> None:
+        for place in ("window", "maps", "pyramid", "parameters", "channel", "input"):
+            self._push_problem(place)  # type: ignore[arg-type]
+
+    def _push_problem(self, place: Place) -> None:
+        problem = self.store.state.problem(place)
+        banner = self.window.banner(place)
+        if problem is None:
+            banner.hide()
+        else:
+            banner.tell(problem.message, [self.window.actions_by_name[name] for name in problem.remedies], problem.details)
+
+    def _seen(self) -> QRectF:
+        """The part of the picture that the network saw."""
+        shown = self.store.state.shown
+        return _rect(shown.geometry.input_box()) if shown else QRectF(0, 0, 1, 1)
+
+    def _table(self) -> npt.NDArray[np.uint8]:
+        return colour_table(self.store.state.colour_map, dark=self.dark)
+
+    def _colours(self) -> list[int]:
+        return colour_list(self._table())
+
+    # What the views heard
+
+    def _listen_to_views(self) -> None:
+        window, update, controller = self.window, self.store.update, self.controller
+        window.layers.layer_chosen.connect(self.choose_layer)
+        window.layers.stage_step.connect(self.step_stage)
+        window.parameters.layer_chosen.connect(self._choose_path)
+        window.maps.normalisation_chosen.connect(lambda value: update(normalisation=value))
+        window.maps.colour_map_chosen.connect(lambda value: update(colour_map=value))
+        window.maps.order_chosen.connect(lambda value: update(order=value))
+        window.maps.smooth_chosen.connect(lambda value: update(smooth=value))
+        window.maps.cancel_wanted.connect(controller.cancel)
+        canvas = window.maps.canvas
+        canvas.channel_chosen.connect(lambda value: update(channel=value))
+        canvas.view_changed.connect(lambda value: update(grid_view=value))
+        canvas.stage_step.connect(self.step_stage)
+        canvas.pointed.connect(self._pointed_at_cell)
+        canvas.peeked.connect(lambda value: update(peek=value))
+        window.channel.channel_chosen.connect(lambda value: update(channel=value))
+        window.channel.over_picture_chosen.connect(lambda value: update(over_picture=value))
+        window.channel.opacity_chosen.connect(lambda value: update(opacity=value))
+        for map_canvas in (window.channel.canvas, *window.pyramid.canvases.values()):
+            map_canvas.peeked.connect(lambda value: update(peek=value))
+        window.channel.canvas.pointed.connect(self._pointed_at_picture)
+        window.input.picture.pointed.connect(self._pointed_at_picture)
+        window.pyramid.pointed.connect(lambda place: self._pointed_at_picture(place[1:] if place else None))
+        window.pyramid.choice_made.connect(lambda value: update(pyramid=value))
+        window.pyramid.tap_chosen.connect(self._choose_tap)
+        window.strip.picture_chosen.connect(lambda value: update(current=value))
+        window.strip.picture_closed.connect(controller.close_picture)
+        window.setup_bar.changed.connect(lambda changes: controller.set_setup(**changes))
+        window.maps.samples.sample_chosen.connect(window.sample_chosen)
+        for place in ("window", "maps", "pyramid", "parameters", "channel", "input"):
+            window.banner(place).closed.connect(lambda place=place: controller.dismiss(place))  # type: ignore[arg-type]
+        window.table_shown.connect(lambda value: update(table_wanted=value))
+
+    def choose_layer(self, name: str) -> None:
+        """Show this layer, and of its channels the one that is chosen, as far as it has so many."""
+        state = self.store.state
+        layer = next((layer for layer in state.shown.layers if layer.name == name), None) if state.shown else None
+        if layer is None:
+            return
+        channels = layer.shape[1] if layer.spatial else 1
+        self.store.update(layer=name, channel=min(state.channel, max(channels - 1, 0)))
+
+    def step_layer(self, step: int) -> None:
+        """The next layer of the forward, or the one before."""
+        state = self.store.state
+        names = [layer.name for layer in state.shown.layers] if state.shown else []
+        if state.layer in names and 0 <= names.index(state.layer) + step < len(names):
+            self.choose_layer(names[names.index(state.layer) + step])
+
+    def step_stage(self, step: int) -> None:
+        """The next layer with a name of its own (C2 … P6), or the one before."""
+        state = self.store.state
+        layers = state.shown.layers if state.shown else ()
+        here = next((place for place, layer in enumerate(layers) if layer.name == state.layer), 0)
+        tapped = [place for place, layer in enumerate(layers) if layer.taps]
+        further = [place for place in tapped if (place > here if step > 0 else place < here)]
+        if further:
+            self.choose_layer(layers[further[0 if step > 0 else -1]].name)
+
+    def _choose_path(self, path: str) -> None:
+        shown = self.store.state.shown
+        found = [layer.name for layer in shown.layers if layer.path == path] if shown else []
+        if found:
+            self.choose_layer(found[0])
+
+    def _choose_tap(self, tap: str) -> None:
+        shown = self.store.state.shown
+        for layer in shown.layers if shown else ():
+            if tap in layer.taps:
+                self.choose_layer(layer.name)
+
+    def _pointed_at_cell(self, cell: tuple[int, int, int] | None) -> None:
+        state, layer = self.store.state, self.store.state.layer_info
+        if cell is None or state.shown is None or layer is None or not layer.spatial:
+            self.window.set_value("")
+            self._set_cross(None)
+            return
+        channel, row, column = cell
+        box = state.shown.geometry.cell_box(row, column, (layer.shape[2], layer.shape[3]))
+        self._set_cross(_rect(box).center())
+        self.window.set_value(wording.value_at(channel, row, column, None))
+        self.controller.looking.ask_value(channel, row, column)
+
+    def _pointed_at_picture(self, place: tuple[float, float] | None) -> None:
+        state, layer = self.store.state, self.store.state.layer_info
+        self._set_cross(QPointF(*place) if place else None)
+        cell = None
+        if place is not None and state.shown is not None and layer is not None and layer.spatial:
+            cell = state.shown.geometry.cell_at(*place, (layer.shape[2], layer.shape[3]))
+        if cell is None:
+            self.window.set_value("")
+            return
+        self.window.set_value(wording.value_at(state.channel, *cell, None))
+        self.controller.looking.ask_value(state.channel, *cell)
+
+    def _set_cross(self, place: QPointF | None) -> None:
+        for view in (self.window.input.picture.view, self.window.channel.canvas.view, self.window.pyramid.view):
+            view.set_cross(place)
+
+    # Copies
+
+    def map_image(self) -> QImage | None:
+        """The chosen map in its colours, a pixel a cell."""
+        return coloured_image(self._channel.pixels.array[0], self._colours()) if self._channel else None
+
+
+def _rect(box: Box) -> QRectF:
+    return QRectF(box.left, box.top, box.width, box.height)

@@ -1,0 +1,142 @@
+"""What is shown: one frozen value, and the store that holds the current one."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from PySide6.QtCore import QObject, Signal
+
+from fmviz.app.views.grid_layout import GridView
+from fmviz.defaults import BACKBONE
+from fmviz.engine.messages import BackboneInfo, LayerInfo, PictureSource, Ran, Setup
+from fmviz.maps import Normalisation, Reduction
+
+Order = Literal["index", "mean", "maximum", "variance", "zeros"]
+ORDERS: tuple[Order, ...] = ("index", "mean", "maximum", "variance", "zeros")
+Appearance = Literal["system", "light", "dark"]
+Place = Literal["window", "maps", "pyramid", "parameters", "channel", "input"]
+
+
+@dataclass(frozen=True, slots=True)
+class PyramidChoice:
+    """What the pyramid shows of each level: `reduction`, or where that is None the channel; and whose limits."""
+
+    channel: int = 0
+    reduction: Reduction | None = "l2"
+    scale: Literal["map", "row"] = "map"
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What the engine is doing for the request `request`; `fraction` 0 to 1, or None where nobody knows."""
+
+    request: int
+    text: str
+    fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong, over which view it is told, and the names of the actions that mend it."""
+
+    place: Place
+    message: str
+    remedies: tuple[str, ...] = ()
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """All that decides what is on the screen.
+
+    `sources`, `current` and `setup` are what the user wants; `shown` and `shown_source` are what the maps come from. They
+    differ while the engine works, and after a failure: then what is on the screen stays.
+    """
+
+    sources: tuple[PictureSource, ...] = ()
+    current: int = 0
+    setup: Setup = field(default_factory=lambda: Setup(backbone=BACKBONE))
+    backbones: tuple[BackboneInfo, ...] = ()
+    devices: tuple[str, ...] = ("cpu",)
+    shown: Ran | None = None
+    shown_source: PictureSource | None = None
+    layer: str = ""
+    channel: int = 0
+    normalisation: Normalisation = "map"
+    colour_map: str = "viridis"
+    order: Order = "index"
+    smooth: bool = False
+    over_picture: bool = False
+    opacity: float = 0.6
+    peek: bool = False
+    pyramid: PyramidChoice = PyramidChoice()
+    grid_view: GridView = GridView()
+    table_wanted: bool = False
+    activity: Activity | None = None
+    problems: tuple[Problem, ...] = ()
+    appearance: Appearance = "system"
+
+    @property
+    def source(self) -> PictureSource | None:
+        """The picture that is wanted."""
+        return self.sources[self.current] if self.sources else None
+
+    @property
+    def layer_info(self) -> LayerInfo | None:
+        """The layer that is chosen, in the run that is shown."""
+        return find_layer(self.shown, self.layer)
+
+    @property
+    def backbone_info(self) -> BackboneInfo | None:
+        return next((row for row in self.backbones if row.name == self.setup.backbone), None)
+
+    def problem(self, place: Place) -> Problem | None:
+        return next((problem for problem in self.problems if problem.place == place), None)
+
+
+def find_layer(run: Ran | None, name: str) -> LayerInfo | None:
+    """The layer `name` of `run`."""
+    return next((layer for layer in run.layers if layer.name == name), None) if run else None
+
+
+def layer_to_keep(old: ViewState, run: Ran) -> str:
+    """Which layer of a new run to show, so that nothing jumps: the same name; else the same tap; else the deepest one with
+    maps at the same stride; else the first output of a stage; else the first with maps."""
+    if find_layer(run, old.layer):
+        return old.layer
+    before = old.layer_info
+    if before is not None:
+        for layer in run.layers:
+            if set(layer.taps) & set(before.taps):
+                return layer.name
+        same = [layer.name for layer in run.layers if layer.spatial and layer.stride == before.stride]
+        if same:
+            return same[-1]
+    spatial = [layer for layer in run.layers if layer.spatial]
+    stages = [layer for layer in spatial if "C3" in layer.taps] or spatial or list(run.layers)
+    return stages[0].name if stages else ""
+
+
+class Store(QObject):
+    """Holds the one current `ViewState`; says so once for each change."""
+
+    changed = Signal(object, object)
+    """The old state and the new one."""
+
+    def __init__(self, state: ViewState | None = None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._state = state or ViewState()
+
+    @property
+    def state(self) -> ViewState:
+        return self._state
+
+    def update(self, **changes: Any) -> None:
+        """Replace fields of the state. Nothing is said where nothing is new."""
+        old = self._state
+        new = dataclasses.replace(old, **changes)
+        if new != old:
+            self._state = new
+            self.changed.emit(old, new)

@@ -1,0 +1,67 @@
+"""Neutral greys and one accent, light and dark: no colour of ours is mistaken for data."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPalette
+
+from fmviz.app.state import Appearance
+
+ACCENT_DARK = QColor(255, 159, 64)
+ACCENT_LIGHT = QColor(200, 92, 0)
+
+_ROLES = {
+    # role: (light, dark)
+    QPalette.ColorRole.Window: ("#ececec", "#2b2b2b"),
+    QPalette.ColorRole.WindowText: ("#1c1c1c", "#e4e4e4"),
+    QPalette.ColorRole.Base: ("#fafafa", "#1f1f1f"),
+    QPalette.ColorRole.AlternateBase: ("#f1f1f1", "#262626"),
+    QPalette.ColorRole.ToolTipBase: ("#fdfdfd", "#3a3a3a"),
+    QPalette.ColorRole.ToolTipText: ("#1c1c1c", "#e4e4e4"),
+    QPalette.ColorRole.Text: ("#1c1c1c", "#e4e4e4"),
+    QPalette.ColorRole.PlaceholderText: ("#767676", "#8f8f8f"),
+    QPalette.ColorRole.Button: ("#e4e4e4", "#363636"),
+    QPalette.ColorRole.ButtonText: ("#1c1c1c", "#e4e4e4"),
+    QPalette.ColorRole.BrightText: ("#ffffff", "#ffffff"),
+    QPalette.ColorRole.Light: ("#ffffff", "#4a4a4a"),
+    QPalette.ColorRole.Midlight: ("#f4f4f4", "#3e3e3e"),
+    QPalette.ColorRole.Mid: ("#bdbdbd", "#4c4c4c"),
+    QPalette.ColorRole.Dark: ("#a0a0a0", "#191919"),
+    QPalette.ColorRole.Shadow: ("#6e6e6e", "#000000"),
+    QPalette.ColorRole.Link: ("#9a4700", "#ffb366"),
+}
+
+
+def is_dark(appearance: Appearance) -> bool:
+    """Whether the window is to be dark: as chosen, or as the system is."""
+    if appearance != "system":
+        return appearance == "dark"
+    hints = QGuiApplication.styleHints()
+    return hints.colorScheme() == Qt.ColorScheme.Dark
+
+
+def accent(*, dark: bool) -> QColor:
+    """The colour of what is selected, the same in every view."""
+    return QColor(ACCENT_DARK if dark else ACCENT_LIGHT)
+
+
+def palette(*, dark: bool) -> QPalette:
+    """The application's palette."""
+    made = QPalette()
+    for role, (light, night) in _ROLES.items():
+        made.setColor(role, QColor(night if dark else light))
+    chosen = accent(dark=dark)
+    made.setColor(QPalette.ColorRole.Highlight, chosen)
+    made.setColor(QPalette.ColorRole.HighlightedText, QColor("#1c1c1c" if dark else "#ffffff"))
+    made.setColor(QPalette.ColorRole.Accent, chosen)
+    faint = QColor("#6a6a6a" if dark else "#9a9a9a")
+    for role in (QPalette.ColorRole.WindowText, QPalette.ColorRole.Text, QPalette.ColorRole.ButtonText):
+        made.setColor(QPalette.ColorGroup.Disabled, role, faint)
+    return made
+
+
+def numbers_font() -> QFont:
+    """The platform's font with figures of equal width, so that columns of numbers line up."""
+    font = QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont)
+    font.setFeature(QFont.Tag("tnum"), 1)
+    return font

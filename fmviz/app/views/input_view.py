@@ -1,0 +1,79 @@
+"""The Input dock: the picture with what the network saw of it, what the network was fed, and what it says that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
+
+from fmviz.app.theme import numbers_font
+from fmviz.app.views.banner import Banner
+from fmviz.app.views.map_canvas import MapCanvas
+
+
+class InputView(QWidget):
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.banner = Banner(self)
+        self.picture = MapCanvas(parent=self)
+        self.picture.set_empty_text(self.tr("No picture yet"))
+        self.network_input = MapCanvas(parent=self)
+        self.network_input.set_empty_text(self.tr("What the network is fed"))
+        self._about_picture = self._line()
+        self._about_input = self._line()
+        self._predictions = QGridLayout()
+        self._predictions.setColumnStretch(0, 3)
+        self._predictions.setColumnStretch(1, 2)
+        self._predictions.setHorizontalSpacing(8)
+        self._predictions.setVerticalSpacing(2)
+        row = QHBoxLayout()
+        for canvas, line, stretch in ((self.picture, self._about_picture, 3), (self.network_input, self._about_input, 2)):
+            column = QVBoxLayout()
+            column.addWidget(canvas, 1)
+            column.addWidget(line)
+            row.addLayout(column, stretch)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(4)
+        layout.addWidget(self.banner)
+        layout.addLayout(row, 1)
+        layout.addLayout(self._predictions)
+
+    def _line(self) -> QLabel:
+        line = QLabel(self)
+        line.setFont(numbers_font())
+        line.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        return line
+
+    def set_about(self, picture: str, network_input: str) -> None:
+        """The lines below the two: size and notes."""
+        for line, text in ((self._about_picture, picture), (self._about_input, network_input)):
+            line.setText(text)
+            line.setToolTip(text)
+
+    def set_predictions(self, predictions: Sequence[tuple[str, float]], reason: str) -> None:
+        """Names with their probabilities, best first; or why there are none."""
+        while (item := self._predictions.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        if not predictions and reason:
+            label = QLabel(reason, self)
+            label.setWordWrap(True)
+            self._predictions.addWidget(label, 0, 0, 1, 3)
+        for row, (name, share) in enumerate(predictions):
+            label = QLabel(name, self)
+            label.setToolTip(name)
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            bar = QProgressBar(self)
+            bar.setRange(0, 1000)
+            bar.setValue(round(share * 1000))
+            bar.setTextVisible(False)
+            bar.setFixedHeight(8)
+            number = QLabel(f"{share * 100:.1f} %", self)
+            number.setFont(numbers_font())
+            number.setAlignment(Qt.AlignmentFlag.AlignRight)
+            self._predictions.addWidget(label, row, 0)
+            self._predictions.addWidget(bar, row, 1)
+            self._predictions.addWidget(number, row, 2)

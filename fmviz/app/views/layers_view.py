@@ -1,0 +1,105 @@
+"""The Layers dock: the tree, and a field that filters it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QLineEdit, QTreeView, QVBoxLayout, QWidget
+
+from fmviz.app.theme import numbers_font
+from fmviz.app.views.layer_tree import LayerFilter, LayerTree
+from fmviz.engine.messages import LayerInfo
+
+
+class LayersView(QWidget):
+    layer_chosen = Signal(object)
+    """The name of a layer."""
+    stage_step = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._model = LayerTree(self)
+        self._filter = LayerFilter(self)
+        self._filter.setSourceModel(self._model)
+        self.field = QLineEdit(self)
+        self.field.setClearButtonEnabled(True)
+        self.field.setPlaceholderText(self.tr("Filter: conv, layer3, P4 …"))
+        self.field.setAccessibleName(self.tr("Filter layers"))
+        self.tree = _Tree(self)
+        self.tree.setModel(self._filter)
+        self._nothing = QLabel(self.tr("No layer has that in its name."), self)
+        self._nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._nothing.hide()
+        self._setting = False
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(4)
+        for widget in (self.field, self._nothing, self.tree):
+            layout.addWidget(widget)
+        self.field.textChanged.connect(self._filtered)
+        self.tree.selectionModel().currentChanged.connect(self._current_changed)
+        self.tree.stage_step.connect(self.stage_step)
+
+    def set_layers(self, layers: Sequence[LayerInfo]) -> None:
+        """The layers of a run, in its order."""
+        self._setting = True
+        self._model.set_layers(layers)
+        self._setting = False
+        if self.field.text():
+            self.tree.expandAll()
+        header = self.tree.header()
+        for column in (1, 2):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+
+    def set_current(self, name: str) -> None:
+        """Select this layer, and bring it into sight."""
+        index = self._filter.mapFromSource(self._model.index_of(name))
+        if index == self.tree.currentIndex():
+            return
+        self._setting = True
+        if index.isValid():
+            flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+            self.tree.selectionModel().setCurrentIndex(index, flags)
+            self.tree.scrollTo(index)
+        else:
+            self.tree.clearSelection()
+        self._setting = False
+
+    def _filtered(self, text: str) -> None:
+        self._setting = True
+        self._filter.set_text(text)
+        self._setting = False
+        if text:
+            self.tree.expandAll()
+        self._nothing.setVisible(bool(text) and self._filter.rowCount() == 0)
+
+    def _current_changed(self, index: QModelIndex) -> None:
+        name = index.data(LayerTree.LayerRole)
+        if name and not self._setting:
+            self.layer_chosen.emit(name)
+
+
+class _Tree(QTreeView):
+    stage_step = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setUniformRowHeights(True)
+        self.setFont(numbers_font())
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.setIndentation(14)
+        self.header().setStretchLastSection(False)
+        self.header().setMinimumSectionSize(44)
+        self.setAccessibleName(self.tr("Layers"))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_PageDown, Qt.Key.Key_PageUp):
+            self.stage_step.emit(1 if event.key() == Qt.Key.Key_PageDown else -1)
+        else:
+            super().keyPressEvent(event)

@@ -1,0 +1,210 @@
+"""One map, drawn where it belongs on the picture; alone or over it. The Channel, Pyramid and Input docks are made of these."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QContextMenuEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QWheelEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from fmviz.app.views.linked_view import LinkedView
+
+
+class MapCanvas(QWidget):
+    """Draws a picture, and a map over a part of it, in the picture's coordinates, through a `LinkedView`."""
+
+    pointed = Signal(object)
+    """(x, y) in the picture's pixels, or None."""
+    clicked = Signal()
+    peeked = Signal(object)
+    menu_wanted = Signal(object)
+
+    def __init__(self, view: LinkedView | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.view = view or LinkedView(self)
+        self._picture: QImage | None = None
+        self._picture_box = QRectF(0, 0, 1, 1)
+        self._map: QImage | None = None
+        self._map_box = QRectF(0, 0, 1, 1)
+        self._frame: QRectF | None = None
+        self._opacity = 1.0
+        self._picture_first = False
+        self._smooth = False
+        self._accent = QColor(Qt.GlobalColor.yellow)
+        self._selected = False
+        self._empty = ""
+        self._grabbed: QPointF | None = None
+        self._moved = False
+        self.view.changed.connect(self.update)
+        self.view.crossed.connect(self.update)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+
+    def sizeHint(self) -> QSize:
+        return QSize(200, 200)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(40, 40)
+
+    # What is shown
+
+    def set_picture(self, image: QImage | None, box: QRectF) -> None:
+        """The picture under the map, and the part of the picture's coordinates that it covers (all of them, normally)."""
+        self._picture, self._picture_box = image, box
+        self.update()
+
+    def set_map(self, image: QImage | None, box: QRectF) -> None:
+        """The map, and the part of the picture that it is a map of."""
+        self._map, self._map_box = image, box
+        self.update()
+
+    def set_frame(self, frame: QRectF | None) -> None:
+        """A frame on the picture: what the network saw of it."""
+        self._frame = frame
+        self.update()
+
+    def set_opacity(self, opacity: float) -> None:
+        """1 shows the map alone; less, the picture through it."""
+        self._opacity = opacity
+        self.update()
+
+    def set_peek(self, peek: bool) -> None:
+        """Show the picture in the map's place, while Space is held."""
+        self._picture_first = peek
+        self.update()
+
+    def set_smooth(self, smooth: bool) -> None:
+        self._smooth = smooth
+        self.update()
+
+    def set_accent(self, colour: QColor) -> None:
+        self._accent = colour
+        self.update()
+
+    def set_selected(self, selected: bool) -> None:
+        """Whether a frame in the accent colour says that this is the chosen one."""
+        if selected != self._selected:
+            self._selected = selected
+            self.update()
+
+    def set_empty_text(self, text: str) -> None:
+        """What stands here while there is nothing to draw."""
+        self._empty = text
+        self.update()
+
+    # Places
+
+    def _scale(self) -> float:
+        region = self.view.region
+        fitted = min(self.width() / max(region.width(), 1e-6), self.height() / max(region.height(), 1e-6))
+        return fitted * self.view.zoom
+
+    def to_widget(self, x: float, y: float) -> QPointF:
+        """Where a place of the picture is drawn."""
+        scale, centre = self._scale(), self.view.centre
+        return QPointF(
+            self.width() / 2 + (x - centre.x()) * scale,
+            self.height() / 2 + (y - centre.y()) * scale,
+        )
+
+    def to_picture(self, point: QPointF) -> QPointF:
+        """Which place of the picture is drawn at `point`."""
+        scale, centre = self._scale(), self.view.centre
+        return QPointF(
+            centre.x() + (point.x() - self.width() / 2) / scale,
+            centre.y() + (point.y() - self.height() / 2) / scale,
+        )
+
+    def _drawn(self, box: QRectF) -> QRectF:
+        return QRectF(self.to_widget(box.left(), box.top()), self.to_widget(box.right(), box.bottom()))
+
+    # Painting
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        if self._map is None and self._picture is None:
+            painter.setPen(self.palette().placeholderText().color())
+            flags = int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap)
+            painter.drawText(self.rect().adjusted(8, 8, -8, -8), flags, self._empty)
+            return
+        painter.setClipRect(self._drawn(self.view.region).intersected(QRectF(self.rect())))
+        alone = self._map is not None and self._opacity >= 1.0 and not self._picture_first
+        if self._picture is not None and not alone:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, True)
+            painter.drawImage(self._drawn(self._picture_box), self._picture)
+        if self._map is not None and not (self._picture_first and self._picture is not None):
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self._smooth)
+            painter.setOpacity(self._opacity)
+            painter.drawImage(self._drawn(self._map_box), self._map)
+            painter.setOpacity(1.0)
+        painter.setClipping(False)
+        self._paint_frames(painter)
+
+    def _paint_frames(self, painter: QPainter) -> None:
+        if self._frame is not None:
+            drawn = self._drawn(self._frame).adjusted(0.5, 0.5, -0.5, -0.5)
+            painter.setPen(QPen(QColor(0, 0, 0, 150), 3))
+            painter.drawRect(drawn)
+            painter.setPen(QPen(self._accent, 1.5))
+            painter.drawRect(drawn)
+        if self.view.cross is not None:
+            point = self.to_widget(self.view.cross.x(), self.view.cross.y())
+            for colour, width in ((QColor(0, 0, 0, 140), 3), (QColor(255, 255, 255, 220), 1)):
+                painter.setPen(QPen(colour, width))
+                painter.drawLine(point - QPointF(7, 0), point + QPointF(7, 0))
+                painter.drawLine(point - QPointF(0, 7), point + QPointF(0, 7))
+        if self._selected:
+            painter.setPen(QPen(self._accent, 2))
+            painter.drawRect(self._drawn(self.view.region).intersected(QRectF(self.rect())).adjusted(1, 1, -1, -1))
+
+    # Hands
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self._grabbed, self._moved = event.position(), False
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._grabbed is not None and event.buttons():
+            moved = event.position() - self._grabbed
+            if self._moved or moved.manhattanLength() >= 4:
+                self._moved = True
+                self._grabbed = event.position()
+                self.view.pan(-moved / self._scale())
+            return
+        place = self.to_picture(event.position())
+        inside = self.view.region.contains(place)
+        self.view.set_cross(place if inside else None)
+        self.pointed.emit((place.x(), place.y()) if inside else None)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if self._grabbed is not None and not self._moved and event.button() == Qt.MouseButton.LeftButton:
+            self.clicked.emit()
+        self._grabbed = None
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        self.view.fit()
+
+    def leaveEvent(self, event: object) -> None:
+        self.view.set_cross(None)
+        self.pointed.emit(None)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        self.view.zoom_at(self.to_picture(event.position()), 1.0015 ** event.angleDelta().y())
+        event.accept()
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        self.menu_wanted.emit(event.globalPos())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key = event.key()
+        if key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal, Qt.Key.Key_Minus):
+            self.view.zoom_at(self.view.centre, 1 / 1.25 if key == Qt.Key.Key_Minus else 1.25)
+        elif key == Qt.Key.Key_Space and not event.isAutoRepeat():
+            self.peeked.emit(True)
+        else:
+            super().keyPressEvent(event)
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
+            self.peeked.emit(False)
+        else:
+            super().keyReleaseEvent(event)

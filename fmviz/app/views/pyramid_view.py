@@ -1,0 +1,183 @@
+"""The Pyramid dock: C, M and P side by side, each at the same size over the same part of the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QImage
+from PySide6.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QSpinBox,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from fmviz.app.state import PyramidChoice
+from fmviz.app.theme import numbers_font
+from fmviz.app.views.banner import Banner
+from fmviz.app.views.linked_view import LinkedView
+from fmviz.app.views.map_canvas import MapCanvas
+
+_LEVELS = "23456"
+_ROWS = "CMP"
+
+
+class PyramidView(QWidget):
+    choice_made = Signal(object)
+    """A new `PyramidChoice`."""
+    tap_chosen = Signal(object)
+    """The tap whose map was clicked: "P3"."""
+    pointed = Signal(object)
+    """(tap, x, y) in the picture's pixels, or None."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.banner = Banner(self)
+        self.view = LinkedView(self)
+        self.canvases: dict[str, MapCanvas] = {}
+        self._captions: dict[str, QLabel] = {}
+        self._choice = PyramidChoice()
+        self._note = QLabel(self)
+        self._note.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._empty = QLabel(self)
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._empty.setWordWrap(True)
+        self._stack = QStackedWidget(self)
+        self._stack.addWidget(self._empty)
+        self._stack.addWidget(self._make_grid())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(4)
+        layout.addWidget(self.banner)
+        layout.addLayout(self._make_controls())
+        layout.addWidget(self._note)
+        layout.addWidget(self._stack, 1)
+
+    def _make_controls(self) -> QHBoxLayout:
+        self._what = QComboBox(self)
+        for name, text in (
+            ("l2", self.tr("L2 norm over channels")),
+            ("mean", self.tr("mean over channels")),
+            ("max", self.tr("maximum over channels")),
+            ("channel", self.tr("one channel")),
+        ):
+            self._what.addItem(text, name)
+        self._channel = QSpinBox(self)
+        self._channel.setAccessibleName(self.tr("Channel"))
+        self._scale = QComboBox(self)
+        self._scale.addItem(self.tr("each map"), "map")
+        self._scale.addItem(self.tr("whole row"), "row")
+        self._what.activated.connect(self._choose)
+        self._scale.activated.connect(self._choose)
+        self._channel.valueChanged.connect(self._choose)
+        row = QHBoxLayout()
+        for text, widget in ((self.tr("Show"), self._what), (self.tr("Scale"), self._scale)):
+            label = QLabel(text, self)
+            label.setBuddy(widget)
+            widget.setAccessibleName(text)
+            row.addWidget(label)
+            row.addWidget(widget)
+            if widget is self._what:
+                row.addWidget(self._channel)
+        row.addStretch(1)
+        return row
+
+    def _make_grid(self) -> QWidget:
+        page = QWidget(self)
+        self._grid = QGridLayout(page)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(4)
+        for row, letter in enumerate(_ROWS):
+            for column, level in enumerate(_LEVELS):
+                if level == "6" and letter != "P":
+                    continue
+                self._add_cell(letter + level, row, column)
+        return page
+
+    def _add_cell(self, tap: str, row: int, column: int) -> None:
+        canvas = MapCanvas(self.view, self)
+        caption = QLabel(tap, self)
+        caption.setFont(numbers_font())
+        caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        caption.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        self._grid.addWidget(canvas, 2 * row, column)
+        self._grid.addWidget(caption, 2 * row + 1, column)
+        self._grid.setRowStretch(2 * row, 1)
+        self._grid.setColumnStretch(column, 1)
+        self.canvases[tap], self._captions[tap] = canvas, caption
+        canvas.clicked.connect(lambda: self.tap_chosen.emit(tap))
+        canvas.pointed.connect(lambda place: self.pointed.emit((tap, *place) if place else None))
+
+    def set_choice(self, choice: PyramidChoice, channels: int) -> None:
+        """What is shown of each level; the channel runs up to the least number that the P maps have."""
+        self._choice = choice
+        for widget in (self._channel,):
+            widget.blockSignals(True)
+            widget.setRange(0, max(channels - 1, 0))
+            widget.setValue(choice.channel)
+            widget.setVisible(choice.reduction is None)
+            widget.blockSignals(False)
+        self._what.setCurrentIndex(self._what.findData(choice.reduction or "channel"))
+        self._scale.setCurrentIndex(self._scale.findData(choice.scale))
+
+    def _choose(self) -> None:
+        what = self._what.currentData()
+        self.choice_made.emit(
+            PyramidChoice(
+                channel=self._channel.value(),
+                reduction=None if what == "channel" else what,
+                scale=self._scale.currentData(),
+            )
+        )
+
+    def set_maps(self, maps: Mapping[str, tuple[QImage, str]], region: QRectF, *, note: str) -> None:
+        """The map and the caption of each tap; `region` is the part of the picture that all of them show."""
+        self.view.set_region(region)
+        for tap, canvas in self.canvases.items():
+            image, caption = maps.get(tap, (None, ""))
+            canvas.set_map(image, region)
+            self._captions[tap].setText(caption)
+            self._captions[tap].setToolTip(caption)
+            for widget in (canvas, self._captions[tap]):
+                widget.setVisible(image is not None)
+        for column, level in enumerate(_LEVELS):
+            self._grid.setColumnStretch(column, int(any(letter + level in maps for letter in _ROWS)))
+        for row, letter in enumerate(_ROWS):
+            self._grid.setRowStretch(2 * row, int(any(tap[0] == letter for tap in maps)))
+        self._note.setText(note)
+        self._note.setToolTip(note)
+        self._note.setVisible(bool(note))
+        self._stack.setCurrentIndex(1)
+
+    def show_empty(self, text: str) -> None:
+        """Nothing to show, and why."""
+        self._empty.setText(text)
+        self._note.hide()
+        self._stack.setCurrentIndex(0)
+
+    def set_picture(self, image: QImage | None, box: QRectF) -> None:
+        for canvas in self.canvases.values():
+            canvas.set_picture(image, box)
+
+    def set_current_tap(self, taps: tuple[str, ...]) -> None:
+        """Frame the maps of the chosen layer."""
+        for tap, canvas in self.canvases.items():
+            canvas.set_selected(tap in taps)
+
+    def set_accent(self, colour: QColor) -> None:
+        for canvas in self.canvases.values():
+            canvas.set_accent(colour)
+
+    def set_smooth(self, smooth: bool) -> None:
+        for canvas in self.canvases.values():
+            canvas.set_smooth(smooth)
+
+    def set_peek(self, peek: bool) -> None:
+        for canvas in self.canvases.values():
+            canvas.set_peek(peek)

@@ -1,0 +1,52 @@
+"""No picture yet: where to drop one, and the samples as thumbnails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QIcon, QImageReader, QPixmap
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+
+_EDGE = 132
+
+
+class SamplesView(QWidget):
+    """Two lines of what to do, and a button a sample."""
+
+    sample_chosen = Signal(object)
+    """The path of the sample."""
+
+    def __init__(self, samples: Sequence[tuple[str, Path]], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        title = QLabel(self.tr("Drop a picture here"), self)
+        title.setStyleSheet("font-size: 17pt; font-weight: 600;")
+        hint = QLabel(self.tr("or open one with Ctrl+O, paste one with Ctrl+V, or start with a sample:"), self)
+        for label in (title, hint):
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            label.setWordWrap(True)
+        row = QHBoxLayout()
+        row.addStretch(1)
+        for name, path in samples:
+            row.addWidget(self._button(name, path))
+        row.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.addStretch(1)
+        layout.addWidget(title)
+        layout.addWidget(hint)
+        layout.addSpacing(12)
+        layout.addLayout(row)
+        layout.addStretch(2)
+
+    def _button(self, name: str, path: Path) -> QToolButton:
+        button = QToolButton(self)
+        button.setText(name)
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+        button.setAutoRaise(True)
+        button.setIconSize(QSize(_EDGE, _EDGE))
+        reader = QImageReader(str(path))
+        reader.setScaledSize(reader.size().scaled(_EDGE, _EDGE, Qt.AspectRatioMode.KeepAspectRatio))
+        button.setIcon(QIcon(QPixmap.fromImage(reader.read())))
+        button.clicked.connect(lambda: self.sample_chosen.emit(str(path)))
+        return button

@@ -1,0 +1,51 @@
+"""A layer without maps, as bars: one a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QPalette
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+
+class VectorView(QWidget):
+    """A bar plot, and one line why there are no maps."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._reason = QLabel(self)
+        self._reason.setWordWrap(True)
+        self._reason.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._plot: Any = None
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.addWidget(self._reason)
+
+    def set_values(self, values: npt.NDArray[np.float64], reason: str) -> None:
+        """Bars of `values`, those that are finite, numbered from 0."""
+        self._reason.setText(reason)
+        plot = self._made_plot()
+        plot.clear()
+        finite = np.isfinite(values)
+        places = np.arange(len(values))[finite]
+        plot.plot(self._edges(places), values[finite], stepMode="center", fillLevel=0, brush=self._brush(), pen=None)
+        plot.setBackground(self.palette().color(QPalette.ColorRole.Base))
+
+    @staticmethod
+    def _edges(places: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        return np.append(places - 0.5, (places[-1] if len(places) else -1) + 0.5)
+
+    def _brush(self) -> Any:
+        return self.palette().color(QPalette.ColorRole.Highlight)
+
+    def _made_plot(self) -> Any:
+        if self._plot is None:
+            from fmviz.app.views.plots import plot_widget
+
+            self._plot = plot_widget(self, bottom=self.tr("index"), left=self.tr("value"))
+            self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            self._layout.insertWidget(0, self._plot, 1)
+        return self._plot

@@ -1,0 +1,124 @@
+"""What a state wants from the engine: pure functions from the state to the requests that it needs, one a view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fmviz.app.state import ViewState
+from fmviz.app.views.grid_layout import step_for
+from fmviz.engine.messages import PictureSource, Setup
+from fmviz.maps import Normalisation, Reduction
+
+
+@dataclass(frozen=True, slots=True)
+class RunWanted:
+    source: PictureSource
+    setup: Setup
+
+
+@dataclass(frozen=True, slots=True)
+class MapsWanted:
+    run: int
+    layer: str
+    normalisation: Normalisation
+    step: int
+    size: int
+    """Bytes of the maps."""
+
+    def served_by(self, other: MapsWanted | None) -> bool:
+        """Whether maps that were asked for before will do: the same, at least as fine."""
+        if other is None or other.step > self.step:
+            return False
+        return (self.run, self.layer, self.normalisation) == (other.run, other.layer, other.normalisation)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorWanted:
+    run: int
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelWanted:
+    run: int
+    layer: str
+    channel: int
+    normalisation: Normalisation
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TapsWanted:
+    run: int
+    channel: int
+    reduction: Reduction | None
+    scale: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableWanted:
+    backbone: str
+    size: tuple[int, int]
+
+
+def run_wanted(state: ViewState) -> RunWanted | None:
+    """The picture through the network, as chosen; None where there is no picture."""
+    return RunWanted(state.source, state.setup) if state.source else None
+
+
+def maps_wanted(state: ViewState) -> MapsWanted | None:
+    """All maps of the chosen layer, no finer than the screen can show; None where it has none."""
+    layer = state.layer_info
+    if state.shown is None or layer is None or not layer.spatial:
+        return None
+    _, channels, height, width = layer.shape
+    step = step_for(channels, (height, width), state.grid_view)
+    size = channels * -(-height // step) * -(-width // step)
+    return MapsWanted(state.shown.run, layer.name, state.normalisation, step, size)
+
+
+def vector_wanted(state: ViewState) -> VectorWanted | None:
+    """The values of a layer without maps."""
+    layer = state.layer_info
+    if state.shown is None or layer is None or layer.spatial:
+        return None
+    return VectorWanted(state.shown.run, layer.name)
+
+
+def channel_wanted(state: ViewState) -> ChannelWanted | None:
+    """The chosen channel at its full size."""
+    layer = state.layer_info
+    if state.shown is None or layer is None or not layer.spatial or not layer.shape[1]:
+        return None
+    size = layer.shape[2] * layer.shape[3]
+    return ChannelWanted(state.shown.run, layer.name, state.channel, state.normalisation, size)
+
+
+def taps_wanted(state: ViewState) -> TapsWanted | None:
+    """The pyramid; None where the network has no named maps."""
+    if state.shown is None:
+        return None
+    tapped = [layer for layer in state.shown.layers if layer.taps and layer.spatial]
+    size = sum(len(layer.taps) * layer.shape[2] * layer.shape[3] for layer in tapped)
+    choice = state.pyramid
+    return TapsWanted(state.shown.run, choice.channel, choice.reduction, choice.scale, size) if size else None
+
+
+def table_wanted(state: ViewState) -> TableWanted | None:
+    """The layer table of what is shown, once somebody looks at it."""
+    if state.shown is None or not state.table_wanted:
+        return None
+    return TableWanted(state.shown.setup.backbone, state.shown.geometry.input_size)
+
+
+def remedies(kind: str, setup: Setup) -> tuple[str, ...]:
+    """The names of the actions that mend an error of this kind."""
+    return {
+        "PictureError": ("open",),
+        "WeightsError": ("random_weights", "open_weights"),
+        "BackboneError": ("default_size",),
+        "DeviceError": ("smaller_size",) if setup.device == "cpu" else ("smaller_size", "use_cpu"),
+        "ExportError": ("export",),
+        "EngineError": ("retry",),
+    }.get(kind, ("retry", "restart_engine"))

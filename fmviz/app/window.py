@@ -1,0 +1,293 @@
+"""The main window: docks, menus and layout, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, QCoreApplication, QMimeData, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QColor, QDragEnterEvent, QDropEvent, QIcon, QPalette
+from PySide6.QtWidgets import (
+    QDockWidget,
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QProgressBar,
+    QSizePolicy,
+    QTabWidget,
+    QToolBar,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from fmviz.app import actions
+from fmviz.app.preferences import LAYOUT
+from fmviz.app.state import Place
+from fmviz.app.theme import numbers_font
+from fmviz.app.views.banner import Banner
+from fmviz.app.views.channel_view import ChannelView
+from fmviz.app.views.input_view import InputView
+from fmviz.app.views.layers_view import LayersView
+from fmviz.app.views.maps_view import MapsView
+from fmviz.app.views.parameters_view import ParametersView
+from fmviz.app.views.pyramid_view import PyramidView
+from fmviz.app.views.samples_view import SamplesView
+from fmviz.app.views.setup_bar import SetupBar
+from fmviz.app.views.strip_view import StripView
+from fmviz.assets import asset
+
+TOOLBAR_ACTIONS = ("open", "previous", "next")
+
+
+class MainWindow(QMainWindow):
+    """Six docks, a toolbar with the setup, a status line.
+
+    Args:
+        does: what each action of `fmviz.app.actions` calls.
+        samples: name and path of each sample picture.
+    """
+
+    dropped = Signal(object)
+    """A `QMimeData` with pictures or files was dropped somewhere on the window."""
+    sample_chosen = Signal(object)
+    table_shown = Signal(object)
+    """Whether the layer table can be seen."""
+    closing = Signal()
+
+    def __init__(self, does: Mapping[str, Callable[[], object]], samples: Sequence[tuple[str, Path]]) -> None:
+        super().__init__()
+        self.setObjectName("main")
+        self.setWindowTitle("fmviz")
+        self.setWindowIcon(QIcon(str(asset("icons/fmviz.svg"))))
+        self.setAcceptDrops(True)
+        self.setDockNestingEnabled(True)
+        self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
+        self.actions_by_name = actions.made(self, does, self._ink())
+        self.addActions(list(self.actions_by_name.values()))
+        self._window_banner = Banner(self)
+        self.strip = StripView(self)
+        self.layers = LayersView(self)
+        self.maps = MapsView(SamplesView(samples, self), self)
+        self.channel = ChannelView(self)
+        self.pyramid = PyramidView(self)
+        self.parameters = ParametersView(self)
+        self.input = InputView(self)
+        self.setup_bar = SetupBar(self)
+        self.docks = self._make_docks()
+        self._fill_menus(samples)
+        self._make_toolbars()
+        self._make_status_bar()
+        self.reset_layout()
+
+    # Docks
+
+    def _make_docks(self) -> dict[str, QDockWidget]:
+        docks = {}
+        rows: tuple[tuple[str, str, QWidget], ...] = (
+            ("layers", self.tr("Layers"), self.layers),
+            ("maps", self.tr("Maps"), self.maps),
+            ("pyramid", self.tr("Pyramid"), self.pyramid),
+            ("parameters", self.tr("Parameters"), self.parameters),
+            ("input", self.tr("Input"), self.input),
+            ("channel", self.tr("Channel"), self.channel),
+        )
+        for name, title, widget in rows:
+            dock = QDockWidget(title, self)
+            dock.setObjectName(f"dock-{name}")
+            dock.setWidget(widget)
+            docks[name] = dock
+        docks["parameters"].visibilityChanged.connect(self.table_shown)
+        return docks
+
+    def reset_layout(self) -> None:
+        """Layers on the left; maps, pyramid and parameters as tabs in the middle; input above channel on the right."""
+        docks = self.docks
+        for dock in docks.values():
+            dock.setFloating(False)
+            dock.show()
+        area = Qt.DockWidgetArea.LeftDockWidgetArea
+        self.addDockWidget(area, docks["layers"])
+        self.splitDockWidget(docks["layers"], docks["maps"], Qt.Orientation.Horizontal)
+        self.splitDockWidget(docks["maps"], docks["input"], Qt.Orientation.Horizontal)
+        self.splitDockWidget(docks["input"], docks["channel"], Qt.Orientation.Vertical)
+        self.tabifyDockWidget(docks["maps"], docks["pyramid"])
+        self.tabifyDockWidget(docks["pyramid"], docks["parameters"])
+        docks["maps"].raise_()
+        width = max(self.width(), 1000)
+        sides = max(230, min(width // 5, 380)), max(280, min(width // 4, 560))
+        self.resizeDocks(
+            [docks["layers"], docks["maps"], docks["input"]],
+            [sides[0], width - sum(sides), sides[1]],
+            Qt.Orientation.Horizontal,
+        )
+        self.resizeDocks([docks["input"], docks["channel"]], [2, 3], Qt.Orientation.Vertical)
+
+    def raise_dock(self, name: str) -> None:
+        """Show this dock, in front of those that it shares a place with."""
+        self.docks[name].show()
+        self.docks[name].raise_()
+
+    # Menus and bars
+
+    def _fill_menus(self, samples: Sequence[tuple[str, Path]]) -> None:
+        menus: dict[str, QMenu] = {}
+        for name, text in actions.MENUS:
+            menus[name] = self.menuBar().addMenu(QCoreApplication.translate("Actions", text))
+        breaks = {"export", "quit", "paste", "show_maps", "appearance_system", "reset_layout", "next_layer", "cancel", "about"}
+        for row in actions.ACTIONS:
+            if row.name in breaks:
+                menus[row.menu].addSeparator()
+            menus[row.menu].addAction(self.actions_by_name[row.name])
+            if row.name == "open":
+                self.samples_menu = menus["file"].addMenu(self.tr("Open &sample"))
+        for name, path in samples:
+            self.samples_menu.addAction(name).triggered.connect(
+                lambda _checked=False, path=path: self.sample_chosen.emit(str(path))
+            )
+        shown = menus["view"].addMenu(self.tr("&Docks"))
+        for dock in self.docks.values():
+            shown.addAction(dock.toggleViewAction())
+        group = QActionGroup(self)
+        for name in ("appearance_system", "appearance_light", "appearance_dark"):
+            group.addAction(self.actions_by_name[name])
+        self.copy_menu = QMenu(self)
+        for name in ("copy_map", "copy_grid", "export", "fit", "smooth", "over_picture"):
+            self.copy_menu.addAction(self.actions_by_name[name])
+        self.maps.canvas.menu_wanted.connect(self.copy_menu.popup)
+        self.channel.canvas.menu_wanted.connect(self.copy_menu.popup)
+
+    def _make_toolbars(self) -> None:
+        bar = QToolBar(self.tr("Main"), self)
+        bar.setObjectName("toolbar-main")
+        bar.setIconSize(QSize(20, 20))
+        bar.setMovable(False)
+        for name in TOOLBAR_ACTIONS:
+            bar.addAction(self.actions_by_name[name])
+        button = bar.widgetForAction(self.actions_by_name["open"])
+        if isinstance(button, QToolButton):
+            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            button.setText(self.tr("Open"))
+            button.setMenu(self.samples_menu)
+            button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        bar.addSeparator()
+        bar.addWidget(self.setup_bar)
+        spacer = QWidget(bar)
+        spacer.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        bar.addWidget(spacer)
+        bar.addAction(self.actions_by_name["export"])
+        export = bar.widgetForAction(self.actions_by_name["export"])
+        if isinstance(export, QToolButton):
+            export.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            export.setText(self.tr("Export"))
+        self.addToolBar(bar)
+        self.addToolBarBreak()
+        below = QToolBar(self.tr("Pictures"), self)
+        below.setObjectName("toolbar-pictures")
+        below.setMovable(False)
+        holder = QWidget(below)
+        layout = QVBoxLayout(holder)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self._window_banner)
+        layout.addWidget(self.strip)
+        holder.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        below.addWidget(holder)
+        self.addToolBar(below)
+        for toolbar in (bar, below):
+            toolbar.toggleViewAction().setVisible(False)
+
+    def _make_status_bar(self) -> None:
+        status = self.statusBar()
+        self._value, self._run, self._doing = QLabel(self), QLabel(self), QLabel(self)
+        for label in (self._value, self._run):
+            label.setFont(numbers_font())
+        self._progress = QProgressBar(self)
+        self._progress.setFixedWidth(140)
+        self._progress.setFixedHeight(10)
+        self._progress.setTextVisible(False)
+        self._stop = QToolButton(self)
+        self._stop.setDefaultAction(self.actions_by_name["cancel"])
+        self._stop.setAutoRaise(True)
+        status.addWidget(self._value, 1)
+        for widget in (self._doing, self._progress, self._stop, self._run):
+            status.addPermanentWidget(widget)
+        self.set_activity("", None)
+
+    # Setters
+
+    def banner(self, place: Place) -> Banner:
+        """The banner over the view that a problem concerns."""
+        return {
+            "window": self._window_banner,
+            "maps": self.maps.banner,
+            "pyramid": self.pyramid.banner,
+            "parameters": self.parameters.banner,
+            "channel": self.channel.banner,
+            "input": self.input.banner,
+        }[place]
+
+    def set_value(self, text: str) -> None:
+        """The value under the pointer."""
+        self._value.setText(text)
+
+    def set_run_words(self, text: str) -> None:
+        """How long the run took, and what it holds."""
+        self._run.setText(text)
+
+    def set_activity(self, text: str, fraction: float | None) -> None:
+        """What the engine is doing; "" hides it."""
+        for widget in (self._doing, self._progress, self._stop):
+            widget.setVisible(bool(text))
+        self.actions_by_name["cancel"].setEnabled(bool(text))
+        self._doing.setText(text)
+        self._progress.setRange(0, 0 if fraction is None else 1000)
+        self._progress.setValue(round((fraction or 0) * 1000))
+
+    def set_can_step(self, *, back: bool, forward: bool) -> None:
+        """Whether there is a picture before and after this one."""
+        self.actions_by_name["previous"].setEnabled(back)
+        self.actions_by_name["next"].setEnabled(forward)
+
+    def set_checked(self, name: str, checked: bool) -> None:
+        """Tick a command that can be on or off, without carrying it out."""
+        action: QAction = self.actions_by_name[name]
+        action.blockSignals(True)
+        action.setChecked(checked)
+        action.blockSignals(False)
+
+    def recolour(self) -> None:
+        """After the palette changed."""
+        actions.recolour(self.actions_by_name, self._ink())
+
+    def _ink(self) -> QColor:
+        return self.palette().color(QPalette.ColorRole.ButtonText)
+
+    # Layout that survives
+
+    def saved_layout(self) -> tuple[QByteArray, QByteArray]:
+        return self.saveGeometry(), self.saveState(LAYOUT)
+
+    def restore_layout(self, geometry: QByteArray, state: QByteArray) -> None:
+        """As it was; what is unreadable leaves the layout as it is."""
+        self.restoreGeometry(geometry)
+        if not self.restoreState(state, LAYOUT):
+            self.reset_layout()
+
+    # Events
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if _is_of_use(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        self.dropped.emit(event.mimeData())
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.closing.emit()
+        super().closeEvent(event)
+
+
+def _is_of_use(data: QMimeData) -> bool:
+    return data.hasImage() or any(url.isLocalFile() for url in data.urls())

@@ -1,0 +1,169 @@
+"""The sentences of the window about what is shown: pure functions from values to words."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QCoreApplication
+
+from fmviz.app.numbers import bytes_words, seconds_words, shape_words, stride_words, thousands, value_words
+from fmviz.app.state import ViewState
+from fmviz.engine.messages import LayerInfo, Ran, Tabulated, TapMaps
+from fmviz.maps import Statistics
+
+
+
+def window_title(state: ViewState) -> str:
+    """ "cat.png – resnet50_fpn – fmviz" """
+    name = state.shown_source.name if state.shown_source else state.source.name if state.source else ""
+    network = state.shown.setup.backbone if state.shown else ""
+    return " – ".join(part for part in (name, network, "fmviz") if part)
+
+
+def untrained(run: Ran) -> str:
+    """What of the network nobody trained, in the words that go wherever it is shown."""
+    if "body" in run.weights.untrained:
+        return QCoreApplication.translate("Words", "untrained: random weights")
+    if "pyramid" in run.weights.untrained:
+        return QCoreApplication.translate("Words", "untrained pyramid")
+    return ""
+
+
+def layer_title(layer: LayerInfo) -> str:
+    """Its name with its taps: "layer2 · C3"."""
+    name = layer.name or QCoreApplication.translate("Words", "output")
+    return f"{name}   {' '.join(layer.taps)}" if layer.taps else name
+
+
+def is_in_untrained_part(run: Ran, layer: LayerInfo) -> bool:
+    """Whether this layer's parameters, or those that it depends on, were never trained."""
+    if "body" in run.weights.untrained:
+        return True
+    return "pyramid" in run.weights.untrained and (layer.path.split(".")[0] == "fpn" or layer.item[:2] in ("[P", "[M"))
+
+
+def layer_facts(run: Ran, layer: LayerInfo, statistics: Statistics | None) -> str:
+    """The line below the title: shape, stride, kind, and what there is to know first."""
+    parts = [shape_words(layer.shape)]
+    if layer.stride is not None:
+        parts.append(_tr_stride(stride_words(layer.stride)))
+    parts.append(layer.kind)
+    if is_in_untrained_part(run, layer):
+        parts.append(untrained(run))
+    if statistics is not None:
+        parts += findings(statistics)
+    return "  ·  ".join(parts)
+
+
+def _tr_stride(words: str) -> str:
+    return QCoreApplication.translate("Words", "stride {stride}").format(stride=words)
+
+
+def findings(statistics: Statistics) -> list[str]:
+    """What stands out: channels that are zero everywhere, and values that are no numbers."""
+    found = []
+    count = len(statistics.zeros)
+    dead = int((statistics.zeros == 1).sum())
+    if dead:
+        text = QCoreApplication.translate("Words", "{dead} of {count} channels are 0 everywhere")
+        found.append(text.format(dead=thousands(dead), count=thousands(count)))
+    broken = int(((statistics.nans > 0) | (statistics.infinities > 0)).sum())
+    if broken:
+        text = QCoreApplication.translate("Words", "{broken} channels hold NaN or infinity")
+        found.append(text.format(broken=thousands(broken)))
+    return found
+
+
+def channel_notes(statistics: Statistics) -> dict[int, str]:
+    """What to letter beside a channel's number: a constant, or what is no number."""
+    notes = {}
+    flat = np.flatnonzero(statistics.minimum == statistics.maximum)
+    for channel in flat:
+        text = QCoreApplication.translate("Words", "all {value}")
+        notes[int(channel)] = text.format(value=value_words(float(statistics.minimum[channel])))
+    for channel in np.flatnonzero((statistics.nans > 0) | (statistics.infinities > 0)):
+        name = "NaN" if statistics.nans[channel] else "∞"
+        notes[int(channel)] = name
+    return notes
+
+
+def scale_words(state: ViewState) -> str:
+    """For which maps the numbers beside the colour bar are true."""
+    if state.normalisation == "map":
+        text = QCoreApplication.translate("Words", "channel {channel}; each map has its own scale")
+        return text.format(channel=state.channel)
+    if state.normalisation == "symmetric":
+        return QCoreApplication.translate("Words", "one scale for all maps, zero in the middle")
+    return QCoreApplication.translate("Words", "one scale for all maps")
+
+
+def channel_order(order: str, statistics: Statistics) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """The channels in the order that was asked for; what has no number comes last, ties by channel."""
+    keys = {
+        "mean": statistics.mean,
+        "maximum": statistics.maximum,
+        "variance": statistics.std,
+        "zeros": statistics.zeros,
+    }
+    if order not in keys:
+        return np.arange(len(statistics.mean), dtype=np.intp)
+    return np.argsort(-np.nan_to_num(keys[order], nan=-np.inf), kind="stable")
+
+
+def tap_caption(tap: TapMaps) -> str:
+    """ "P3   256 × 28 × 28   0 … 3.2" """
+    low, high = (value_words(limit) for limit in tap.limits)
+    return f"{tap.tap}   {tap.channels} × {tap.shape[0]} × {tap.shape[1]}   {low} … {high}"
+
+
+def pyramid_note(run: Ran) -> str:
+    """What must be said of the pyramid."""
+    if "body" in run.weights.untrained:
+        return QCoreApplication.translate("Words", "Untrained: all weights are random, and so is what the levels show.")
+    if "pyramid" in run.weights.untrained:
+        return QCoreApplication.translate(
+            "Words", "Untrained pyramid: C2–C5 are trained; M and P pass through random weights and mean little."
+        )
+    return ""
+
+
+def run_words(run: Ran) -> str:
+    """ "ran in 57 ms on cpu · holds 128 MB" """
+    text = QCoreApplication.translate("Words", "ran in {time} on {device}  ·  holds {memory}")
+    return text.format(time=seconds_words(run.seconds), device=run.device, memory=bytes_words(run.bytes))
+
+
+def value_at(channel: int, row: int, column: int, value: float | None) -> str:
+    """ "channel 37, row 12, column 9 = 0.8314" """
+    text = QCoreApplication.translate("Words", "channel {channel}, row {row}, column {column}")
+    place = text.format(channel=channel, row=row, column=column)
+    return place if value is None else f"{place} = {value_words(value)}"
+
+
+def totals_words(table: Tabulated) -> str:
+    """The line below the layer table."""
+    text = QCoreApplication.translate(
+        "Words", "{layers} modules  ·  {parameters} parameters  ·  {buffers} buffer values  ·  all activations {memory}"
+    )
+    return text.format(
+        layers=thousands(len(table.rows)),
+        parameters=thousands(table.parameters),
+        buffers=thousands(table.buffers),
+        memory=bytes_words(table.activation_bytes),
+    ) + QCoreApplication.translate("Words", "  (input {height} × {width})").format(
+        height=table.size[0], width=table.size[1]
+    )
+
+
+def no_predictions(run: Ran) -> str:
+    """Why there are none."""
+    if run.predictions:
+        return ""
+    if "body" in run.weights.untrained:
+        return QCoreApplication.translate("Words", "No predictions: these weights are random.")
+    return QCoreApplication.translate("Words", "No predictions: these weights have no known classes.")
+
+
+def picture_words(size: tuple[int, int], note: str) -> str:
+    """ "451 × 300 px · alpha over white": width first, as pictures are spoken of."""
+    text = f"{size[1]} × {size[0]} px"
+    return f"{text}  ·  {note}" if note else text

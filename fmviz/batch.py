@@ -1,0 +1,110 @@
+"""Pictures through a network and onto the disk: what `fmviz export` does, and `fmviz.export`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fmviz.defaults import BACKBONE
+from fmviz.errors import FmvizError
+from fmviz.exporting import Form, distinct_names
+from fmviz.exporting import export as export_capture
+from fmviz.maps import Normalisation
+from fmviz.preprocess import Preprocessing
+from fmviz.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class PictureExported:
+    """What came of one picture: the files that were written and what was left out; or what went wrong."""
+
+    picture: str
+    files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: FmvizError | None = None
+
+
+def export(
+    pictures: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    folder: str | os.PathLike[str],
+    *,
+    backbone: str = BACKBONE,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    preprocessing: Preprocessing | None = None,
+    layers: Sequence[str] = ("C?", "P?"),
+    form: Form = "grid",
+    colour_map: str = "viridis",
+    normalisation: Normalisation = "map",
+    size: str | int = "map",
+) -> list[PictureExported]:
+    """Run pictures through a backbone and write layers of each.
+
+    Args:
+        pictures: a path, or several.
+        folder: where to; made where it is missing. Several pictures get a folder of their own each, named after them.
+        backbone, weights, device, seed, preprocessing: as `Session` takes them.
+        layers: names of layers or taps, or patterns with `*` and `?` ("layer2.*", "P?").
+        form: "grid" (a captioned PNG a layer), "maps" (a PNG a channel), "npz" or "safetensors" (raw values).
+        colour_map, normalisation: of PNGs.
+        size: of PNGs: "map" (their own), "picture" (the network input's), or pixels of the longer side.
+
+    Returns:
+        One record a picture, in their order. A picture that fails does not keep the others from being done: its record
+        holds the error.
+
+    Raises:
+        BackboneError, WeightsError, DeviceError: the network itself cannot be had.
+    """
+    if isinstance(pictures, str | os.PathLike):
+        pictures = [pictures]
+    session = Session(backbone, weights=weights, device=device, seed=seed, preprocessing=preprocessing)
+    chosen = {
+        "layers": layers,
+        "form": form,
+        "colour_map": colour_map,
+        "normalisation": normalisation,
+        "size": size,
+    }
+    return list(export_pictures(session, pictures, Path(folder), **chosen))
+
+
+def export_pictures(
+    session: Session,
+    pictures: Sequence[str | os.PathLike[str]],
+    folder: Path,
+    *,
+    progress: Callable[[str], None] | None = None,
+    **chosen: Any,
+) -> Iterator[PictureExported]:
+    """One record after the other, as the pictures are done; `progress` hears of every file. `chosen` as in `export`."""
+    stems = [Path(picture).stem for picture in pictures]
+    folders = [folder] if len(stems) == 1 else [folder / name for name in distinct_names(stems)]
+    for picture, target in zip(pictures, folders, strict=True):
+        try:
+            yield _exported(session, picture, target, progress, chosen)
+        except FmvizError as error:
+            yield PictureExported(os.fspath(picture), error=error)
+
+
+def _exported(
+    session: Session,
+    picture: str | os.PathLike[str],
+    folder: Path,
+    progress: Callable[[str], None] | None,
+    chosen: dict[str, Any],
+) -> PictureExported:
+    capture = session.run(picture)
+    files, notes = [], []
+    for record in export_capture(capture, session.facts(capture), folder=folder, **chosen):
+        if record.path is not None:
+            files.append(record.path)
+        if record.note:
+            notes.append(record.note)
+        if progress is not None:
+            progress(record.path.name if record.path else record.note)
+    return PictureExported(os.fspath(picture), tuple(files), tuple(notes))

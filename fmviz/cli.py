@@ -1,0 +1,284 @@
+"""The command line: starts the window or the engine, or calls a Session.
+
+Exit codes: 0 all done; 1 some or all failed, each named in one line on stderr; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fmviz
+from fmviz.errors import FmvizError
+
+if TYPE_CHECKING:
+    from fmviz.preprocess import Preprocessing
+
+WINDOW_HELP = """\
+Open the window on pictures, or on a sample where none is named.
+
+other commands (fmviz COMMAND --help says more):
+  export       run pictures through a network and write what its layers made of them
+  table        print the layers of a network with their shapes and parameters
+  backbones    list the networks that there are
+  engine       serve a window on another machine, over stdin and stdout
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments and arguments[0] in COMMANDS:
+        parser, run = COMMANDS[arguments[0]]
+        options = parser().parse_args(arguments[1:])
+    else:
+        run, options = _window, _window_parser().parse_args(arguments)
+    try:
+        return run(options)
+    except FmvizError as error:
+        print(f"fmviz: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("fmviz: interrupted.", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more may be written, not even at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+
+
+# The window
+
+
+def _window_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fmviz", description=WINDOW_HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pictures", metavar="PICTURE", nargs="*", help="picture files to open")
+    parser.add_argument(
+        "--engine",
+        metavar="COMMAND",
+        help='start the engine by this command instead: "ssh gpu-box fmviz engine" runs the networks on another machine',
+    )
+    parser.add_argument("--version", action="version", version=f"fmviz {fmviz.__version__}")
+    return parser
+
+
+def _window(options: argparse.Namespace) -> int:
+    try:
+        from fmviz.app.main import run
+    except ImportError as error:
+        print(
+            f"fmviz: the window cannot start, because Qt could not be loaded ({error}); install PySide6-Essentials and "
+            "the system libraries that the README names, or use the commands of `fmviz --help`, which need no window.",
+            file=sys.stderr,
+        )
+        return 1
+    engine = shlex.split(options.engine) if options.engine else None
+    return run([Path(name) for name in options.pictures], engine=engine)
+
+
+# Export
+
+
+def _export_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fmviz export",
+        description="Run pictures through a network and write what its layers made of them.",
+        epilog='Example: fmviz export cat.png -o maps --layers "C?" "P?" --as grid',
+    )
+    parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="picture files")
+    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder to write to; made if missing")
+    _add_network_options(parser)
+    parser.add_argument(
+        "--layers",
+        metavar="GLOB",
+        nargs="+",
+        default=["C?", "P?"],
+        help='layers by name or pattern, or named maps like P3 (default: "C?" "P?", the stages and the pyramid)',
+    )
+    parser.add_argument(
+        "--as",
+        dest="form",
+        choices=("grid", "maps", "npz", "safetensors"),
+        default="grid",
+        help="a captioned PNG a layer, a PNG a channel, or the raw values (default: grid)",
+    )
+    parser.add_argument("--colours", metavar="NAME", default="viridis", help="colour map of PNGs (default: viridis)")
+    parser.add_argument(
+        "--scale",
+        choices=("map", "layer", "symmetric"),
+        default="map",
+        help="each map on its own scale, all of a layer on one, or one that is symmetric about zero (default: map)",
+    )
+    parser.add_argument(
+        "--size",
+        metavar="SIZE",
+        type=_size,
+        default="map",
+        help='size of the maps in PNGs: "map" (their own), "picture" (the network input\'s), or pixels of the longer side',
+    )
+    return parser
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
+    from fmviz.defaults import BACKBONE
+
+    parser.add_argument("--backbone", metavar="NAME", default=BACKBONE, help=f"network (default: {BACKBONE})")
+    parser.add_argument(
+        "--weights",
+        metavar="NAME|FILE",
+        help='"imagenet", "random", or a .safetensors or .pth file (default: the best that needs no download)',
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of whatever is random (default: 0)")
+    parser.add_argument("--device", default="auto", help='"cpu", "cuda", "mps", or "auto" (default)')
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--crop", metavar="N", type=_pixels, help="side of the centre crop that the network is fed")
+    size.add_argument("--whole", metavar="N", type=_pixels, help="feed the whole picture, its longer side N pixels")
+
+
+def _size(text: str) -> str | int:
+    return text if text in ("map", "picture") else _pixels(text)
+
+
+def _pixels(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= 16384:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 1 to 16384")
+    return number
+
+
+def _preprocessing(options: argparse.Namespace) -> Preprocessing | None:
+    from fmviz.networks.catalog import backbone
+
+    own = backbone(options.backbone).preprocessing
+    if options.whole:
+        return own.whole(options.whole)
+    return own.at(options.crop) if options.crop else None
+
+
+def _export(options: argparse.Namespace) -> int:
+    from fmviz.batch import export_pictures
+    from fmviz.figure import COLOUR_MAPS
+    from fmviz.session import Session
+
+    if options.colours not in COLOUR_MAPS:
+        print(f"fmviz export: there is no colour map {options.colours!r}: {', '.join(COLOUR_MAPS)}", file=sys.stderr)
+        return 2
+    session = Session(
+        options.backbone,
+        weights=options.weights,
+        device=options.device,
+        seed=options.seed,
+        preprocessing=_preprocessing(options),
+    )
+    failed = 0
+    with _progress() as progress:
+        for done in export_pictures(
+            session,
+            options.pictures,
+            Path(options.output),
+            progress=progress,
+            layers=options.layers,
+            form=options.form,
+            colour_map=options.colours,
+            normalisation=options.scale,
+            size=options.size,
+        ):
+            for note in done.notes:
+                print(f"fmviz: {done.picture}: {note}", file=sys.stderr)
+            if done.error is not None:
+                failed += 1
+                print(f"fmviz: {done.picture}: {done.error}", file=sys.stderr)
+            else:
+                print(f"{done.picture}: {len(done.files)} files in {done.files[0].parent if done.files else options.output}")
+    return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Counts files on a terminal; says nothing where stderr is none."""
+    from tqdm import tqdm
+
+    with tqdm(unit="file", leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def done(name: str) -> None:
+            bar.set_postfix_str(name, refresh=False)
+            bar.update()
+
+        yield done
+
+
+# Table, backbones, engine
+
+
+def _table_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fmviz table", description="Print the layers of a network with their shapes and parameters; needs no weights."
+    )
+    parser.add_argument("backbone", metavar="BACKBONE", help="a network that `fmviz backbones` lists")
+    parser.add_argument("--size", metavar="N", type=_pixels, default=224, help="side of the input in pixels (default: 224)")
+    parser.add_argument("--format", choices=("text", "csv", "markdown", "latex", "json"), default="text")
+    return parser
+
+
+def _table(options: argparse.Namespace) -> int:
+    from fmviz.table import layer_table
+
+    table = layer_table(options.backbone, options.size)
+    written: dict[str, Callable[[], str]] = {
+        "text": table.to_text,
+        "csv": table.to_csv,
+        "markdown": table.to_markdown,
+        "latex": table.to_latex,
+        "json": table.to_json,
+    }
+    print(written[options.format]().rstrip("\n"))
+    return 0
+
+
+def _backbones_parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog="fmviz backbones", description="List the networks that there are, with parameters, paper and weights."
+    )
+
+
+def _backbones(options: argparse.Namespace) -> int:
+    from fmviz.networks.catalog import backbone, backbones
+
+    rows = [backbone(name) for name in backbones()]
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        print(f"{row.name:{width}}  {row.parameters:>12,}  {row.year}  arXiv {row.paper}  {', '.join(row.weights)}")
+    return 0
+
+
+def _engine_parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog="fmviz engine",
+        description="Serve a window: requests on stdin, replies on stdout, as fmviz/engine/messages.py has them. "
+        "The window starts this itself; by hand it is of use on another machine.",
+    )
+
+
+def _engine(options: argparse.Namespace) -> int:
+    from fmviz.engine.serve import serve_standard_streams
+
+    serve_standard_streams()
+    return 0
+
+
+COMMANDS: dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], int]]] = {
+    "export": (_export_parser, _export),
+    "table": (_table_parser, _table),
+    "backbones": (_backbones_parser, _backbones),
+    "engine": (_engine_parser, _engine),
+}

@@ -1,0 +1,460 @@
+"""The protocol between the window and the engine, whole: every message that crosses the pipe, and how it is framed.
+
+A message is a little-endian uint32, its length in bytes, then one msgpack map whose `type` names the struct. Requests carry
+a number and a lane; each request gets any number of `Progress` and then exactly one final reply with its number: the one
+named beside it, `Failed` or `Dropped`. In a lane, a newer request replaces an older one that has not started yet.
+
+Pixels are too many for a pipe: a request that wants them names a *block*, a file of shared memory that the window owns, and
+the reply says in `Pixels` what lies there. Without a block (an engine on another machine) `Pixels` carries the bytes.
+
+Arrays of floats travel as bytes, little-endian float64. Neither Qt nor torch is imported here, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+import msgspec
+
+from fmviz.geometry import Geometry
+from fmviz.maps import Normalisation, Reduction
+
+PROTOCOL = 1
+MAXIMUM_LENGTH = 1 << 30
+_LENGTH = struct.Struct("<I")
+
+ExportForm = Literal["grid", "maps", "npz", "safetensors"]
+
+
+# What the messages are made of
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of all: immutable, checked on arrival."""
+
+
+class PictureSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a picture comes from: a file's path, or its bytes (pasted, or sent to another machine)."""
+
+    name: str
+    path: str = ""
+    data: bytes = b""
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run a picture through, and how: enough to do it again after the engine was lost.
+
+    `weights` is a name on offer or the path of a file; empty is the backbone's first offer. `side` is the crop's side, or
+    the longer side of the whole picture; 0 is what the weights want.
+    """
+
+    backbone: str
+    weights: str = ""
+    seed: int = 0
+    device: str = "cpu"
+    mode: Literal["crop", "whole"] = "crop"
+    side: int = 0
+
+
+class Pixels(msgspec.Struct, frozen=True, kw_only=True):
+    """uint8 pixels of the given shape, in the block that the request named, from its start; or here, in `data`."""
+
+    shape: tuple[int, ...]
+    data: bytes = b""
+
+
+class BackboneInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the chooser."""
+
+    name: str
+    family: str
+    paper: str
+    year: int
+    parameters: int
+    weights: tuple[str, ...]
+    pyramid: bool
+    crop: int
+    minimum_input: int
+
+
+class LayerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One layer of a capture: `name` is its key, `path` the module's. `shape` is the activation's, batch included."""
+
+    name: str
+    path: str
+    call: int
+    item: str
+    kind: str
+    shape: tuple[int, ...]
+    stride: float | None
+    spatial: bool
+    taps: tuple[str, ...] = ()
+
+
+class WeightsInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the parameters came from, and what of them nobody trained: `("pyramid",)`, say."""
+
+    name: str
+    sha256: str
+    seed: int | None
+    untrained: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class TableRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One module of the layer table; see `fmviz.layer_table.Row`."""
+
+    path: str
+    kind: str
+    detail: str
+    depth: int
+    input_shape: tuple[int, ...] | None
+    output_shape: tuple[int, ...] | None
+    parameters: int
+    parameters_in_all: int
+    activation_bytes: int
+    calls: int
+
+
+class TapMaps(msgspec.Struct, frozen=True, kw_only=True):
+    """One named map of a pyramid: its pixels are `shape` bytes from `offset` in the block."""
+
+    tap: str
+    layer: str
+    channels: int
+    shape: tuple[int, int]
+    offset: int
+    limits: tuple[float, float]
+
+
+# Requests
+
+
+class Request(Message, frozen=True, kw_only=True):
+    id: int
+    lane: str = ""
+
+
+class Hello(Request, frozen=True, kw_only=True):
+    """Who is there? -> `Welcome`. Imports nothing heavy."""
+
+
+class Devices(Request, frozen=True, kw_only=True):
+    """Import torch; what can it run on, and what networks are there? -> `DevicesFound`"""
+
+
+class ReadPicture(Request, frozen=True, kw_only=True):
+    """Decode a picture, no side longer than `limit` pixels, without torch. -> `PictureRead`"""
+
+    source: PictureSource
+    limit: int
+    block: str = ""
+
+
+class Run(Request, frozen=True, kw_only=True):
+    """A picture through a network; the former capture is dropped when the new network is ready to run. -> `Ran`"""
+
+    source: PictureSource
+    setup: Setup
+
+
+class ReadInput(Request, frozen=True, kw_only=True):
+    """What the network was fed, with mean and standard deviation undone. -> `InputRead`"""
+
+    run: int
+    block: str = ""
+
+
+class RenderMaps(Request, frozen=True, kw_only=True):
+    """Maps of a layer, every `step`-th pixel of them: of `channels` (all, where None), or one of all. -> `MapsRendered`"""
+
+    run: int
+    layer: str
+    channels: tuple[int, ...] | None = None
+    reduction: Reduction | None = None
+    normalisation: Normalisation = "map"
+    limits: tuple[float, float] | None = None
+    step: int = 1
+    block: str = ""
+
+
+class RenderTaps(Request, frozen=True, kw_only=True):
+    """The named maps C2…P6, one map each: a channel or a reduction; limits of each map or of each row. -> `TapsRendered`"""
+
+    run: int
+    channel: int = 0
+    reduction: Reduction | None = "l2"
+    scale: Literal["map", "row"] = "map"
+    block: str = ""
+
+
+class ReadValue(Request, frozen=True, kw_only=True):
+    """The true value at one place of a map. `channel` counts where `reduction` is None. -> `ValueRead`"""
+
+    run: int
+    layer: str
+    channel: int
+    row: int
+    column: int
+    reduction: Reduction | None = None
+
+
+class DescribeChannel(Request, frozen=True, kw_only=True):
+    """Histogram and statistics of one map. -> `ChannelDescribed`"""
+
+    run: int
+    layer: str
+    channel: int
+    bins: int = 96
+
+
+class ReadVector(Request, frozen=True, kw_only=True):
+    """The values of a layer without maps, the first 4096 of them. -> `VectorRead`"""
+
+    run: int
+    layer: str
+
+
+class Tabulate(Request, frozen=True, kw_only=True):
+    """The layer table of a backbone for an input of this size. -> `Tabulated`"""
+
+    backbone: str
+    size: tuple[int, int]
+
+
+class Export(Request, frozen=True, kw_only=True):
+    """Write layers to a folder. `size`: 0 is the maps' own, -1 the network input's, else pixels of the longer side.
+    `layers` are names or patterns; with `pyramid` set, one figure of the named maps instead. Browsing goes on meanwhile.
+    `channels` picks some, for the form "maps". -> `Exported`"""
+
+    run: int
+    layers: tuple[str, ...]
+    folder: str
+    form: ExportForm
+    colour_map: str = "viridis"
+    normalisation: Normalisation = "map"
+    size: int = 0
+    channels: tuple[int, ...] | None = None
+    pyramid: bool = False
+    channel: int = 0
+    reduction: Reduction | None = "l2"
+    scale: Literal["map", "row"] = "map"
+
+
+class Cancel(Request, frozen=True, kw_only=True):
+    """End the request `target`, whether it runs or waits; it answers `Dropped`. -> `Dropped` for this one as well"""
+
+    target: int
+
+
+# Replies
+
+
+class Reply(Message, frozen=True, kw_only=True):
+    id: int
+
+
+class Progress(Reply, frozen=True, kw_only=True):
+    """What is being done, and how much of it (0 to 1, or None where nobody knows)."""
+
+    text: str
+    fraction: float | None = None
+
+
+class Failed(Reply, frozen=True, kw_only=True):
+    """`kind` is the class of the `FmvizError`, "Unexpected" for anything else; `message` is one sentence."""
+
+    kind: str
+    message: str
+    details: str = ""
+
+
+class Dropped(Reply, frozen=True, kw_only=True):
+    """Replaced by a newer one, cancelled, or meant for a capture that is gone. Nothing is wrong."""
+
+
+class Welcome(Reply, frozen=True, kw_only=True):
+    protocol: int
+    version: str
+    process: int
+
+
+class DevicesFound(Reply, frozen=True, kw_only=True):
+    torch: str
+    devices: tuple[str, ...]
+    backbones: tuple[BackboneInfo, ...]
+
+
+class PictureRead(Reply, frozen=True, kw_only=True):
+    """`size` is the picture's own (height, width); `pixels` (h, w, 3) may be smaller."""
+
+    name: str
+    sha256: str
+    note: str
+    size: tuple[int, int]
+    pixels: Pixels
+
+
+class Ran(Reply, frozen=True, kw_only=True):
+    """A capture is there; `run` names it in later requests."""
+
+    run: int
+    setup: Setup
+    picture_name: str
+    geometry: Geometry
+    preprocessing: str
+    layers: tuple[LayerInfo, ...]
+    weights: WeightsInfo
+    predictions: tuple[tuple[str, float], ...]
+    seconds: float
+    bytes: int
+    device: str
+
+
+class InputRead(Reply, frozen=True, kw_only=True):
+    pixels: Pixels
+
+
+class MapsRendered(Reply, frozen=True, kw_only=True):
+    """`pixels` (n, h, w); `limits` (n, 2). `statistics` (7, C) of all C channels, in the order of `fmviz.maps.Statistics`."""
+
+    run: int
+    layer: str
+    pixels: Pixels
+    limits: bytes
+    statistics: bytes
+    step: int
+    channels: tuple[int, ...] | None
+    normalisation: Normalisation
+
+
+class TapsRendered(Reply, frozen=True, kw_only=True):
+    run: int
+    taps: tuple[TapMaps, ...]
+    data: bytes = b""
+
+
+class ValueRead(Reply, frozen=True, kw_only=True):
+    value: float
+
+
+class ChannelDescribed(Reply, frozen=True, kw_only=True):
+    """`counts` (bins,) and `edges` (bins + 1,) float64; `statistics` seven numbers, in the order of `Statistics`."""
+
+    layer: str
+    channel: int
+    counts: bytes
+    edges: bytes
+    statistics: tuple[float, ...]
+
+
+class VectorRead(Reply, frozen=True, kw_only=True):
+    """`reason` says why there are no maps; `count` is how many values there are, of which `values` holds the first."""
+
+    layer: str
+    values: bytes
+    count: int
+    reason: str
+
+
+class Tabulated(Reply, frozen=True, kw_only=True):
+    backbone: str
+    size: tuple[int, int]
+    rows: tuple[TableRow, ...]
+    parameters: int
+    buffers: int
+    activation_bytes: int
+
+
+class Exported(Reply, frozen=True, kw_only=True):
+    folder: str
+    files: int
+    skipped: tuple[str, ...]
+
+
+AnyRequest = (
+    Hello
+    | Devices
+    | ReadPicture
+    | Run
+    | ReadInput
+    | RenderMaps
+    | RenderTaps
+    | ReadValue
+    | DescribeChannel
+    | ReadVector
+    | Tabulate
+    | Export
+    | Cancel
+)
+AnyReply = (
+    Progress
+    | Failed
+    | Dropped
+    | Welcome
+    | DevicesFound
+    | PictureRead
+    | Ran
+    | InputRead
+    | MapsRendered
+    | TapsRendered
+    | ValueRead
+    | ChannelDescribed
+    | VectorRead
+    | Tabulated
+    | Exported
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_requests = msgspec.msgpack.Decoder(AnyRequest)
+_replies = msgspec.msgpack.Decoder(AnyReply)
+
+
+class ProtocolError(Exception):
+    """What arrived is no message: the stream cannot be trusted from here on."""
+
+
+def pack(message: Message) -> bytes:
+    """`message` as it goes through the pipe."""
+    body = _encoder.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+def request_from(body: bytes) -> AnyRequest:
+    """The request in a message's body; `ProtocolError` where there is none."""
+    try:
+        return _requests.decode(body)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(str(error)) from error
+
+
+def reply_from(body: bytes) -> AnyReply:
+    """The reply in a message's body; `ProtocolError` where there is none."""
+    try:
+        return _replies.decode(body)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(str(error)) from error
+
+
+class Unframer:
+    """Cuts a stream of bytes, fed in pieces of any size, into message bodies."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take `data` in; the bodies that are complete now. `ProtocolError` where a length is beyond belief."""
+        self._buffer += data
+        bodies, start = [], 0
+        while len(self._buffer) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer, start)
+            if length > MAXIMUM_LENGTH:
+                raise ProtocolError(f"a message of {length} bytes was announced")
+            end = start + _LENGTH.size + length
+            if len(self._buffer) < end:
+                break
+            bodies.append(bytes(self._buffer[start + _LENGTH.size : end]))
+            start = end
+        del self._buffer[:start]
+        return bodies

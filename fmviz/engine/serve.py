@@ -1,0 +1,149 @@
+"""The serving loop: requests from one stream of bytes, replies to another, until the first one ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from fmviz.engine.answers import Answers
+from fmviz.engine.mailbox import Mailbox
+from fmviz.engine.messages import (
+    AnyRequest,
+    Dropped,
+    Failed,
+    Progress,
+    ProtocolError,
+    Reply,
+    Unframer,
+    pack,
+    request_from,
+)
+from fmviz.errors import Cancelled, DeviceError, FmvizError
+
+
+def serve(incoming: BinaryIO, outgoing: BinaryIO, answers: Answers | None = None) -> None:
+    """Answer the requests that arrive on `incoming` until it ends, or until `outgoing` takes no more.
+
+    Both are binary streams; `incoming` is read in a thread of its own, which ends with the stream.
+    """
+    out = _Outbox(outgoing)
+    mailbox = Mailbox(dropped=lambda number: out.send(Dropped(id=number)))
+    threading.Thread(target=_read, args=(incoming, mailbox), name="fmviz mailbox", daemon=True).start()
+    _Loop(mailbox, out, answers or Answers()).work()
+
+
+def serve_standard_streams() -> None:
+    """Serve on the process's stdin and stdout, which are taken over: what anyone prints from now on goes to stderr, and
+    who reads stdin finds it empty."""
+    incoming = os.fdopen(os.dup(0), "rb", buffering=0)
+    outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    serve(incoming, outgoing)
+
+
+class _Outbox:
+    """Sends replies, from any thread, each whole. Who listens no more is found out once, and then nothing is sent."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self.broken = False
+
+    def send(self, reply: Reply) -> None:
+        data = memoryview(pack(reply))
+        with self._lock:
+            try:
+                while data and not self.broken:
+                    data = data[self._stream.write(data) or 0 :]
+            except (OSError, ValueError):
+                self.broken = True
+
+
+def _read(incoming: BinaryIO, mailbox: Mailbox) -> None:
+    unframer = Unframer()
+    read: Callable[[int], bytes] = getattr(incoming, "read1", incoming.read)
+    try:
+        while data := read(1 << 16):
+            for body in unframer.feed(data):
+                mailbox.put(request_from(body))
+    except ProtocolError as error:
+        print(f"fmviz engine: what came in is not the protocol ({error}); ending.", file=sys.stderr)
+    except (OSError, ValueError):
+        pass  # the stream was closed under the reader: the same as its end
+    finally:
+        mailbox.close()
+
+
+class _Loop:
+    """Works off the mailbox; a long answer that comes in steps (an export) is worked on while nothing else waits."""
+
+    def __init__(self, mailbox: Mailbox, out: _Outbox, answers: Answers) -> None:
+        self._mailbox = mailbox
+        self._out = out
+        self._answers = answers
+        self._steps: list[tuple[AnyRequest, Iterator[Reply]]] = []
+
+    def work(self) -> None:
+        while not (self._mailbox.closed or self._out.broken):
+            request = self._mailbox.take(wait=not self._steps)
+            if request is not None:
+                self._start(request)
+            elif self._steps:
+                self._step()
+
+    def _start(self, request: AnyRequest) -> None:
+        with self._told(request):
+            answer = self._answers.to(
+                request,
+                progress=lambda text, fraction: self._out.send(Progress(id=request.id, text=text, fraction=fraction)),
+                cancelled=lambda: self._mailbox.is_cancelled(request.id),
+            )
+            if isinstance(answer, Reply):
+                self._finish(request, answer)
+            else:
+                self._steps.append((request, answer))
+
+    def _step(self) -> None:
+        request, steps = self._steps[0]
+        with self._told(request):
+            reply = next(steps)
+            if isinstance(reply, Progress):
+                self._out.send(reply)
+            else:
+                self._finish(request, reply)
+
+    def _finish(self, request: AnyRequest, reply: Reply) -> None:
+        self._mailbox.finished(request.id)
+        self._steps = [(other, steps) for other, steps in self._steps if other.id != request.id]
+        self._out.send(reply)
+
+    @contextlib.contextmanager
+    def _told(self, request: AnyRequest) -> Iterator[None]:
+        """Whatever goes wrong within becomes the request's final reply. The reply is made after the `except` block, whose
+        traceback would keep the tensors of a failed run alive."""
+        failure: Reply | None = None
+        try:
+            yield
+        except Cancelled:
+            failure = Dropped(id=request.id)
+        except FmvizError as error:
+            failure = Failed(id=request.id, kind=type(error).__name__, message=str(error))
+        except Exception as error:
+            failure = _unexpected(request.id, error)
+        if failure is not None:
+            self._finish(request, failure)
+
+
+def _unexpected(number: int, error: Exception) -> Failed:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        message = "There is not enough memory left on the device: choose a smaller size, or another device."
+        return Failed(id=number, kind=DeviceError.__name__, message=message, details=traceback.format_exc())
+    message = f"Something went wrong in the engine: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return Failed(id=number, kind="Unexpected", message=message, details=traceback.format_exc())

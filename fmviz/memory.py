@@ -1,0 +1,54 @@
+"""What a capture will weigh, asked before it is made."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from fmviz.errors import DeviceError
+from fmviz.session import Session
+
+HEADROOM = 1.3
+"""A forward needs more than what it leaves behind: its workspace and the copies of what is overwritten."""
+
+
+def check_budget(session: Session, size: tuple[int, int]) -> None:
+    """`DeviceError` where capturing every layer at an input of `size` (height, width) would not fit into free memory."""
+    free = free_bytes(session.device)
+    if free is None:
+        return
+    # Small inputs are let through without the second or so that the first table costs.
+    if size[0] * size[1] <= 512 * 512:
+        return
+    needed = int(session.table(size).totals.activation_bytes * HEADROOM)
+    if needed > free:
+        raise DeviceError(
+            f"Keeping every layer of {session.backbone.name} at {size[0]} × {size[1]} needs about "
+            f"{needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free on {session.device}: choose a smaller size."
+        )
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """How much memory a capture may take on `device`; None where nobody knows."""
+    if device.type != "cpu":
+        try:
+            free, _ = torch.accelerator.get_memory_info(device)
+        except (RuntimeError, NotImplementedError):
+            return None
+        return int(free)
+    if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
+        return None
+    return _available_on_linux() or os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _available_on_linux() -> int | None:
+    """MemAvailable, which counts what the page cache would give back; free pages alone do not."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        return None
+    return None

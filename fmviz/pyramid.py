@@ -1,0 +1,62 @@
+"""The named maps of a capture, C2–C5, M2–M5 and P2–P6, each as one map: what the pyramid view and its export show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fmviz.capture import Capture
+from fmviz.errors import LayerError
+from fmviz.maps import Maps, Reduction
+from fmviz.render import feature_maps, reduce_channels, render
+
+Scale = Literal["map", "row"]
+"""Limits of each map of its own, or shared by all maps of a row (C, M or P), so that their brightness can be compared."""
+
+
+def tap_maps(
+    capture: Capture, *, channel: int = 0, reduction: Reduction | None = "l2", scale: Scale = "map"
+) -> dict[str, Maps]:
+    """One map of each tap, by the tap's name.
+
+    Args:
+        channel: which channel, where `reduction` is None; a tap that has fewer channels is left out.
+        reduction: one map of all channels instead.
+        scale: whose limits.
+
+    Raises:
+        LayerError: the capture has no taps with maps.
+    """
+    single = {tap: _single(activation.tensor, channel, reduction) for tap, activation in capture.taps.items()}
+    found = {tap: tensor for tap, tensor in single.items() if tensor is not None}
+    if not found:
+        raise LayerError("This network has no named maps C2–C5 with that channel: choose a lower channel or a reduction.")
+    limits = _row_limits(found) if scale == "row" else {}
+    return {
+        tap: render(tensor, normalisation="fixed", limits=limits[tap[0]])
+        if tap[0] in limits
+        else render(tensor, normalisation="map")
+        for tap, tensor in found.items()
+    }
+
+
+def _single(tensor: Tensor, channel: int, reduction: Reduction | None) -> Tensor | None:
+    """(1, 1, h, w)"""
+    if reduction is not None:
+        return reduce_channels(tensor, reduction)[None]
+    maps = feature_maps(tensor)
+    return maps[None, channel : channel + 1] if channel < len(maps) else None
+
+
+def _row_limits(maps: Mapping[str, Tensor]) -> dict[str, tuple[float, float]]:
+    """Lowest and highest finite value of each row, by its letter; rows without any finite value are left out."""
+    limits = {}
+    for row in {tap[0] for tap in maps}:
+        values = torch.cat([tensor.flatten().double().cpu() for tap, tensor in maps.items() if tap[0] == row])
+        finite = values[values.isfinite()]
+        if len(finite):
+            limits[row] = (float(finite.min()), float(finite.max()))
+    return limits
