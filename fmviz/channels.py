@@ -1,0 +1,159 @@
+"""The channels of an activation: whether it has any that can be drawn, which, and walking them a cacheful at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fmviz.errors import LayerError
+from fmviz.maps import Reduction
+
+Floats = npt.NDArray[np.float64]
+
+_CHUNK = 1 << 19
+"""Values worked on at a time: 2 MB of float32, which stays in the cache of a core."""
+_CHUNK_ON_ACCELERATOR = 1 << 24
+_VECTOR_LIMIT = 4096
+
+
+def is_spatial(tensor: Tensor) -> bool:
+    """Whether `tensor` is a stack of maps: 1 × channels × height × width, of real numbers."""
+    return not why_not_spatial(tensor)
+
+
+def why_not_spatial(tensor: Tensor) -> str:
+    """One sentence on why `tensor` cannot be drawn as maps; "" where it can."""
+    shape = tuple(tensor.shape)
+    words = " × ".join(f"{length:,}" for length in shape)
+    if tensor.is_complex():
+        return "Its values are complex numbers, which have no single scale."
+    if tensor.layout != torch.strided:
+        return "Its values are stored sparsely, without rows and columns."
+    if len(shape) == 4 and shape[0] == 1:
+        return ""
+    if len(shape) == 4:
+        return f"It holds a batch of {shape[0]:,}, and maps are drawn of one picture at a time."
+    if not shape:
+        return "It is a single number, without rows and columns."
+    if len(shape) <= 2:
+        return f"It is a vector of {tensor.numel():,} values, without rows and columns."
+    return f"Its shape is {words}, and only 1 × channels × height × width can be drawn as maps."
+
+
+def feature_maps(tensor: Tensor) -> Tensor:
+    """The maps in `tensor`, (C, h, w): a view, detached. `LayerError` with the reason where there are none."""
+    reason = why_not_spatial(tensor)
+    if reason:
+        raise LayerError(f"This layer has no maps: {reason[0].lower()}{reason[1:]}")
+    return tensor.detach()[0]
+
+
+def vector(tensor: Tensor) -> Tensor:
+    """The first values of `tensor`, flattened: (n,) float32 on the CPU, n ≤ 4096. Of complex numbers, the magnitude."""
+    flat = tensor.detach()
+    flat = (flat if flat.layout == torch.strided else flat.to_dense()).flatten()[:_VECTOR_LIMIT]
+    return (flat.abs() if flat.is_complex() else flat).float().cpu()
+
+
+def checked_channels(channels: Sequence[int], count: int) -> list[int]:
+    """`channels` as plain integers, counted from the end where negative; `LayerError` for one that is not there."""
+    for channel in channels:
+        if not -count <= channel < count:
+            there = f"has 0 to {count - 1}; choose one of these" if count else "has none"
+            raise LayerError(f"There is no channel {channel}: this layer {there}.")
+    return [int(channel) % count for channel in channels]
+
+
+def reduce_channels(tensor: Tensor, reduction: Reduction) -> Tensor:
+    """One map of all channels, (1, h, w) float32 on the device of `tensor`: their mean, maximum, or L2 norm.
+
+    NaN in any channel makes the pixel NaN. `LayerError` where there are no maps or no channels.
+    """
+    maps = feature_maps(tensor)
+    if not len(maps):
+        raise LayerError("This layer has no channels, so there is nothing to take the mean or maximum of.")
+    maps = maps.to(working_type(maps))
+    reduced = _reduced(maps, reduction).float()
+    if maps.dtype == torch.float32 and maps.device.type != "mps" and bool(reduced.isinf().any()):
+        # A sum or a square of finite values may have overflowed.
+        reduced = _reduced(maps.double(), reduction).float()
+    return reduced[None]
+
+
+def _reduced(maps: Tensor, reduction: Reduction) -> Tensor:
+    if reduction == "mean":
+        return maps.mean(dim=0)
+    if reduction == "max":
+        return maps.amax(dim=0)
+    total = torch.zeros_like(maps[0])
+    chunks = Chunks.of(maps)
+    # `vector_norm` along the first dimension takes three times as long.
+    for _, chunk, buffer in chunks:
+        total += torch.mul(chunk, chunk, out=buffer).sum(dim=0)
+    return total.sqrt_()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunks:
+    """Some of the maps (C, h, w) in pieces that stay in a core's cache, each in a type that it can be calculated with.
+
+    Iterating yields (index of the first among the chosen, (k, h, w) values, a (k, h, w) buffer of the same type that
+    holds anything and is the same memory every time: freshly allocated memory is five times slower).
+
+    Attributes:
+        maps: (C, h, w).
+        chosen: which channels, in this order.
+        step: only every step-th pixel of every step-th row.
+    """
+
+    maps: Tensor
+    chosen: Sequence[int]
+    step: int
+
+    @classmethod
+    def of(cls, maps: Tensor, chosen: Sequence[int] | None = None, *, step: int = 1) -> Chunks:
+        return cls(maps, range(len(maps)) if chosen is None else chosen, step)
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
+        strided = self.maps[:, :: self.step, :: self.step]
+        height, width = strided.shape[1:]
+        count = min(len(self.chosen), max(1, chunk_size(strided) // max(1, height * width)))
+        buffer = torch.empty((count, height, width), dtype=working_type(strided), device=strided.device)
+        for start in range(0, len(self.chosen), max(1, count)):
+            part = self.chosen[start : start + count]
+            chunk = strided[part.start : part.stop] if isinstance(part, range) else strided[list(part)]
+            yield start, chunk.to(buffer.dtype), buffer[: len(part)]
+
+
+def chunk_size(tensor: Tensor) -> int:
+    """How many values to work on at a time where `tensor` lies."""
+    return _CHUNK if tensor.device.type == "cpu" else _CHUNK_ON_ACCELERATOR
+
+
+def working_type(tensor: Tensor) -> torch.dtype:
+    """float32 where it holds the values exactly, else float64, which MPS does not have."""
+    if tensor.dtype in (torch.float64, torch.int32, torch.int64) and tensor.device.type != "mps":
+        return torch.float64
+    return torch.float32
+
+
+def least_and_greatest(chunk: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Least and greatest finite value of each of k maps (k, h, w), (k,) each, NaN where a map has none; and which are.
+
+    `amin` and `amax` hand NaN and infinity on, so finite results tell that all values are: the mask is then None, and
+    no further pass over the values was needed. (`aminmax` is five times slower than the two.)
+    """
+    low, high = chunk.amin(dim=(1, 2)), chunk.amax(dim=(1, 2))
+    if math.isfinite(float((high - low).sum())):
+        return low, high, None
+    finite = chunk.isfinite()
+    low = chunk.where(finite, torch.inf).amin(dim=(1, 2))
+    high = chunk.where(finite, -torch.inf).amax(dim=(1, 2))
+    none = ~finite.any(dim=2).any(dim=1)
+    return low.masked_fill(none, torch.nan), high.masked_fill(none, torch.nan), finite
