@@ -1,0 +1,132 @@
+"""The feature pyramid: Lin, Dollár, Girshick, He, Hariharan and Belongie, 1612.03144.
+
+From the top down: a 1×1 lateral on each of C2–C5, the coarser map enlarged to the lateral's size and added, giving
+M2–M5; a 3×3 convolution on each, giving P2–P5; P6 by taking every second pixel of P5. No non-linearity anywhere. The
+pyramid's keys are torchvision's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fmviz.backbones.network import Network, StagedNetwork
+
+WIDTH = 256
+"""Channels of every level: the paper's d."""
+
+TAPS = {
+    "M2": "fpn.top_down.M2",
+    "M3": "fpn.top_down.M3",
+    "M4": "fpn.top_down.M4",
+    "M5": "fpn.inner_blocks.3",
+    "P2": "fpn.layer_blocks.0",
+    "P3": "fpn.layer_blocks.1",
+    "P4": "fpn.layer_blocks.2",
+    "P5": "fpn.layer_blocks.3",
+    "P6": "fpn.subsample",
+}
+
+
+class TopDownMerge(nn.Module):
+    """The coarser level enlarged to the size of the lateral, and added to it (Figure 3)."""
+
+    def forward(self, lateral: Tensor, coarser: Tensor) -> Tensor:
+        """(B, d, h, w) and (B, d, h', w') -> (B, d, h, w)
+
+        Enlarged to a size and not by a factor of two: 13 rows come from 7, where the picture is 200 high.
+        """
+        return lateral + F.interpolate(coarser, size=lateral.shape[-2:], mode="nearest")
+
+
+class FeaturePyramid(nn.Module):
+    """C2–C5 -> P2–P6.
+
+    Args:
+        channels: of C2–C5.
+        width: channels of every level.
+    """
+
+    def __init__(self, channels: Sequence[int], *, width: int = WIDTH) -> None:
+        super().__init__()
+        # Each in a Sequential of its own for torchvision's keys: inner_blocks.0.0.weight.
+        self.inner_blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(c, width, kernel_size=1)) for c in channels)
+        self.top_down = nn.ModuleDict({"M4": TopDownMerge(), "M3": TopDownMerge(), "M2": TopDownMerge()})
+        self.layer_blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, kernel_size=3, padding=1)) for _ in channels
+        )
+        self.subsample = nn.MaxPool2d(kernel_size=1, stride=2)
+
+    def forward(self, stages: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """C2–C5 -> P2–P6, each (B, width, h, w), at strides 4 to 64."""
+        lateral2, lateral3, lateral4, lateral5 = self.inner_blocks
+        output2, output3, output4, output5 = self.layer_blocks
+
+        m5 = lateral5(stages["C5"])
+        p5 = output5(m5)
+        m4 = self.top_down["M4"](lateral4(stages["C4"]), m5)
+        p4 = output4(m4)
+        m3 = self.top_down["M3"](lateral3(stages["C3"]), m4)
+        p3 = output3(m3)
+        m2 = self.top_down["M2"](lateral2(stages["C2"]), m3)
+        p2 = output2(m2)
+        return {"P2": p2, "P3": p3, "P4": p4, "P5": p5, "P6": self.subsample(p5)}
+
+
+class PyramidNetwork(Network):
+    """A classifier with a feature pyramid on its stages: one run gives predictions and maps.
+
+    Args:
+        body: the whole classifier.
+        width: channels of every level of the pyramid.
+    """
+
+    def __init__(self, body: StagedNetwork, *, width: int = WIDTH) -> None:
+        super().__init__()
+        self.parts = {"classifier": f"body.{body.parts['classifier']}", "pyramid": "fpn"}
+        self.body = body
+        self.fpn = FeaturePyramid(body.stage_channels, width=width)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 3, h, w) -> "logits", (B, classes), and "P2" to "P6", each (B, width, h, w)."""
+        stages = self.body.stages(x)
+        return {"logits": self.body.classify(stages["C5"]), **self.fpn(stages)}
+
+    def initialise(self, part: nn.Module) -> None:
+        """The body's own way; for the pyramid torchvision's: uniform by fan-in with gain 1, biases zero."""
+        if part is self:
+            self.initialise(self.body)
+            self.initialise(self.fpn)
+        elif any(module is part for module in self.fpn.modules()):
+            for convolution in (module for module in part.modules() if isinstance(module, nn.Conv2d)):
+                _initialise_linear_convolution(convolution)
+        else:
+            self.body.initialise(part)
+
+    def renamed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Also takes the body's state alone, and pyramids of torchvision's first version, whose keys lack the `.0`."""
+        body = {key.removeprefix("body."): tensor for key, tensor in state.items() if key.startswith("body.")}
+        rest = {key: tensor for key, tensor in state.items() if not key.startswith("body.")}
+        if not body and not any(key.startswith("fpn.") for key in rest):
+            body, rest = rest, {}
+        own = {f"body.{key}": tensor for key, tensor in self.body.renamed(body).items()}
+        return own | {_second_version(key): tensor for key, tensor in rest.items()}
+
+
+def parameters(channels: Sequence[int], *, width: int = WIDTH) -> int:
+    """How many a pyramid has: a 1×1 and a 3×3 with bias for each of the stages."""
+    return sum((c + 1) * width + (9 * width + 1) * width for c in channels)
+
+
+def _initialise_linear_convolution(convolution: nn.Conv2d) -> None:
+    nn.init.kaiming_uniform_(convolution.weight, a=1)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+
+
+def _second_version(key: str) -> str:
+    """`fpn.inner_blocks.3.weight` -> `fpn.inner_blocks.3.0.weight`"""
+    return re.sub(r"^(fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$", r"\1.0.\2", key)
