@@ -1,0 +1,144 @@
+"""Files of figures and maps, each written whole or not at all.
+
+A file is written beside its place under another name and moved there when it is complete. What stood there before is
+replaced then, and not touched until then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.PngImagePlugin
+
+from fmviz.colours import Colours
+from fmviz.errors import ExportError
+from fmviz.figure import Figure, resized
+from fmviz.lettering import lettered
+
+KEY = "fmviz"
+"""The key of a PNG's text chunk, a safetensors file's metadata and an npz file's array that hold the facts, as JSON."""
+
+# zlib's run-length strategy: twice as fast as its default on maps, and smaller.
+_RUN_LENGTH = 3
+_LONG_TEXT = 2000
+
+
+def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
+    """Calls `write` with an open file and puts what it wrote at `path`, replacing what was there; the path.
+
+    Raises:
+        ExportError: it could not be written; nothing is left of it, and what stood at `path` is untouched.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with open(aside, "xb") as file:
+            write(file)
+        os.replace(aside, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        if isinstance(error, OSError):
+            raise ExportError(_why(path, error)) from error
+        raise
+    return path
+
+
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """The folder, made where it is missing, with those above it. `ExportError` where it cannot be."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ExportError(f"{folder} is not a folder but a file: choose another folder.") from error
+    except OSError as error:
+        raise ExportError(_why(folder, error)) from error
+    return folder
+
+
+def _why(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason, remedy = "the disk is full", "make room on it or choose another folder"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        reason, remedy = (
+            "permission is denied, or another program has it open",
+            "close it there or choose another folder",
+        )
+    elif error.errno == errno.ENOTDIR:
+        reason, remedy = f"{path.parent} is not a folder", "choose another folder"
+    elif error.errno == errno.ENOENT:
+        reason, remedy = f"the folder {path.parent} is not there", "choose another folder"
+    elif error.errno in (errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
+        reason, remedy = "a folder has this name", "rename that folder or choose another one"
+    elif error.errno == errno.ENAMETOOLONG:
+        reason, remedy = "its name is too long", "choose a folder with a shorter path"
+    else:
+        reason, remedy = (error.strerror or str(error)).rstrip("."), "choose another folder"
+    return f"{path.name} could not be written: {reason}; {remedy}."
+
+
+def write_png(
+    path: str | os.PathLike[str], figure: Figure, colours: Colours, facts: Mapping[str, Any] | None = None
+) -> Path:
+    """A figure as a palette PNG, with its facts and `facts` in a text chunk; the path. `colours` (256, 3) uint8.
+
+    Raises:
+        ExportError: it could not be written.
+    """
+    data = figure_png_bytes(figure, colours, facts)
+    return write_whole(path, lambda file: file.write(data))
+
+
+def figure_png_bytes(figure: Figure, colours: Colours, facts: Mapping[str, Any] | None = None) -> bytes:
+    """The same as the bytes of a PNG file: for a clipboard."""
+    return _png(lettered(figure), colours, {**(facts or {}), **figure.facts})
+
+
+def write_map_png(
+    path: str | os.PathLike[str],
+    pixels: npt.NDArray[np.uint8],
+    colours: Colours,
+    facts: Mapping[str, Any],
+    size: tuple[int, int] | None = None,
+) -> Path:
+    """One map as a palette PNG, without any surroundings; the path.
+
+    Args:
+        pixels: (h, w) uint8 indices.
+        colours: (256, 3) uint8.
+        facts: JSON values for the text chunk.
+        size: (height, width) to enlarge or shrink to, by nearest pixels; the map's own where None.
+
+    Raises:
+        ExportError: it could not be written.
+    """
+    data = _png(pixels if size is None else resized(pixels, size), colours, facts)
+    return write_whole(path, lambda file: file.write(data))
+
+
+def _png(indices: npt.NDArray[np.uint8], colours: Colours, facts: Mapping[str, Any]) -> bytes:
+    height, width = indices.shape
+    image = PIL.Image.frombuffer("P", (width, height), np.ascontiguousarray(indices), "raw", "P", 0, 1)
+    image.putpalette(colours.tobytes())
+    text = as_json(facts)
+    chunks = PIL.PngImagePlugin.PngInfo()
+    chunks.add_text(KEY, text, zip=len(text) > _LONG_TEXT)
+    stream = io.BytesIO()
+    image.save(stream, "PNG", pnginfo=chunks, compress_level=1, compress_type=_RUN_LENGTH)
+    return stream.getvalue()
+
+
+def as_json(facts: Mapping[str, Any]) -> str:
+    """ASCII, so that every reader of text chunks gets it right; NaN, which JSON does not have, is a mistake."""
+    return json.dumps(facts, allow_nan=False)
