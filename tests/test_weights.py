@@ -428,7 +428,6 @@ NO_STATE = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
 @pytest.mark.parametrize("kind", NO_STATE)
 def test_what_is_no_state_dict_is_refused_in_words(kind: str, tmp_path: Path) -> None:
     content, words = NO_STATE[kind]

@@ -9,6 +9,7 @@ import hashlib
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from dataclasses import dataclass
 from functools import cache
@@ -238,7 +239,9 @@ def _zip_content(path: Path) -> object:
 def _torch_content(path: Path) -> object:
     try:
         # Not by its path: torch would go by the suffix, and take a zip file called .safetensors for the other kind.
-        with path.open("rb") as file:
+        # Its warnings are about the form of the file; where that matters, the file is refused with a sentence.
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except OSError:
         raise
