@@ -261,8 +261,11 @@ def detection_backbone() -> State:
 
 
 def test_torchvisions_pyramid_is_loaded_as_it_is(detection_backbone: State, tmp_path: Path) -> None:
-    model, weights = load(backbone("resnet18_fpn"), save(tmp_path / "fpn.pth", detection_backbone), seed=2)
+    path = save(tmp_path / "fpn.pth", detection_backbone)
+    with torch.device("meta"):
+        model, weights = load(backbone("resnet18_fpn"), path, seed=2)
     assert holds(model, detection_backbone)
+    assert not any(tensor.is_meta for tensor in model.state_dict().values())
     assert (weights.untrained, weights.classes, weights.seed) == ((), (), 2)
     assert weights.notes == ("The file has no classifier: the network's is random (seed 2).",)
 

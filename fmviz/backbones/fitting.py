@@ -88,7 +88,7 @@ def fit(network: Network, tensors: Mapping[str, Tensor]) -> Fit:
     wanted: dict[str, Tensor] = network.state_dict()
     absent = tuple(part for part, path in network.parts.items() if not any(key.startswith(f"{path}.") for key in given))
     optional = tuple(f"{network.parts[part]}." for part in absent)
-    counts = {key: torch.tensor(0) for key in wanted if key.endswith(COUNT) and key not in given}
+    counts = {key: torch.tensor(0, device="cpu") for key in wanted if key.endswith(COUNT) and key not in given}
     common = {key: tensor for key, tensor in given.items() if key in wanted}
     misfits = tuple(words for key, tensor in common.items() if (words := _misfit(key, tensor, wanted[key])))
     return Fit(

@@ -120,7 +120,9 @@ def _from_file(backbone: Backbone, path: Path, *, name: str, seed: int) -> tuple
 
 def _initialise(network: Network, part: nn.Module, seed: int) -> None:
     """Each part from the seed anew, so that a pyramid is the same whether or not the file had a classifier."""
-    part.to_empty(device="cpu")
+    # Not to_empty, which imports sympy where it meets the meta device: half a second of the first start.
+    room = {key: torch.empty(like.shape, dtype=like.dtype, device="cpu") for key, like in part.state_dict().items()}
+    part.load_state_dict(room, assign=True)
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
         network.initialise(part)
