@@ -51,7 +51,9 @@ class Drawing:
 
     def count(self, chosen: Chosen) -> int:
         """How many maps of a layer."""
-        return 1 if self.reduction else len(chosen.tensor[0] if self.channels is None else self.channels)
+        if self.reduction:
+            return 1
+        return int(chosen.tensor.shape[1]) if self.channels is None else len(self.channels)
 
 
 def layer_tasks(chosen: Chosen, stem: Path, facts: Facts, drawing: Drawing) -> Iterator[Task]:

@@ -76,13 +76,19 @@ def _in_font(character: str) -> bool:
 
 
 def _draw(canvas: Indices, label: Label) -> None:
-    text = shortened(label.text, label.room, label.size)
-    if text:
-        strip = np.concatenate([_glyph(character, label.size) for character in text], axis=1)
-        height, width = strip.shape
-        left = max(label.x - {"left": 0, "centre": width // 2, "right": width}[label.align], 0)
-        place = canvas[label.y : label.y + height, left : left + width]
-        np.maximum(place, strip[: place.shape[0], : place.shape[1]], out=place)
+    strip = _strip(label.text, label.room, label.size)
+    height, width = strip.shape
+    left = max(label.x - {"left": 0, "centre": width // 2, "right": width}[label.align], 0)
+    place = canvas[label.y : label.y + height, left : left + width]
+    np.maximum(place, strip[: place.shape[0], : place.shape[1]], out=place)
+
+
+# Kept, because channels have the same numbers in every layer.
+@functools.lru_cache(maxsize=4096)
+def _strip(text: str, room: int, size: int) -> Indices:
+    """A line of text as indices, no wider than `room`."""
+    glyphs = [_glyph(character, size) for character in shortened(text, room, size)]
+    return np.concatenate([np.empty((line_height(size), 0), np.uint8), *glyphs], axis=1)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -72,7 +72,7 @@ def _made_from(facts: Facts) -> str:
     picture = str(facts.get("picture", {}).get("name", ""))
     parts = (
         f"{network} ({state})" if network and state else network or state,
-        f"weights {weights}" if weights else "",
+        f"weights {weights}" if weights and "body" not in untrained else "",
         # The letters of a file have the Latin script only; the name is in its text chunk, whatever it is.
         picture if all(ord(character) < 0x250 for character in picture) else "",
     )

@@ -328,8 +328,10 @@ def test_a_layer_says_what_made_it():
         "resnet18_fpn (untrained pyramid) · weights imagenet · chelsea.png",
     ]
     assert_nothing_is_clipped(figure)
-    other = layer_figure(make_maps(), name="x", detail="", facts={"untrained": ["body"], "picture": {"name": "猫.png"}})
-    assert texts(other)[1] == "untrained: random weights"
+    random = {**FACTS, "untrained": ["body", "pyramid"], "weights": {"name": "random"}, "picture": {"name": "猫.png"}}
+    other = layer_figure(make_maps(), name="x", detail="", facts=random)
+    assert texts(other)[1] == "resnet18_fpn (untrained: random weights)"
+    assert texts(layer_figure(make_maps(), name="x", detail="", facts={}))[1].startswith("6 maps")
 
 
 def test_a_layer_at_the_size_of_the_picture():

@@ -6,6 +6,8 @@ import errno
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,12 @@ from fmviz.naming import distinct_names, safe_name
 from fmviz.writing import KEY, figure_png_bytes, make_folder, write_map_png, write_png, write_whole
 
 RESERVED = ("con", "prn", "aux", "nul", "com1", "com9", "lpt1", "com²", "conin$", "conout$")
+
+
+def test_torch_is_not_needed_to_write_pictures():
+    code = "import sys, fmviz.exporting; print(sorted({'torch', 'PySide6'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
 
 
 # Names
