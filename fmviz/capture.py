@@ -1,0 +1,284 @@
+"""What every layer of any network put out in one forward, as it was when the layer put it out.
+
+A hook that keeps a reference to an output sees it change when a later operation works in place. So everything that a
+forward leaves behind is checked after it: what was overwritten is remembered for this model, and the forward is run
+again with copies of that, and only of that. The next runs of the same model take the copies at once, and are checked too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
+from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
+from fmviz.layers import Layer
+from fmviz.recording import Knowledge, Recorder, devices_of, left_as_found
+from fmviz.structures import with_tensors
+
+if TYPE_CHECKING:
+    from fmviz.pictures import Picture
+    from fmviz.preprocess import NetworkInput
+
+__all__ = ["Activation", "Capture", "Layer", "capture_activations"]
+
+PATIENCE = 3
+"""Runs that may each find something overwritten that the run before had not known; after these, all is copied."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Activation:
+    """A tensor that a layer put out.
+
+    Attributes:
+        layer: which.
+        kind: class name of the module.
+        tensor: as it was when the layer put it out: its shape, the network's dtype and device, detached. Layers that pass
+            a tensor on may share it; it shares no memory with the network's weights or the caller's input.
+    """
+
+    layer: Layer
+    kind: str
+    tensor: Tensor
+
+
+class Capture(Mapping[Layer, Activation]):
+    """All that one forward left behind, in the order in which it ran: a module comes after its children.
+
+    Indexed by a `Layer` or by its text, "layer2.0.relu:2"; `LayerError` with the nearest names where there is none such.
+
+    Attributes:
+        output: what the forward returned, its tensors detached; None where it did not come to its end.
+        seconds: how long the forward took, hooks included; without the runs that had to be made again.
+        taps: the named maps of a backbone, "C3" -> the last call of that module. Empty for other networks.
+        predictions: (class, probability), best first; empty without classes.
+        input: what the network was fed, where fmviz made it from a picture.
+        picture: that picture.
+    """
+
+    def __init__(
+        self,
+        activations: Iterable[Activation],
+        *,
+        output: object = None,
+        seconds: float = 0.0,
+        taps: Mapping[str, str] | None = None,
+        predictions: Iterable[tuple[str, float]] = (),
+        input: NetworkInput | None = None,
+        picture: Picture | None = None,
+    ) -> None:
+        self._activations = {activation.layer: activation for activation in activations}
+        self._by_text = {str(layer): layer for layer in self._activations}
+        self.output = output
+        self.seconds = seconds
+        self.taps: Mapping[str, Activation] = MappingProxyType(self._tapped(taps or {}))
+        self.predictions = list(predictions)
+        self.input = input
+        self.picture = picture
+
+    def annotated(
+        self,
+        *,
+        taps: Mapping[str, str],
+        predictions: Iterable[tuple[str, float]] = (),
+        input: NetworkInput | None = None,
+        picture: Picture | None = None,
+    ) -> Capture:
+        """The same activations, with what only the caller of the network knows.
+
+        Args:
+            taps: name -> path of the module; those whose layers were not kept are left out.
+        """
+        return Capture(
+            self._activations.values(),
+            output=self.output,
+            seconds=self.seconds,
+            taps=taps,
+            predictions=predictions,
+            input=input,
+            picture=picture,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that its tensors hold; what several of them share is counted once."""
+        dense, other = {}, 0
+        for activation in self._activations.values():
+            tensor = activation.tensor
+            if tensor.layout == torch.strided and not tensor.is_nested:
+                storage = tensor.untyped_storage()
+                dense[storage._cdata] = storage.nbytes()
+            else:
+                other += tensor._nnz() * tensor.element_size() if tensor.is_sparse else 0
+        return sum(dense.values()) + other
+
+    def __getitem__(self, key: Layer | str) -> Activation:
+        layer = self._find(key)
+        if layer is None:
+            raise LayerError(self._unknown(str(key)))
+        return self._activations[layer]
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, Layer | str) and self._find(key) is not None
+
+    def get(self, key: Layer | str, default: Any = None) -> Any:
+        layer = self._find(key)
+        return default if layer is None else self._activations[layer]
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self._activations)
+
+    def __len__(self) -> int:
+        return len(self._activations)
+
+    def __repr__(self) -> str:
+        return f"<Capture of {len(self)} layers, {self.nbytes / 1e6:.1f} MB>"
+
+    def _find(self, key: Layer | str) -> Layer | None:
+        if isinstance(key, str):
+            # A module's name may itself end in ":2" or "[0]", so what was printed goes before what it parses to.
+            key = self._by_text.get(key) or Layer.parse(key)
+        return key if key in self._activations else None
+
+    def _unknown(self, text: str) -> str:
+        if not self._activations:
+            return f"There is no layer “{text}”: the capture holds none; run again with layers to keep."
+        inside = [name for name in self._by_text if name.startswith((f"{text}[", f"{text}:"))][:3]
+        close = inside or difflib.get_close_matches(text, self._by_text, n=3, cutoff=0.4) or list(self._by_text)[:3]
+        return f"There is no layer “{text}” in this capture: did you mean {' or '.join(close)}?"
+
+    def _tapped(self, taps: Mapping[str, str]) -> dict[str, Activation]:
+        last = {(layer.path, layer.item): activation for layer, activation in self._activations.items()}
+        places = {name: Layer.parse(path) for name, path in taps.items()}
+        return {
+            name: last[place.path, place.item] for name, place in places.items() if (place.path, place.item) in last
+        }
+
+
+def capture_activations(
+    model: nn.Module,
+    *args: Any,
+    keep: Callable[[Layer], bool] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    **kwargs: Any,
+) -> Capture:
+    """Run `model(*args, **kwargs)` and keep what every call of every module puts out.
+
+    The forward runs in eval mode, without gradients and without torch.compile. It gets copies of the input tensors, and
+    leaves the model as it was found: modes, hooks, buffers. It may run more than once, most of all the first time that a
+    model is seen; each run starts from the same random numbers, and the generators are afterwards where they were before.
+
+    Args:
+        model: any module; hooks that it has already run first, and what they make of an output is what is captured.
+        args, kwargs: what its forward takes. Tensors in tuples, lists, mappings and dataclasses are copied as well.
+        keep: which layers to hold; all where None. The others cost no memory.
+        cancelled: asked before the forward and after each layer; when it says True, `Cancelled` is raised.
+
+    Raises:
+        ForwardError: the model raised, or no layer could be seen; `capture` holds what had run by then.
+        DeviceError: out of memory; nothing is kept.
+        Cancelled: asked for by `cancelled`.
+
+    Example:
+        >>> block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
+        >>> capture = capture_activations(block, torch.zeros(1, 3, 8, 8))
+        >>> [str(layer) for layer in capture]
+        ['0', '1', '(output)']
+    """
+    knowledge = _KNOWLEDGE.setdefault(model, Knowledge())
+    failures = 0
+    while True:
+        recorder = Recorder(model, knowledge, copy_all=failures >= PATIENCE, keep=keep, cancelled=cancelled)
+        outcome = _forward(model, recorder, args, kwargs)
+        if outcome.out_of_memory:
+            # Raised here and not where it was caught: there the traceback would keep the tensors alive.
+            raise DeviceError(outcome.out_of_memory)
+        if recorder.learn():
+            return _finished(model, recorder, outcome)
+        failures += 1
+
+
+_KNOWLEDGE: weakref.WeakKeyDictionary[nn.Module, Knowledge] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How a forward ended: `error` is what the model raised, `out_of_memory` the sentence that says so."""
+
+    output: object = None
+    seconds: float = 0.0
+    error: Exception | None = None
+    out_of_memory: str = ""
+
+
+def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Outcome:
+    """One forward on copies of the inputs, so that it can be made again from the same beginning."""
+    devices = devices_of(model, (args, kwargs))
+    try:
+        with left_as_found(model, devices), recorder.watching(), _not_compiled():
+            own_args, own_kwargs = with_tensors((args, kwargs), lambda tensor: tensor.detach().clone())
+            recorder.stop_if_cancelled()
+            start = time.perf_counter()
+            output = model(*own_args, **own_kwargs)
+            _wait_for(devices)
+            seconds = time.perf_counter() - start
+    except Exception as error:
+        if recorder.cancelled:
+            recorder.forget()
+            raise Cancelled from None
+        if is_out_of_memory(error):
+            recorder.forget()
+            return _Outcome(out_of_memory=_memory_words(layer_that_ran(model, error), devices))
+        return _Outcome(error=error)
+    if recorder.cancelled:
+        recorder.forget()
+        raise Cancelled
+    return _Outcome(with_tensors(output, Tensor.detach), seconds)
+
+
+def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome) -> Capture:
+    activations = [Activation(layer, record.kind, record.tensor) for layer, record in recorder.records.items()]
+    capture = Capture(activations, output=outcome.output, seconds=outcome.seconds)
+    if outcome.error is not None:
+        raise ForwardError(
+            f"The network stopped in {layer_that_ran(model, outcome.error)} with {one_line(outcome.error)}; "
+            f"what the {recorder.hooks_called} calls before it put out is kept: try an input of another size or kind.",
+            capture,
+        ) from outcome.error
+    if not recorder.hooks_called:
+        raise ForwardError(
+            f"No layer of this {type(model).__name__} could be seen, because it does not call the hooks of its modules: "
+            "give the plain module that it was made from.",
+            capture,
+        )
+    return capture
+
+
+def _not_compiled() -> AbstractContextManager[object]:
+    """Compiled modules run as plain ones inside, since they do not call hooks that were added later."""
+    # Nothing can be compiled as long as nobody has imported the compiler, which takes a second.
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+def _wait_for(devices: set[torch.device]) -> None:
+    for device in devices:
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+
+
+def _memory_words(where: str, devices: set[torch.device]) -> str:
+    device = next((device for device in devices if device.type != "cpu"), torch.device("cpu"))
+    return (
+        f"There was not enough memory on {device} in {where}: "
+        "choose a smaller input, keep fewer layers, or run on another device."
+    )

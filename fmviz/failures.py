@@ -1,0 +1,42 @@
+"""What a network that raised was doing, and whether it was the memory that gave out."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+
+LONGEST = 300
+"""Characters of somebody else's message that fit into a sentence of ours."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Also where the CPU's allocator says so, which raises a plain RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+def layer_that_ran(model: nn.Module, error: BaseException) -> str:
+    """The innermost module of `model` in whose code `error` was raised, in words: "layer “fc” (Linear)".
+
+    Read from the traceback, so that a forward without an error pays nothing for it.
+    """
+    paths = {id(module): path for path, module in model.named_modules()}
+    running: nn.Module = model
+    traceback = error.__traceback__
+    while traceback is not None:
+        owner = traceback.tb_frame.f_locals.get("self")
+        if isinstance(owner, nn.Module) and id(owner) in paths:
+            running = owner
+        traceback = traceback.tb_next
+    path, kind = paths[id(running)], type(running).__name__
+    return f"layer “{path}” ({kind})" if path else f"the forward of the whole network ({kind})"
+
+
+def one_line(error: BaseException) -> str:
+    """The error's class and text as part of a sentence."""
+    text = " ".join(str(error).split()).rstrip(".")
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

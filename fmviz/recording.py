@@ -1,0 +1,293 @@
+"""One forward with hooks on every module: what each call put out, and what of that was overwritten later.
+
+A reference is cheap and a copy is not, so a reference is kept wherever it stays true. Torch counts the writes to a
+tensor's memory in a counter that all of its views share; writes through `.data` or numpy go past the counter, so the
+first time a layer is seen its bytes are summed up as well.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fmviz.errors import Cancelled
+from fmviz.layers import Layer
+from fmviz.structures import tensors_in
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """What earlier runs of a model have taught.
+
+    Attributes:
+        seen: layers whose bytes have been compared once.
+        overwritten: layers whose memory is written to after they put it out. Only grows.
+        quiet: whether anything was written past the counter, so that an equal count proves nothing for this model.
+    """
+
+    seen: set[Layer] = field(default_factory=set)
+    overwritten: set[Layer] = field(default_factory=set)
+    quiet: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """A tensor as a layer put it out: shared with the network, and then watched, or `owned`."""
+
+    kind: str
+    tensor: Tensor
+    owned: bool
+    version: int = 0
+    nbytes: int = 0
+    checksum: Tensor | None = None
+
+    def overwritten(self) -> str:
+        """ "" as long as the tensor is what it was; otherwise "counted" or "quiet"."""
+        if self.owned:
+            return ""
+        if self.tensor._version != self.version or _storage_bytes(self.tensor) < self.nbytes:
+            return "counted"
+        if self.checksum is not None and not torch.equal(self.checksum, _required_checksum(self.tensor)):
+            return "quiet"
+        return ""
+
+
+class Recorder:
+    """The hooks of one forward.
+
+    Attributes:
+        records: by layer, in the order in which they were put out.
+        hooks_called: how many calls of modules were seen.
+        cancelled: whether the forward was broken off; a model that catches every exception does not hide it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        knowledge: Knowledge,
+        *,
+        copy_all: bool,
+        keep: Callable[[Layer], bool] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        self.records: dict[Layer, Record] = {}
+        self.hooks_called = 0
+        self.cancelled = False
+        self._model = model
+        self._knowledge = knowledge
+        self._copy_all = copy_all
+        self._keep = keep
+        self._ask = cancelled
+        self._calls: Counter[str] = Counter()
+        self._of_the_model = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())} - {None}
+        self._last_copy: tuple[weakref.ref[Tensor], int, Tensor] | None = None
+        self._last_sum: tuple[weakref.ref[Tensor], int, Tensor] | None = None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hooks on every module, after those that are there already, so that they see what the next module gets."""
+        handles = []
+        try:
+            for path, module in self._model.named_modules():
+                handles.append(module.register_forward_hook(self._hook(path)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def learn(self) -> bool:
+        """Compare each shared tensor with what it was; True where all are true. Teaches the model's knowledge."""
+        stale = {layer: how for layer, record in self.records.items() if (how := record.overwritten())}
+        self._knowledge.seen.update(layer for layer, record in self.records.items() if not record.owned)
+        self._knowledge.overwritten.update(stale)
+        self._knowledge.quiet |= "quiet" in stale.values()
+        return not stale
+
+    def forget(self) -> None:
+        """Let go of every tensor, also where a traceback holds the recorder itself."""
+        self.records.clear()
+        self._last_copy = self._last_sum = None
+
+    def stop_if_cancelled(self) -> None:
+        if self._ask is not None and self._ask():
+            self.cancelled = True
+            raise Cancelled
+
+    def _hook(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            self.stop_if_cancelled()
+            self.hooks_called += 1
+            self._calls[path] += 1
+            call = self._calls[path]
+            for where, tensor in tensors_in(output):
+                layer = Layer(path, call, where)
+                if self._keep is None or self._keep(layer):
+                    self.records[layer] = self._record(layer, type(module).__name__, tensor)
+
+        return hook
+
+    def _record(self, layer: Layer, kind: str, tensor: Tensor) -> Record:
+        if self._must_copy(layer, tensor):
+            return Record(kind, self._copy(tensor), owned=True)
+        record = Record(kind, tensor.detach(), owned=False, version=tensor._version, nbytes=_storage_bytes(tensor))
+        if layer not in self._knowledge.seen:
+            record.checksum = self._checksum(tensor)
+        return record
+
+    def _must_copy(self, layer: Layer, tensor: Tensor) -> bool:
+        return (
+            self._copy_all
+            or layer in self._knowledge.overwritten
+            # Without a counter nothing tells whether it is written to.
+            or tensor.is_inference()
+            # A weight that is put out would change with the next weights file.
+            or _storage(tensor) in self._of_the_model
+        )
+
+    def _copy(self, tensor: Tensor) -> Tensor:
+        """A block often puts out the very tensor of its last child: they share one copy while nothing is written."""
+        if tensor.is_inference():
+            with torch.inference_mode(False):
+                return tensor.clone()
+        if self._last_copy is not None and not self._copy_all and not self._knowledge.quiet:
+            source, version, twin = self._last_copy
+            if source() is tensor and version == tensor._version:
+                return twin
+        twin = tensor.detach().clone()
+        self._last_copy = (weakref.ref(tensor), tensor._version, twin)
+        return twin
+
+    def _checksum(self, tensor: Tensor) -> Tensor | None:
+        """A tensor that two layers in a row put out, other bytes under the same count, was written to quietly."""
+        found = checksum(tensor)
+        if found is not None:
+            if self._last_sum is not None:
+                source, version, before = self._last_sum
+                if source() is tensor and version == tensor._version and not torch.equal(found, before):
+                    self._knowledge.quiet = True
+            self._last_sum = (weakref.ref(tensor), tensor._version, found)
+        return found
+
+
+@contextmanager
+def left_as_found(model: nn.Module, devices: set[torch.device]) -> Iterator[None]:
+    """Eval mode without gradients inside; after it, modes, buffers and random generators are what they were before.
+
+    Flags are set one by one: `model.eval()` may be overridden, and forgets which modules were set otherwise.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        modes = [(module, module.training) for module in model.modules()]
+        buffers = [
+            (module, name, tensor, tensor._version, tensor.clone())
+            for module, _ in modes
+            for name, tensor in module._buffers.items()
+            if tensor is not None and not tensor.is_inference()
+        ]
+        generators = [(device, _generator_state(device)) for device in devices]
+        try:
+            for module, _ in modes:
+                _set_mode(module, training=False)
+            yield
+        finally:
+            for module, training in modes:
+                _set_mode(module, training=training)
+            for module, name, tensor, version, before in buffers:
+                if module._buffers.get(name) is not tensor:
+                    module._buffers[name] = tensor
+                if tensor._version != version:
+                    tensor.copy_(before)
+            for device, state in generators:
+                _set_generator_state(device, state)
+
+
+def _set_mode(module: nn.Module, *, training: bool) -> None:
+    if module.training != training:
+        module.training = training
+
+
+def _generator_state(device: torch.device) -> Tensor:
+    if device.type == "cpu":
+        return torch.get_rng_state()
+    module: Any = torch.get_device_module(device)
+    # There is but one MPS device, and its functions take none.
+    state: Tensor = module.get_rng_state() if device.type == "mps" else module.get_rng_state(device)
+    return state
+
+
+def _set_generator_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cpu":
+        torch.set_rng_state(state)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        module: Any = torch.get_device_module(device)
+        module.set_rng_state(state, device)
+
+
+def devices_of(model: nn.Module, inputs: object) -> set[torch.device]:
+    """Where the model's parameters, buffers and inputs are; the CPU always, for its random numbers."""
+    tensors = (*model.parameters(), *model.buffers(), *(tensor for _, tensor in tensors_in(inputs)))
+    return {torch.device("cpu")} | {tensor.device for tensor in tensors if not tensor.is_meta}
+
+
+ROW = 1024
+
+
+def checksum(tensor: Tensor) -> Tensor | None:
+    """Numbers that change when the tensor's bytes do: the sums of the rows and columns of its 32-bit words.
+
+    A single sum would not see values change places. None for what has no plain bytes: sparse, quantised, nested, on the
+    meta device, empty.
+    """
+    if (
+        tensor.layout != torch.strided
+        or tensor.is_quantized
+        or tensor.is_nested
+        or tensor.is_meta
+        or not tensor.numel()
+    ):
+        return None
+    words = _words(tensor.detach())
+    whole = len(words) // ROW * ROW
+    table = words[:whole].view(-1, ROW)
+    # 32-bit sums wrap around, which is as good a checksum and ten times faster than 64-bit ones.
+    sums = [table.sum(axis, dtype=torch.int32) for axis in (0, 1)]
+    return torch.cat([*sums, words[whole:].to(torch.int32)])
+
+
+def _words(tensor: Tensor) -> Tensor:
+    """(n,) integers, a view of the tensor's bytes where they lie densely."""
+    tensor = tensor.resolve_conj().resolve_neg()
+    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        tensor = tensor.permute(0, 2, 3, 1)
+    flat = tensor.reshape(-1)
+    if flat.is_complex():
+        flat = torch.view_as_real(flat).reshape(-1)
+    if flat.element_size() == 2:
+        return flat.view(torch.int16)
+    return flat.view(torch.int32 if flat.element_size() >= 4 else torch.int8)
+
+
+def _required_checksum(tensor: Tensor) -> Tensor:
+    found = checksum(tensor)
+    assert found is not None
+    return found
+
+
+def _storage(tensor: Tensor) -> object:
+    """What tells whose memory it is; None where nothing does."""
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested or not tensor.numel():
+        return None
+    return tensor.untyped_storage().data_ptr()
+
+
+def _storage_bytes(tensor: Tensor) -> int:
+    """Size of the memory behind it, which a model may give away before the forward is over."""
+    return tensor.untyped_storage().nbytes() if tensor.layout == torch.strided else 0
