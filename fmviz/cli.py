@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more may be written, not even at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
 
 
@@ -199,7 +199,9 @@ def _export(options: argparse.Namespace) -> int:
                 failed += 1
                 print(f"fmviz: {done.picture}: {done.error}", file=sys.stderr)
             else:
-                print(f"{done.picture}: {len(done.files)} files in {done.files[0].parent if done.files else options.output}")
+                print(
+                    f"{done.picture}: {len(done.files)} files in {done.files[0].parent if done.files else options.output}"
+                )
     return 1 if failed else 0
 
 
@@ -222,10 +224,13 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
 def _table_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fmviz table", description="Print the layers of a network with their shapes and parameters; needs no weights."
+        prog="fmviz table",
+        description="Print the layers of a network with their shapes and parameters; needs no weights.",
     )
     parser.add_argument("backbone", metavar="BACKBONE", help="a network that `fmviz backbones` lists")
-    parser.add_argument("--size", metavar="N", type=_pixels, default=224, help="side of the input in pixels (default: 224)")
+    parser.add_argument(
+        "--size", metavar="N", type=_pixels, default=224, help="side of the input in pixels (default: 224)"
+    )
     parser.add_argument("--format", choices=("text", "csv", "markdown", "latex", "json"), default="text")
     return parser
 

@@ -62,7 +62,7 @@ class EngineError(FmvizError):
     """The engine process ended, does not answer, or the protocol was broken."""
 
 
-class Cancelled(FmvizError):
+class Cancelled(FmvizError):  # noqa: N818 (it is no error)
     """Asked for by the user; whatever was half done has been undone."""
 
     def __init__(self, message: str = "Cancelled.") -> None:

@@ -80,7 +80,9 @@ class Geometry:
         """
         height, width = map_size
         left, top = self.to_picture(column * self.input_size[1] / width, row * self.input_size[0] / height)
-        right, bottom = self.to_picture((column + 1) * self.input_size[1] / width, (row + 1) * self.input_size[0] / height)
+        right, bottom = self.to_picture(
+            (column + 1) * self.input_size[1] / width, (row + 1) * self.input_size[0] / height
+        )
         return Box(left, top, right, bottom).clipped(self.picture_size[1], self.picture_size[0])
 
     def cell_at(self, x: float, y: float, map_size: tuple[int, int]) -> tuple[int, int] | None:

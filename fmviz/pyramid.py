@@ -33,7 +33,9 @@ def tap_maps(
     single = {tap: _single(activation.tensor, channel, reduction) for tap, activation in capture.taps.items()}
     found = {tap: tensor for tap, tensor in single.items() if tensor is not None}
     if not found:
-        raise LayerError("This network has no named maps C2–C5 with that channel: choose a lower channel or a reduction.")
+        raise LayerError(
+            "This network has no named maps C2–C5 with that channel: choose a lower channel or a reduction."
+        )
     limits = _row_limits(found) if scale == "row" else {}
     return {
         tap: render(tensor, normalisation="fixed", limits=limits[tap[0]])

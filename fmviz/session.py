@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 import fmviz
-from fmviz.backbones import catalog
-from fmviz.backbones.catalog import Backbone
-from fmviz.backbones.weights import Weights, load
+from fmviz.networks import catalog
+from fmviz.networks.catalog import Backbone
+from fmviz.networks.weights import Weights, load
 from fmviz.capture import Capture, Layer, capture_activations
 from fmviz.defaults import BACKBONE
 from fmviz.errors import BackboneError, DeviceError
-from fmviz.layer_table import LayerTable, layer_table
+from fmviz.table import LayerTable, layer_table
 from fmviz.pictures import Picture, read_picture
 from fmviz.preprocess import NetworkInput, Preprocessing, preprocess
 
@@ -34,7 +34,7 @@ class Session:
     """A network with its weights on a device, in eval mode, to run pictures through.
 
     Args:
-        backbone: a name of `fmviz.backbones()`.
+        backbone: a name of `fmviz.networks()`.
         weights: a name on offer for this backbone, the path of a `.safetensors` or `.pth` file, or "random". None takes
             the best on offer that needs no download.
         device: "cpu", "cuda", "cuda:1", "mps", …; "auto" takes the accelerator where there is one.

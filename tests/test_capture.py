@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import fmviz.recording
-from fmviz.backbones.catalog import backbone
+from fmviz.networks.catalog import backbone
 from fmviz.capture import Capture, capture_activations
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
 from fmviz.layers import Layer

@@ -16,17 +16,17 @@ _TEXTS = "Actions"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One command. `menu` is the name of a menu of `MENUS`, "" for what stands only as a remedy in a banner."""
+    """One command. `text` is a string that Qt's stubs call an object until it is translated; `menu` is the name of a menu of `MENUS`, "" for what stands only as a remedy in a banner."""
 
     name: str
-    text: str
+    text: object
     menu: str
     keys: tuple[str, ...] = ()
     icon: str = ""
     checkable: bool = False
 
 
-MENUS: tuple[tuple[str, str], ...] = (
+MENUS: tuple[tuple[str, object], ...] = (
     ("file", QT_TRANSLATE_NOOP("Actions", "&File")),
     ("edit", QT_TRANSLATE_NOOP("Actions", "&Edit")),
     ("view", QT_TRANSLATE_NOOP("Actions", "&View")),
@@ -78,7 +78,7 @@ def made(parent: QObject, does: Mapping[str, Callable[[], object]], ink: QColor)
     """A QAction for each row; `does` has what each of them calls."""
     actions = {}
     for row in ACTIONS:
-        action = QAction(QCoreApplication.translate(_TEXTS, row.text), parent)
+        action = QAction(QCoreApplication.translate(_TEXTS, str(row.text)), parent)
         action.setObjectName(row.name)
         action.setCheckable(row.checkable)
         action.setShortcuts([QKeySequence(keys) for keys in row.keys])

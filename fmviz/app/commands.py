@@ -270,7 +270,9 @@ _NATIVE = QKeySequence.SequenceFormat.NativeText
 def about_text(tr: Callable[[str], str]) -> str:
     """Version, licence, and whose the samples are."""
     what = tr("See what every layer of a convolutional network makes of your picture.")
-    samples = tr("Sample pictures: chelsea, coffee and rocket are CC0; china by danielbuechele and flower by vultilion, CC BY 2.0.")
+    samples = tr(
+        "Sample pictures: chelsea, coffee and rocket are CC0; china by danielbuechele and flower by vultilion, CC BY 2.0."
+    )
     return f"<h3>fmviz {fmviz.__version__}</h3><p>{what}</p><p>{samples}</p><p>MIT licence</p>"
 
 

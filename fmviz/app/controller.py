@@ -102,7 +102,9 @@ class Controller(QObject):
 
     def _welcomed(self, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, Welcome) and reply.protocol != PROTOCOL:
-            self._tell("window", self.tr("The engine is another version of fmviz: install the same one on both sides."), ())
+            self._tell(
+                "window", self.tr("The engine is another version of fmviz: install the same one on both sides."), ()
+            )
 
     def _devices_found(self, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, DevicesFound):
@@ -348,7 +350,9 @@ class Controller(QObject):
             self._failed = asked
             self._go_back()
         if exporting:
-            self.exported.emit(Failed(id=exporting, kind="EngineError", message=self.tr("The engine ended; export again.")))
+            self.exported.emit(
+                Failed(id=exporting, kind="EngineError", message=self.tr("The engine ended; export again."))
+            )
         again = self._short_lives < 3 and (state.shown is not None or not number)
         self._tell("maps", self._obituary(errors, again=again), ("retry",), errors)
         if again:

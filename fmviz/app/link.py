@@ -150,4 +150,3 @@ class EngineLink(QObject):
         # The engine is gone: nothing writes to the lent blocks any more.
         self._open.clear()
         self.lost.emit(self._errors.decode(errors="replace").strip())
-

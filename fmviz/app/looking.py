@@ -263,9 +263,7 @@ class Looking(QObject):
             column=column,
         )
 
-    def _value_read(
-        self, asked: tuple[int, str, tuple[int, int, int]], reply: AnyReply, _block: Block | None
-    ) -> None:
+    def _value_read(self, asked: tuple[int, str, tuple[int, int, int]], reply: AnyReply, _block: Block | None) -> None:
         state = self._store.state
         if isinstance(reply, ValueRead) and state.shown and asked[:2] == (state.shown.run, state.layer):
             self.value_came.emit(asked[2], reply.value)

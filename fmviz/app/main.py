@@ -140,7 +140,9 @@ def _hook(app: App) -> Callable[[type[BaseException], BaseException, TracebackTy
             return
         log.error("unexpected error", exc_info=(kind, error, trace))
         details = "".join(traceback.format_exception(kind, error, trace))
-        message = QCoreApplication.translate("Main", "Something went wrong in the window: {what}. What is shown is still right.")
+        message = QCoreApplication.translate(
+            "Main", "Something went wrong in the window: {what}. What is shown is still right."
+        )
         app.controller.tell_unexpected(message.format(what=f"{kind.__name__}: {error}"), details)
 
     return unexpected

@@ -50,8 +50,12 @@ class Presenter(QObject):
         looking.taps_came.connect(self._taps_came)
         looking.input_came.connect(self._input_came)
         looking.table_came.connect(self._table_came)
-        looking.value_came.connect(lambda place, value: self.window.set_value(wording.value_at(*place, value)))
+        looking.value_came.connect(self._value_came)
         self.controller.picture_ready.connect(self._push_picture)
+
+    def _value_came(self, place: tuple[int, int, int], value: float) -> None:
+        channel, row, column = place
+        self.window.set_value(wording.value_at(channel, row, column, value))
 
     def _maps_came(self, maps: ShownMaps) -> None:
         self._maps = maps
@@ -101,7 +105,8 @@ class Presenter(QObject):
             return
         colours = self._colours()
         maps = {
-            name: (coloured_image(pixels, colours), wording.tap_caption(info)) for name, (info, pixels) in taps.maps.items()
+            name: (coloured_image(pixels, colours), wording.tap_caption(info))
+            for name, (info, pixels) in taps.maps.items()
         }
         self.window.pyramid.set_maps(maps, self._seen(), note=wording.pyramid_note(state.shown))
 
@@ -158,7 +163,9 @@ class Presenter(QObject):
         self._push_strip()
         self._push_activity()
         self.window.setWindowTitle(wording.window_title(state))
-        self.window.pyramid.show_empty(self.tr("The pyramid of a picture is shown here: C2–C5, and P2–P6 where there is one."))
+        self.window.pyramid.show_empty(
+            self.tr("The pyramid of a picture is shown here: C2–C5, and P2–P6 where there is one.")
+        )
 
     def _push_run(self) -> None:
         state = self.store.state
@@ -218,7 +225,9 @@ class Presenter(QObject):
         state, layer = self.store.state, self.store.state.layer_info
         if layer is not None and state.shown is not None:
             statistics = self._maps.statistics if self._maps and self._maps.layer == layer.name else None
-            self.window.maps.set_heading(wording.layer_title(layer), wording.layer_facts(state.shown, layer, statistics))
+            self.window.maps.set_heading(
+                wording.layer_title(layer), wording.layer_facts(state.shown, layer, statistics)
+            )
 
     def _push_current_row(self) -> None:
         layer = self.store.state.layer_info
@@ -287,7 +296,7 @@ class Presenter(QObject):
 
     def _push_problems(self) -> None:
         for place in ("window", "maps", "pyramid", "parameters", "channel", "input"):
-            self._push_problem(place)  # type: ignore[arg-type]
+            self._push_problem(place)
 
     def _push_problem(self, place: Place) -> None:
         problem = self.store.state.problem(place)
@@ -295,7 +304,9 @@ class Presenter(QObject):
         if problem is None:
             banner.hide()
         else:
-            banner.tell(problem.message, [self.window.actions_by_name[name] for name in problem.remedies], problem.details)
+            banner.tell(
+                problem.message, [self.window.actions_by_name[name] for name in problem.remedies], problem.details
+            )
 
     def _seen(self) -> QRectF:
         """The part of the picture that the network saw."""
@@ -341,7 +352,7 @@ class Presenter(QObject):
         window.setup_bar.changed.connect(lambda changes: controller.set_setup(**changes))
         window.maps.samples.sample_chosen.connect(window.sample_chosen)
         for place in ("window", "maps", "pyramid", "parameters", "channel", "input"):
-            window.banner(place).closed.connect(lambda place=place: controller.dismiss(place))  # type: ignore[arg-type]
+            window.banner(place).closed.connect(lambda place=place: controller.dismiss(place))
         window.table_shown.connect(lambda value: update(table_wanted=value))
 
     def choose_layer(self, name: str) -> None:

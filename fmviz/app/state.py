@@ -72,7 +72,7 @@ class ViewState:
     opacity: float = 0.6
     peek: bool = False
     pyramid: PyramidChoice = PyramidChoice()
-    grid_view: GridView = GridView()
+    grid_view: GridView = field(default_factory=GridView)
     table_wanted: bool = False
     activity: Activity | None = None
     problems: tuple[Problem, ...] = ()

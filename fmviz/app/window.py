@@ -133,8 +133,18 @@ class MainWindow(QMainWindow):
     def _fill_menus(self, samples: Sequence[tuple[str, Path]]) -> None:
         menus: dict[str, QMenu] = {}
         for name, text in actions.MENUS:
-            menus[name] = self.menuBar().addMenu(QCoreApplication.translate("Actions", text))
-        breaks = {"export", "quit", "paste", "show_maps", "appearance_system", "reset_layout", "next_layer", "cancel", "about"}
+            menus[name] = self.menuBar().addMenu(QCoreApplication.translate("Actions", str(text)))
+        breaks = {
+            "export",
+            "quit",
+            "paste",
+            "show_maps",
+            "appearance_system",
+            "reset_layout",
+            "next_layer",
+            "cancel",
+            "about",
+        }
         for row in actions.ACTIONS:
             if row.name in breaks:
                 menus[row.menu].addSeparator()

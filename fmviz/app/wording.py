@@ -11,7 +11,6 @@ from fmviz.engine.messages import LayerInfo, Ran, Tabulated, TapMaps
 from fmviz.maps import Statistics
 
 
-
 def window_title(state: ViewState) -> str:
     """ "cat.png – resnet50_fpn – fmviz" """
     name = state.shown_source.name if state.shown_source else state.source.name if state.source else ""

@@ -133,7 +133,7 @@ class Answers:
         progress("Loading torch", None)
         import torch
 
-        from fmviz.backbones import catalog
+        from fmviz.networks import catalog
         from fmviz.session import devices
 
         rows = [catalog.backbone(name) for name in catalog.backbones()]
@@ -377,7 +377,7 @@ class Answers:
         )
 
     def _export(self, request: Export, cancelled: Ask) -> Iterator[Reply]:
-        from fmviz.export import export, export_pyramid
+        from fmviz.exporting import export, export_pyramid
 
         shown, capture = self._held(request.run, cancelled)
         facts = shown.session.facts(capture)
@@ -446,7 +446,7 @@ def _counting(cancelled: Ask, progress: Tell, text: str, session: Session) -> As
 
 
 def _layers(capture: Capture) -> Iterator[LayerInfo]:
-    from fmviz.layer_table import stride_of
+    from fmviz.table import stride_of
     from fmviz.render import is_spatial
 
     assert capture.input is not None
@@ -464,7 +464,7 @@ def _layers(capture: Capture) -> Iterator[LayerInfo]:
             item=layer.item,
             kind=activation.kind,
             shape=shape,
-            stride=stride_of(size, shape[2:]) if spatial else None,  # type: ignore[arg-type]
+            stride=stride_of(size, shape[2:]) if spatial else None,
             spatial=spatial,
             taps=tuple(taps.get(str(layer), ())),
         )
@@ -485,7 +485,7 @@ def _packed(statistics: Statistics) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _tabulate(request: Tabulate) -> Reply:
-    from fmviz.layer_table import layer_table
+    from fmviz.table import layer_table
 
     table = layer_table(request.backbone, request.size)
     return Tabulated(

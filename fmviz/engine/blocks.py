@@ -29,7 +29,9 @@ class Blocks:
             return np.empty(shape, np.uint8)
         mapped = self._mapped(block)
         if size > len(mapped):
-            raise EngineError(f"The block lent for {size} bytes holds {len(mapped)}: this is a fault in fmviz; report it.")
+            raise EngineError(
+                f"The block lent for {size} bytes holds {len(mapped)}: this is a fault in fmviz; report it."
+            )
         return np.frombuffer(mapped, np.uint8, size).reshape(shape)
 
     def _mapped(self, block: str) -> mmap.mmap:

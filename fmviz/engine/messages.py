@@ -103,7 +103,7 @@ class WeightsInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One module of the layer table; see `fmviz.layer_table.Row`."""
+    """One module of the layer table; see `fmviz.table.Row`."""
 
     path: str
     kind: str
@@ -407,8 +407,8 @@ AnyReply = (
 )
 
 _encoder = msgspec.msgpack.Encoder()
-_requests = msgspec.msgpack.Decoder(AnyRequest)
-_replies = msgspec.msgpack.Decoder(AnyReply)
+_requests: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)
+_replies: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(AnyReply)
 
 
 class ProtocolError(Exception):

@@ -58,7 +58,7 @@ class ExportDialog(QDialog):
         self.patterns = QLineEdit(self)
         self.patterns.setPlaceholderText(PATTERNS_EXAMPLE)
         self.form = QComboBox(self)
-        self.size = QComboBox(self)
+        self.edge = QComboBox(self)
         self.pixels = QSpinBox(self)
         self.pixels.setRange(8, 8192)
         self.pixels.setValue(512)
@@ -81,7 +81,7 @@ class ExportDialog(QDialog):
         self._lay_out()
         self._button.clicked.connect(self._clicked)
         self._close.clicked.connect(self.close)
-        for box in (self.what, self.form, self.size):
+        for box in (self.what, self.form, self.edge):
             box.currentIndexChanged.connect(self._show_what_counts)
         for field in (self.patterns, self.folder):
             field.textChanged.connect(self._show_what_counts)
@@ -108,7 +108,7 @@ class ExportDialog(QDialog):
             (-1, self.tr("the network input's")),
             (1, self.tr("longer side")),
         ):
-            self.size.addItem(text, number)
+            self.edge.addItem(text, number)
         for name, text in (
             ("map", self.tr("each map")),
             ("layer", self.tr("whole layer")),
@@ -121,7 +121,7 @@ class ExportDialog(QDialog):
         form.addRow(self.tr("What"), self.what)
         form.addRow(self.tr("Layers"), self.patterns)
         form.addRow(self.tr("Format"), self.form)
-        form.addRow(self.tr("Size"), _row(self.size, self.pixels))
+        form.addRow(self.tr("Size"), _row(self.edge, self.pixels))
         form.addRow(self.tr("Colours"), self.colours)
         form.addRow(self.tr("Scale"), self.normalisation)
         browse = QPushButton(self.tr("Browse…"), self)
@@ -138,7 +138,9 @@ class ExportDialog(QDialog):
         layout.addLayout(buttons)
         self._progress.hide()
 
-    def set_choices(self, *, layer: str, colour_map: str, normalisation: Normalisation, folder: str, pyramid: bool) -> None:
+    def set_choices(
+        self, *, layer: str, colour_map: str, normalisation: Normalisation, folder: str, pyramid: bool
+    ) -> None:
         """What the window shows now; `pyramid` says whether there is one."""
         self._layer = layer
         self.what.setItemText(1, self.tr("This layer, all channels ({layer})").format(layer=layer or "output"))
@@ -157,9 +159,9 @@ class ExportDialog(QDialog):
         picture = what == "pyramid" or form in ("grid", "maps")
         self.patterns.setEnabled(what == "layers")
         self.form.setEnabled(what in ("layer", "layers"))
-        self.size.setEnabled(picture and what != "pyramid")
-        self.pixels.setVisible(self.size.currentData() == 1)
-        self.pixels.setEnabled(self.size.isEnabled())
+        self.edge.setEnabled(picture and what != "pyramid")
+        self.pixels.setVisible(self.edge.currentData() == 1)
+        self.pixels.setEnabled(self.edge.isEnabled())
         self.colours.setEnabled(picture)
         self.normalisation.setEnabled(picture and what != "pyramid")
         complete = bool(self.folder.text().strip()) and (what != "layers" or bool(self.patterns.text().split()))
@@ -168,7 +170,7 @@ class ExportDialog(QDialog):
     def choice(self) -> ExportChoice:
         """What is chosen now."""
         what = self.what.currentData()
-        size = self.size.currentData()
+        size = self.edge.currentData()
         return ExportChoice(
             what=what,
             patterns=tuple(self.patterns.text().split()) if what == "layers" else (self._layer,),

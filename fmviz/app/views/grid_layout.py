@@ -47,7 +47,7 @@ class GridLayout:
         column, inside_x = divmod(x - self.gap, self.width + self.gap)
         row, inside_y = divmod(y - self.gap, self.height + self.gap)
         index = int(row) * self.columns + int(column)
-        if not (0 <= column < self.columns and 0 <= row and index < self.count):
+        if not (0 <= column < self.columns and row >= 0 and index < self.count):
             return None
         if inside_x >= self.width or inside_y >= self.height:
             return None

@@ -28,7 +28,10 @@ class InputView(QWidget):
         self._predictions.setHorizontalSpacing(8)
         self._predictions.setVerticalSpacing(2)
         row = QHBoxLayout()
-        for canvas, line, stretch in ((self.picture, self._about_picture, 3), (self.network_input, self._about_input, 2)):
+        for canvas, line, stretch in (
+            (self.picture, self._about_picture, 3),
+            (self.network_input, self._about_input, 2),
+        ):
             column = QVBoxLayout()
             column.addWidget(canvas, 1)
             column.addWidget(line)

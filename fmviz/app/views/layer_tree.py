@@ -84,7 +84,7 @@ class LayerTree(QAbstractItemModel):
             return self.createIndex(row, column, node.children[row])
         return QModelIndex()
 
-    def parent(self, index: Index = QModelIndex()) -> Any:  # type: ignore[override]  # noqa: B008
+    def parent(self, index: Index = QModelIndex()) -> Any:  # noqa: B008
         node = self._node(index)
         if node.parent is None or node.parent is self._root:
             return QModelIndex()
@@ -161,5 +161,7 @@ class LayerFilter(QSortFilterProxyModel):
             return True
         index = self.sourceModel().index(source_row, 0, source_parent)
         name = index.data(LayerTree.LayerRole) or ""
-        shown = f"{name} {index.data(Qt.ItemDataRole.DisplayRole)} {index.data(Qt.ItemDataRole.ToolTipRole) or ''}".lower()
+        shown = (
+            f"{name} {index.data(Qt.ItemDataRole.DisplayRole)} {index.data(Qt.ItemDataRole.ToolTipRole) or ''}".lower()
+        )
         return all(word in shown for word in self._text.split())

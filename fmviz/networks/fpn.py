@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fmviz.backbones.network import Network, StagedNetwork
+from fmviz.networks.network import Network, StagedNetwork
 
 WIDTH = 256
 """Channels of every level: the paper's d."""

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fmviz.backbones import resnet
-from fmviz.backbones.catalog import backbone, backbones
-from fmviz.backbones.efficientnet_lite import Conv2dSame
+from fmviz.networks import resnet
+from fmviz.networks.catalog import backbone, backbones
+from fmviz.networks.efficientnet_lite import Conv2dSame
 from fmviz.errors import BackboneError
 
 NAMES = backbones()
@@ -296,7 +296,7 @@ def test_building_on_meta_imports_no_compiler() -> None:
 
     code = (
         "import sys, torch\n"
-        "from fmviz.backbones.catalog import backbone, backbones\n"
+        "from fmviz.networks.catalog import backbone, backbones\n"
         "with torch.device('meta'):\n"
         "    models = [backbone(name).build() for name in backbones()]\n"
         "print(len(models), 'torch._dynamo' in sys.modules, 'torchvision' in sys.modules)\n"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fmviz.backbones.network import Network
+from fmviz.networks.network import Network
 
 NESTED = ("state_dict", "model_state_dict", "model")
 """Keys under which training programs keep the network's tensors beside other things."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fmviz.backbones.network import StagedNetwork, initialise_convolution
+from fmviz.networks.network import StagedNetwork, initialise_convolution
 
 
 class BasicBlock(nn.Module):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fmviz.backbones.network import StagedNetwork, initialise_convolution
+from fmviz.networks.network import StagedNetwork, initialise_convolution
 
 BATCH_NORM_EPS = 1e-3
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from fmviz.assets import asset
-from fmviz.backbones import catalog
-from fmviz.backbones.catalog import Backbone
-from fmviz.backbones.fitting import ContentError, Fit, fit, state_dict_of
-from fmviz.backbones.network import Network
+from fmviz.networks import catalog
+from fmviz.networks.catalog import Backbone
+from fmviz.networks.fitting import ContentError, Fit, fit, state_dict_of
+from fmviz.networks.network import Network
 from fmviz.errors import WeightsError
 
 RANDOM = "random"

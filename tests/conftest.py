@@ -1,0 +1,27 @@
+"""Shared by all tests. Nothing here needs Qt or torch: the core is tested where neither the one nor a display is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmviz.assets import asset
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# Several processes run torch at once in these tests; a thread pool each would only get in the others' way.
+os.environ.setdefault("PYTHONFAULTHANDLER", "1")
+
+
+@pytest.fixture
+def sample() -> Path:
+    """A picture with a cat."""
+    return asset("samples/chelsea.png")
+
+
+@pytest.fixture
+def python() -> list[str]:
+    """The command that runs this Python in a fresh process."""
+    return [sys.executable]

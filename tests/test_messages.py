@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmviz.engine import messages
+from fmviz.engine.messages import (
+    MAXIMUM_LENGTH,
+    Dropped,
+    Failed,
+    PictureSource,
+    Progress,
+    ProtocolError,
+    RenderMaps,
+    Run,
+    Setup,
+    Unframer,
+    pack,
+    reply_from,
+    request_from,
+)
+
+REQUESTS = [
+    Run(id=1, lane="run", source=PictureSource(name="cat.png", path="/a/cat.png"), setup=Setup(backbone="vgg11")),
+    RenderMaps(id=2, run=1, layer="features.0", channels=(3, 5), normalisation="fixed", limits=(-1.0, 2.0), block="/b"),
+]
+REPLIES = [
+    Progress(id=1, text="Loading", fraction=None),
+    Failed(id=2, kind="PictureError", message="no"),
+    Dropped(id=3),
+]
+
+
+@pytest.mark.parametrize("message", REQUESTS)
+def test_a_request_comes_out_as_it_went_in(message):
+    assert request_from(pack(message)[4:]) == message
+
+
+@pytest.mark.parametrize("message", REPLIES)
+def test_a_reply_comes_out_as_it_went_in(message):
+    assert reply_from(pack(message)[4:]) == message
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60))
+def test_the_stream_may_be_cut_anywhere(cuts):
+    stream = b"".join(pack(message) for message in REQUESTS * 3)
+    unframer, bodies, place = Unframer(), [], 0
+    for cut in [*cuts, len(stream)]:
+        bodies += unframer.feed(stream[place : place + cut])
+        place += cut
+    assert [request_from(body) for body in bodies] == REQUESTS * 3
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_a_protocol_error_and_nothing_else(data):
+    for read in (request_from, reply_from):
+        try:
+            read(data)
+        except ProtocolError:
+            continue
+        pytest.fail("garbage was taken for a message")
+
+
+def test_a_length_beyond_belief_is_refused_before_it_is_awaited():
+    with pytest.raises(ProtocolError, match="bytes was announced"):
+        Unframer().feed((MAXIMUM_LENGTH + 1).to_bytes(4, "little"))
+
+
+def test_a_field_of_the_wrong_type_is_refused():
+    body = msgspec.msgpack.encode({"type": "Cancel", "id": 1, "target": "everything"})
+    with pytest.raises(ProtocolError):
+        request_from(body)
+
+
+def test_every_message_is_in_one_of_the_two_unions():
+    def leaves(kind):
+        below = kind.__subclasses__()
+        return {kind} if not below else set().union(*(leaves(child) for child in below))
+
+    known = set(messages.AnyRequest.__args__) | set(messages.AnyReply.__args__)
+    assert leaves(messages.Request) | leaves(messages.Reply) == known
