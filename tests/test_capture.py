@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import fmviz.recording
-from fmviz.networks.catalog import backbone
 from fmviz.capture import Capture, capture_activations
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
 from fmviz.layers import Layer
+from fmviz.networks.catalog import backbone
 
 Reference = dict[str, tuple[Tensor, Tensor]]
 
@@ -609,7 +609,7 @@ def test_a_cancel_is_not_forgotten_by_a_model_that_goes_on() -> None:
 def held_by_recorders() -> list[Layer]:
     """What is still in memory although the run is over, because a traceback holds it."""
     gc.collect()
-    recorders = [thing for thing in gc.get_objects() if isinstance(thing, fmviz.recording.Recorder)]
+    recorders = [thing for thing in gc.get_objects() if type(thing) is fmviz.recording.Recorder]
     return [layer for recorder in recorders for layer in recorder.records]
 
 
