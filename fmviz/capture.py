@@ -8,11 +8,9 @@ again with copies of that, and only of that. The next runs of the same model tak
 from __future__ import annotations
 
 import difflib
-import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -23,7 +21,7 @@ from torch import Tensor, nn
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
 from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
 from fmviz.layers import Layer
-from fmviz.recording import Knowledge, Recorder, devices_of, left_as_found
+from fmviz.recording import Knowledge, Recorder, devices_of, left_as_found, not_compiled
 from fmviz.structures import with_tensors
 
 if TYPE_CHECKING:
@@ -225,7 +223,7 @@ def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs
     """One forward on copies of the inputs, so that it can be made again from the same beginning."""
     devices = devices_of(model, (args, kwargs))
     try:
-        with left_as_found(model, devices), recorder.watching(), _not_compiled():
+        with left_as_found(model, devices), recorder.watching(), not_compiled():
             own_args, own_kwargs = with_tensors((args, kwargs), lambda tensor: tensor.detach().clone())
             recorder.stop_if_cancelled()
             start = time.perf_counter()
@@ -262,12 +260,6 @@ def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome) -> Captur
             capture,
         )
     return capture
-
-
-def _not_compiled() -> AbstractContextManager[object]:
-    """Compiled modules run as plain ones inside, since they do not call hooks that were added later."""
-    # Nothing can be compiled as long as nobody has imported the compiler, which takes a second.
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def _wait_for(devices: set[torch.device]) -> None:

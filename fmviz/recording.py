@@ -7,10 +7,11 @@ first time a layer is seen its bytes are summed up as well.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -205,6 +206,12 @@ def left_as_found(model: nn.Module, devices: set[torch.device]) -> Iterator[None
                     tensor.copy_(before)
             for device, state in generators:
                 _set_generator_state(device, state)
+
+
+def not_compiled() -> AbstractContextManager[object]:
+    """Compiled modules run as plain ones inside, since they do not call hooks that were added later."""
+    # Nothing can be compiled as long as nobody has imported the compiler, which takes a second.
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def _set_mode(module: nn.Module, *, training: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import doctest
 import gc
 import threading
 import weakref
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import fmviz.capture
 import fmviz.recording
 from fmviz.capture import Capture, capture_activations
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
@@ -853,3 +855,7 @@ def test_in_another_thread() -> None:
     thread.start()
     thread.join()
     assert not any(activation.tensor.requires_grad for activation in found[0].values())
+
+
+def test_the_examples_run() -> None:
+    assert doctest.testmod(fmviz.capture).failed == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fmviz.layers
 from fmviz.layers import Layer, item
 
 paths = st.text("abc019_.", max_size=12).filter(lambda path: path != "(output)")
@@ -46,3 +48,7 @@ def test_parsing_undoes_printing(path: str, call: int, steps: list[object]) -> N
 def test_names_need_no_torch() -> None:
     code = "import sys, fmviz.layers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_examples_run() -> None:
+    assert doctest.testmod(fmviz.layers).failed == 0

@@ -1,0 +1,276 @@
+"""Every module of a network in one pass on the meta device: shapes and sizes, without weights and without a picture.
+
+On the meta device tensors have shapes and no values, so that a pass takes milliseconds and no memory.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+
+from fmviz import table_formats
+from fmviz.describing import describe
+from fmviz.errors import BackboneError, LayerError
+from fmviz.failures import layer_that_ran, one_line
+from fmviz.networks.catalog import backbone
+from fmviz.recording import not_compiled
+from fmviz.structures import tensors_in
+from fmviz.without_values import ShapesOnly, without_values
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A module.
+
+    Attributes:
+        path: as `named_modules` has it; "" is the whole network.
+        kind: its class name.
+        detail: its hyper-parameters in words, "3×3, stride 2, 64 → 128".
+        depth: how many modules it lies in; 0 for the whole network.
+        input_shape, output_shape: of the first tensor of its first call, batch included; None where it is never called, or
+            where there is no tensor.
+        parameters: its own.
+        parameters_in_all: with those of the modules in it, shared ones counted once.
+        activation_bytes: of all that its calls put out.
+        calls: how often it is called in a forward.
+        stride: pixels of the input from one cell of its map to the next, see `stride_of`; None where its output is no map.
+    """
+
+    path: str
+    kind: str
+    detail: str
+    depth: int
+    input_shape: Shape | None
+    output_shape: Shape | None
+    parameters: int
+    parameters_in_all: int
+    activation_bytes: int
+    calls: int
+    stride: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The network as a whole.
+
+    Attributes:
+        parameters, buffers: how many numbers, shared ones counted once.
+        activation_bytes: of all that modules without children put out.
+        layers: calls of all modules in a forward: as many as a capture holds, where each puts out one tensor.
+    """
+
+    parameters: int
+    buffers: int
+    activation_bytes: int
+    layers: int
+
+
+class LayerTable(Sequence[Row]):
+    """The rows of a network, in the order of its module tree: a module comes before those in it.
+
+    Attributes:
+        network: its name, or its class.
+        input_size: (height, width) that it was measured at.
+        totals: sums.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, network: str, input_size: tuple[int, int], totals: Totals) -> None:
+        self._rows = tuple(rows)
+        self._by_path = {row.path: row for row in self._rows}
+        self.network = network
+        self.input_size = input_size
+        self.totals = totals
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Row, ...]: ...
+    def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        height, width = self.input_size
+        return f"<LayerTable of {self.network} at {height}×{width}, {len(self)} modules>"
+
+    def row(self, path: str) -> Row:
+        """The module at `path`; `LayerError` with the nearest names where there is none."""
+        if path not in self._by_path:
+            close = difflib.get_close_matches(path, self._by_path, n=3)
+            remedy = f"did you mean {' or '.join(close)}?" if close else "the table lists them all."
+            raise LayerError(f"There is no module “{path}” in {self.network}: {remedy}")
+        return self._by_path[path]
+
+    def to_text(self) -> str:
+        """Aligned columns, with the totals in the last line."""
+        return table_formats.text(self)
+
+    def to_csv(self) -> str:
+        """A line a module, with plain numbers; shapes as "1x64x56x56"."""
+        return table_formats.csv(self)
+
+    def to_markdown(self) -> str:
+        return table_formats.markdown(self)
+
+    def to_latex(self) -> str:
+        """A `tabular` for the package booktabs."""
+        return table_formats.latex(self)
+
+    def to_json(self) -> str:
+        """`{"network", "input_size", "rows": […], "totals"}`, with the fields of `Row` and `Totals`."""
+        return table_formats.json(self)
+
+
+def layer_table(network: str | nn.Module, size: int | tuple[int, int] = 224) -> LayerTable:
+    """Measure a network at an input of one picture of `size`.
+
+    Args:
+        network: the name of a backbone, or any module that takes one (1, channels, h, w) tensor. It is not touched: a
+            copy without memory is run, and without the hooks that it has.
+        size: (height, width) in pixels; one number for both.
+
+    Raises:
+        BackboneError: no such backbone, or it cannot run at this size, or not on the meta device.
+
+    Example:
+        >>> table = layer_table("vgg19")
+        >>> table.row("features.0").output_shape, table.totals.parameters
+        ((1, 64, 224, 224), 143667240)
+    """
+    name = network if isinstance(network, str) else type(network).__name__
+    height, width = _checked(size, name)
+    twin = _built(network, height, width) if isinstance(network, str) else without_values(network, name)
+    twin.train(False)
+    measured = _measured(twin, torch.empty(1, _channels(twin), height, width, device="meta"), name)
+    rows = [_row(path, module, measured[path], (height, width)) for path, module in twin.named_modules()]
+    leaves = [path for path, module in twin.named_modules() if not any(True for _ in module.children())]
+    totals = Totals(
+        parameters=_count(twin.parameters()),
+        buffers=_count(twin.buffers()),
+        activation_bytes=sum(measured[path].nbytes for path in leaves),
+        layers=sum(one.calls for one in measured.values()),
+    )
+    return LayerTable(rows, network=name, input_size=(height, width), totals=totals)
+
+
+def stride_of(input_size: tuple[int, int], map_size: tuple[int, int]) -> float | None:
+    """Pixels of the input from one cell of a map to the next.
+
+    A power of two where dividing both sides by it, rounded up or down, gives the map; else the ratio of the sides (the
+    geometric mean of both), to one decimal. None where there is no map, where its two sides differ so much that it is
+    none of the input, and where it is of one cell, which has no next.
+
+    Example:
+        >>> stride_of((200, 300), (7, 10)), stride_of((299, 299), (35, 35))
+        (32.0, 8.5)
+    """
+    if not all((*input_size, *map_size)) or map_size == (1, 1):
+        return None
+    ratios = [whole / part for whole, part in zip(input_size, map_size, strict=True)]
+    if max(ratios) > 2 * min(ratios):
+        return None
+    ratio = math.sqrt(ratios[0] * ratios[1])
+    nearest = 2.0 ** round(math.log2(ratio))
+    # A map of few cells can be explained both ways. Padded convolutions, which round up, are the more common.
+    for rounded in (math.ceil, math.floor):
+        for power in (nearest, nearest / 2, nearest * 2):
+            if all(rounded(whole / power) == part for whole, part in zip(input_size, map_size, strict=True)):
+                return power
+    return round(ratio, 1)
+
+
+@dataclass(slots=True)
+class _Measured:
+    """What the hooks saw of one module."""
+
+    input_shape: Shape | None = None
+    output_shape: Shape | None = None
+    nbytes: int = 0
+    calls: int = 0
+
+
+def _measured(twin: nn.Module, image: Tensor, name: str) -> dict[str, _Measured]:
+    """One forward of `twin`, which is ours alone; by path."""
+    found = {path: _Measured() for path, _ in twin.named_modules()}
+    for path, module in twin.named_modules():
+        module.register_forward_hook(_measuring(found[path]), with_kwargs=True)
+    try:
+        # What a forward makes of its own, positions say, is to be on the meta device as well.
+        with torch.inference_mode(False), torch.no_grad(), not_compiled(), torch.device("meta"), ShapesOnly():
+            twin(image)
+    except Exception as error:
+        height, width = image.shape[-2:]
+        raise BackboneError(
+            f"{name} could not be measured at {height} × {width} pixels, since {layer_that_ran(twin, error)} stopped "
+            f"with {one_line(error)}; try a larger size."
+        ) from error
+    return found
+
+
+def _measuring(measured: _Measured) -> Callable[[nn.Module, Any, Any, Any], None]:
+    def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        measured.calls += 1
+        put_out = [tensor for _, tensor in tensors_in(output)]
+        if measured.calls == 1:
+            measured.input_shape = _first_shape((args, kwargs))
+            measured.output_shape = tuple(put_out[0].shape) if put_out else None
+        measured.nbytes += sum(tensor.numel() * tensor.element_size() for tensor in put_out)
+
+    return hook
+
+
+def _first_shape(value: object) -> Shape | None:
+    return next((tuple(tensor.shape) for _, tensor in tensors_in(value)), None)
+
+
+def _row(path: str, module: nn.Module, measured: _Measured, input_size: tuple[int, int]) -> Row:
+    shape = measured.output_shape
+    return Row(
+        path=path,
+        kind=type(module).__name__,
+        detail=describe(module),
+        depth=path.count(".") + 1 if path else 0,
+        input_shape=measured.input_shape,
+        output_shape=shape,
+        parameters=_count(module.parameters(recurse=False)),
+        parameters_in_all=_count(module.parameters()),
+        activation_bytes=measured.nbytes,
+        calls=measured.calls,
+        stride=stride_of(input_size, (shape[2], shape[3])) if shape and len(shape) == 4 and shape[0] == 1 else None,
+    )
+
+
+def _count(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
+
+
+def _channels(network: nn.Module) -> int:
+    return next((module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)), 3)
+
+
+def _checked(size: int | tuple[int, int], name: str) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise BackboneError(f"{name} cannot run on an input of {height} × {width} pixels: choose a size of 1 or more.")
+    return height, width
+
+
+def _built(name: str, height: int, width: int) -> nn.Module:
+    row = backbone(name)
+    if min(height, width) < row.minimum_input:
+        raise BackboneError(
+            f"{name} cannot run on an input of {height} × {width} pixels: "
+            f"it needs at least {row.minimum_input} on each side; choose a larger size."
+        )
+    with torch.device("meta"):
+        return row.build()

@@ -1,0 +1,423 @@
+"""The layer table: shapes and sizes of every module, without weights, and of nothing that a forward would contradict."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import doctest
+import io
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import fmviz.table
+from fmviz.capture import capture_activations
+from fmviz.describing import describe
+from fmviz.errors import BackboneError, LayerError
+from fmviz.networks.catalog import backbone, backbones
+from fmviz.structures import tensors_in
+from fmviz.table import LayerTable, Row, layer_table, stride_of
+
+
+class Branched(nn.Module):
+    """Dictionaries, a module called twice, one never called, shared weights, a buffer, a tensor that is neither."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, stride=2, padding=1)
+        self.again = nn.Conv2d(4, 4, 1)
+        self.unused = nn.Linear(4, 2)
+        self.twin = nn.Conv2d(4, 4, 1)
+        self.twin.weight = self.again.weight
+        self.register_buffer("scale", torch.ones(4, 1, 1))
+        self.offset = torch.zeros(4, 1, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        x = self.conv(x)
+        x = self.again(self.again(x)) * self.scale + self.offset
+        return {"maps": x, "more": [self.twin(x)], "position": torch.arange(3) + x.sum()}
+
+
+def shapes_seen(model: nn.Module, x: Tensor) -> dict[str, tuple[tuple[int, ...] | None, int, int]]:
+    """By path, from a true forward: shape of the first output, calls, bytes of all outputs."""
+    seen: dict[str, tuple[tuple[int, ...] | None, int, int]] = {path: (None, 0, 0) for path, _ in model.named_modules()}
+
+    def hook(path: str) -> Any:
+        def called(module: nn.Module, args: Any, output: Any) -> None:
+            shape, calls, nbytes = seen[path]
+            tensors = [tensor for _, tensor in tensors_in(output)]
+            first = tuple(tensors[0].shape) if tensors else None
+            total = nbytes + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+            seen[path] = (shape if calls else first, calls + 1, total)
+
+        return called
+
+    handles = [module.register_forward_hook(hook(path)) for path, module in model.named_modules()]
+    with torch.no_grad():
+        model(x)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def measured(table: LayerTable) -> dict[str, tuple[tuple[int, ...] | None, int, int]]:
+    return {row.path: (row.output_shape, row.calls, row.activation_bytes) for row in table}
+
+
+# ── Against the truth ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", backbones())
+def test_every_backbone(name: str) -> None:
+    table = layer_table(name)
+    assert table.totals.parameters == backbone(name).parameters == table[0].parameters_in_all
+    assert table[0].path == ""
+    assert sum(row.parameters for row in table) == table.totals.parameters
+    strides = {tap: table.row(path).stride for tap, path in backbone(name).taps.items()}
+    assert strides == {tap: 2.0 ** int(tap[1]) for tap in strides}
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0_fpn", "resnet18_fpn", "vgg11_bn"])
+@pytest.mark.parametrize("size", [(64, 64), (75, 97)])
+def test_a_forward_agrees(name: str, size: tuple[int, int]) -> None:
+    model = backbone(name).build().eval()
+    assert measured(layer_table(name, size)) == shapes_seen(model, torch.zeros(1, 3, *size))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "googlenet",
+        "densenet121",
+        "mobilenet_v3_small",
+        "regnet_y_400mf",
+        "shufflenet_v2_x0_5",
+        "squeezenet1_0",
+        "swin_t",
+    ],
+)
+def test_a_forward_of_torchvisions_agrees(name: str) -> None:
+    from torchvision import models
+
+    extra = {"init_weights": False} if name == "googlenet" else {}
+    model = models.get_model(name, weights=None, **extra).eval()
+    assert measured(layer_table(model, 64)) == shapes_seen(model, torch.zeros(1, 3, 64, 64))
+
+
+def test_a_module_of_ones_own() -> None:
+    model = Branched().eval()
+    table = layer_table(model, (9, 16))
+    assert measured(table) == shapes_seen(model, torch.zeros(1, 1, 9, 16))
+    assert table.row("conv").input_shape == (1, 1, 9, 16)
+    assert table.row("conv").output_shape == (1, 4, 5, 8)
+    assert table.row("again").calls == 2
+    assert table.row("unused") == Row("unused", "Linear", "4 → 2", 1, None, None, 10, 10, 0, 0, None)
+    assert (table.row("twin").parameters, table.row("again").parameters) == (20, 20)
+    assert table.totals.parameters == 40 + 20 + 4 + 10
+    assert (table.totals.buffers, table.totals.layers) == (4, 5)
+    assert table.totals.activation_bytes == 4 * (4 * 5 * 8) * 4
+    assert [row.path for row in table] == [path for path, _ in model.named_modules()]
+    assert [row.depth for row in table] == [0, 1, 1, 1, 1]
+
+
+@given(
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.integers(1, 3),
+    st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    st.integers(1, 2),
+    st.sampled_from([1, 2, 4]),
+)
+@settings(deadline=None, max_examples=60)
+def test_convolutions_of_all_kinds(
+    size: tuple[int, int], kernel: tuple[int, int], stride: int, padding: tuple[int, int], dilation: int, groups: int
+) -> None:
+    model = nn.Sequential(nn.Conv2d(4, 8, kernel, stride, padding, dilation, groups))
+    try:
+        with torch.no_grad():
+            expected = tuple(model(torch.zeros(1, 4, *size)).shape)
+    except RuntimeError:
+        with pytest.raises(BackboneError, match="could not be measured"):
+            layer_table(model, size)
+    else:
+        assert layer_table(model, size).row("0").output_shape == expected
+
+
+@given(
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.sampled_from([None, 1, 2, 3]),
+    st.integers(0, 2),
+    st.integers(1, 2),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=100)
+def test_pools_of_all_kinds(
+    size: tuple[int, int], kernel: tuple[int, int], stride: int | None, padding: int, dilation: int, ceil: bool
+) -> None:
+    model = nn.Sequential(nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=ceil))
+    try:
+        expected = tuple(model(torch.zeros(1, 3, *size)).shape)
+    except RuntimeError:
+        with pytest.raises(BackboneError, match="could not be measured"):
+            layer_table(model, size)
+    else:
+        assert layer_table(model, size).row("0").output_shape == expected
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        nn.AdaptiveAvgPool2d((None, 3)),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Upsample(size=(7, 5)),
+        nn.Upsample(scale_factor=1.5, mode="bilinear"),
+        nn.ReLU(inplace=True),
+        nn.Sequential(nn.Flatten(), nn.Linear(4 * 6 * 8, 5)),
+        nn.Conv2d(4, 2, 3, padding="same"),
+        nn.BatchNorm2d(4, track_running_stats=False),
+        nn.InstanceNorm2d(4),
+        nn.AvgPool2d(3, stride=2, ceil_mode=True),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_parts_agree_with_a_forward(part: nn.Module) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), part).eval()
+    assert measured(layer_table(model, (6, 8))) == shapes_seen(model, torch.zeros(1, 3, 6, 8))
+
+
+# ── The network is not touched ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_module_is_not_touched() -> None:
+    called: list[str] = []
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
+    model[0].register_forward_hook(lambda module, args, output: called.append("hook"))
+    model[1].register_forward_pre_hook(lambda module, args: called.append("pre-hook"))
+    before = {name: (id(tensor), tensor.clone()) for name, tensor in model.state_dict(keep_vars=True).items()}
+    layer_table(model, 8)
+    after = dict(model.state_dict(keep_vars=True))
+    assert all(
+        id(after[name]) == identity and torch.equal(after[name], value) for name, (identity, value) in before.items()
+    )
+    assert all(module.training for module in model.modules())
+    assert [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model] == [1, 1, 0]
+    assert called == []
+
+
+def test_a_copy_that_would_not_fit_into_memory_is_not_made() -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Conv2d(3, 1 << 20, 1), nn.Conv2d(1 << 20, 1 << 22, 1))
+    assert layer_table(model, 4).totals.parameters == (3 + 1) * (1 << 20) + ((1 << 20) + 1) * (1 << 22)
+
+
+def test_a_compiled_module() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    model.compile(backend="eager")
+    with torch.no_grad():
+        model(torch.zeros(1, 3, 8, 8))
+    assert layer_table(model, 8).row("1").output_shape == (1, 4, 6, 6)
+
+
+def test_a_table_needs_neither_the_compiler_nor_sympy() -> None:
+    code = (
+        "import sys; from fmviz.table import layer_table; "
+        "tables = [layer_table(name) for name in ('efficientnet_lite0_fpn', 'resnet18_fpn', 'vgg11_bn')]; "
+        "sys.exit(' '.join(sorted({'torch._dynamo', 'sympy', 'torchvision'} & set(sys.modules))) or 0)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_capture_weighs_what_the_table_says() -> None:
+    model = backbone("vgg11").build().eval()
+    table = layer_table("vgg11", 64)
+    capture = capture_activations(model, torch.zeros(1, 3, 64, 64), keep=lambda layer: layer.path != "")
+    leaves = {row.path for row in table if not any(other.path.startswith(f"{row.path}.") for other in table)} - {""}
+    held = sum(one.tensor.nbytes for layer, one in capture.items() if layer.path in leaves)
+    assert held == table.totals.activation_bytes
+
+
+# ── Errors ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "words"),
+    [
+        ("resnet51", 224, "There is no backbone “resnet51”"),
+        ("vgg19", 31, "vgg19 cannot run on an input of 31 × 31 pixels: it needs at least 32"),
+        ("resnet18", (0, 9), "resnet18 cannot run on an input of 0 × 9 pixels"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3)),
+            2,
+            r"Sequential could not be measured at 2 × 2 .* “0” \(Conv2d\) .* larger size",
+        ),
+        (nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(5)), 8, r"“1” \(BatchNorm2d\)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(9, 2)), 8, r"“1” \(Linear\)"),
+        (nn.Sequential(nn.LazyLinear(3)), 8, "Sequential cannot be copied without its values"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(network: str | nn.Module, size: Any, words: str) -> None:
+    with pytest.raises(BackboneError, match=words):
+        layer_table(network, size)
+
+
+def test_what_depends_on_values_is_told() -> None:
+    class Picky(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(BackboneError, match="forward of the whole network"):
+        layer_table(Picky(), 8)
+
+
+def test_an_unknown_row_names_the_nearest() -> None:
+    with pytest.raises(LayerError, match=r"no module “layer1\.0\.cnv1” in resnet18: did you mean layer1\.0\.conv1"):
+        layer_table("resnet18", 64).row("layer1.0.cnv1")
+
+
+# ── Strides ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("input_size", "map_size", "stride"),
+    [
+        ((224, 224), (112, 112), 2),
+        ((200, 300), (7, 10), 32),
+        ((225, 225), (112, 112), 2),
+        ((224, 224), (224, 224), 1),
+        ((224, 224), (448, 448), 0.5),
+        ((299, 299), (35, 35), 8.5),
+        ((320, 320), (7, 7), 45.7),
+        ((33, 33), (2, 2), 32),
+        ((224, 224), (1, 1), None),
+        ((224, 224), (56, 9), None),
+        ((224, 224), (0, 7), None),
+    ],
+)
+def test_strides(input_size: tuple[int, int], map_size: tuple[int, int], stride: float | None) -> None:
+    assert stride_of(input_size, map_size) == stride
+
+
+@given(st.integers(32, 2000), st.integers(32, 2000), st.integers(0, 4))
+@settings(deadline=None)
+def test_a_power_of_two_is_found(height: int, width: int, exponent: int) -> None:
+    size = (-(-height >> exponent), -(-width >> exponent))
+    found = stride_of((height, width), (-(-height // 2**exponent), -(-width // 2**exponent)))
+    assert found is not None
+    assert found == 2**exponent, size
+
+
+# ── Words ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (nn.Conv2d(64, 128, 3, stride=2, padding=1), "3×3, stride 2, 64 → 128"),
+        (nn.Conv2d(3, 4, 3), "3×3, padding 0, 3 → 4"),
+        (nn.Conv2d(8, 8, 5, padding=2, groups=8), "5×5, depthwise, 8 → 8"),
+        (nn.Conv2d(8, 8, (1, 7), padding=(0, 3), groups=2), "1×7, 2 groups, 8 → 8"),
+        (nn.Conv2d(3, 4, 3, padding=2, dilation=2), "3×3, dilation 2, 3 → 4"),
+        (nn.Conv2d(3, 4, 3, stride=(1, 2), padding="valid"), "3×3, stride 1×2, padding valid, 3 → 4"),
+        (nn.Conv1d(3, 4, 5, padding=2), "5, 3 → 4"),
+        (nn.ConvTranspose2d(4, 2, 2, stride=2), "2×2, stride 2, transposed, 4 → 2"),
+        (nn.Linear(512, 1000), "512 → 1000"),
+        (nn.BatchNorm2d(64), "64 channels"),
+        (nn.BatchNorm2d(64, eps=1e-3, affine=False), "64 channels, ε 0.001, not affine"),
+        (nn.GroupNorm(2, 8), "8 channels, 2 groups"),
+        (nn.LayerNorm((4, 5)), "4×5"),
+        (nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True), "3×3, stride 2, padding 1, ceil"),
+        (nn.AvgPool2d(2), "2×2, stride 2"),
+        (nn.MaxPool1d(2), "2, stride 2"),
+        (nn.AdaptiveAvgPool2d(1), "to 1×1"),
+        (nn.AdaptiveMaxPool2d((None, 4)), "to any×4"),
+        (nn.LocalResponseNorm(5), "size 5, α 0.0001, β 0.75, k 1"),
+        (nn.Dropout(0.4), "p 0.4"),
+        (nn.ReLU(), ""),
+        (nn.ReLU(inplace=True), "in place"),
+        (nn.ReLU6(), "0 to 6"),
+        (nn.Hardtanh(), "-1 to 1"),
+        (nn.LeakyReLU(0.1), "slope 0.1"),
+        (nn.Upsample(scale_factor=2), "×2, nearest"),
+        (nn.Upsample(size=(4, 5), mode="bilinear", align_corners=True), "to 4×5, bilinear, aligned corners"),
+        (nn.Softmax(dim=1), "over axis 1"),
+        (nn.Flatten(), "from axis 1"),
+        (nn.PixelShuffle(2), "upscale_factor=2"),
+        (nn.Sequential(nn.ReLU()), ""),
+    ],
+    ids=repr,
+)
+def test_hyper_parameters_in_words(module: nn.Module, words: str) -> None:
+    assert describe(module) == words
+
+
+def test_a_convolution_that_pads_in_its_own_way_is_not_said_to_have_no_padding() -> None:
+    details = {row.detail for row in layer_table("efficientnet_lite0", 64) if row.kind == "Conv2dSame"}
+    assert "3×3, stride 2, 3 → 32" in details
+    assert not any("padding" in detail for detail in details)
+
+
+# ── Formats ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_text() -> None:
+    lines = layer_table("vgg19").to_text().splitlines()
+    assert lines[0] == "vgg19 at 224×224"
+    assert lines[2].split() == ["layer", "kind", "details", "output", "stride", "parameters", "bytes", "calls"]
+    assert lines[-1].split()[-3:] == ["143,667,240", "125,140,896", "48"]
+    assert lines[4].startswith("(output)")
+    ends = {
+        line.index(number) + len(number) for line in lines for number in ("2,359,808", "143,667,240") if number in line
+    }
+    assert len(ends) == 1
+
+
+def test_json_holds_it_all() -> None:
+    table = layer_table("resnet18", (64, 96))
+    read = json.loads(table.to_json())
+    assert (read["network"], read["input_size"]) == ("resnet18", [64, 96])
+    assert read["totals"] == dataclasses.asdict(table.totals)
+    assert read["rows"][2] == json.loads(json.dumps(dataclasses.asdict(table[2])))
+    assert len(read["rows"]) == len(table)
+
+
+def test_csv_has_plain_numbers() -> None:
+    table = layer_table("resnet18", 64)
+    rows = list(csv.DictReader(io.StringIO(table.to_csv())))
+    assert [row["path"] for row in rows] == [row.path for row in table]
+    conv = rows[1]
+    assert (conv["output_shape"], conv["parameters"], conv["stride"]) == ("1x64x32x32", "9408", "2.0")
+    assert rows[-1]["stride"] == ""
+
+
+def test_markdown() -> None:
+    lines = layer_table("resnet18", 64).to_markdown().splitlines()
+    assert {line.count("|") for line in lines} == {9}
+    assert lines[1] == "| --- | --- | --- | --- | --: | --: | --: | --: |"
+    assert "| conv1 | Conv2d | 7×7, stride 2, 3 → 64 | 1×64×32×32 | 2 | 9,408 | 262,144 | 1 |" in lines
+
+
+def test_latex() -> None:
+    text = layer_table("efficientnet_lite0", 64).to_latex()
+    assert r"3$\times$3, stride 2, 3 $\to$ 32" in text
+    assert not set(text) - set(map(chr, range(128)))
+    assert text.count(r"\\") == len(layer_table("efficientnet_lite0", 64)) + 2
+
+
+def test_a_table_is_a_sequence() -> None:
+    table = layer_table("resnet18", 64)
+    assert table[1] == table.row("conv1") == next(iter(table[1:]))
+    assert list(table) == [table[index] for index in range(len(table))]
+    assert repr(table) == "<LayerTable of resnet18 at 64×64, 68 modules>"
+
+
+def test_the_examples_run() -> None:
+    assert doctest.testmod(fmviz.table).failed == 0
