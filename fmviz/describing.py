@@ -16,6 +16,8 @@ from torch.nn.modules.pooling import (
     _MaxPoolNd,
 )
 
+from fmviz.networks.efficientnet_lite import Conv2dSame
+
 
 def describe(module: nn.Module) -> str:
     """What sets `module` apart from others of its class, in a line; "" where nothing does."""
@@ -40,6 +42,9 @@ def _convolution(module: _ConvNd) -> list[str]:
 
 def _padding(module: _ConvNd) -> str:
     """Said only where it is not the one that keeps the size at stride 1; a subclass may pad in a way of its own."""
+    if isinstance(module, Conv2dSame):
+        # Its attribute says 0. A 1×1 convolution is padded by neither.
+        return "" if set(module.kernel_size) == {1} else "same padding"
     if type(module).__module__ != nn.Conv2d.__module__ or isinstance(module, _ConvTransposeNd):
         return ""
     if isinstance(module.padding, str):
@@ -74,8 +79,8 @@ def _adaptive_pool(module: Any) -> list[str]:
 
 def _norm(module: Any) -> list[str]:
     return [
-        f"{module.num_features} channels",
-        "" if module.eps == 1e-5 else f"ε {module.eps:g}",
+        f"{module.num_features}",
+        "" if module.eps == 1e-5 else f"eps {module.eps:g}",
         "" if module.affine else "not affine",
         "" if module.track_running_stats else "no running statistics",
     ]

@@ -151,7 +151,8 @@ def layer_table(network: str | nn.Module, size: int | tuple[int, int] = 224) -> 
     height, width = _checked(size, name)
     twin = _built(network, height, width) if isinstance(network, str) else without_values(network, name)
     twin.train(False)
-    measured = _measured(twin, torch.empty(1, _channels(twin), height, width, device="meta"), name)
+    image = torch.empty(1, _channels(twin), height, width, dtype=_dtype(twin), device="meta")
+    measured = _measured(twin, image, name)
     rows = [_row(path, module, measured[path], (height, width)) for path, module in twin.named_modules()]
     leaves = [path for path, module in twin.named_modules() if not any(True for _ in module.children())]
     totals = Totals(
@@ -166,8 +167,8 @@ def layer_table(network: str | nn.Module, size: int | tuple[int, int] = 224) -> 
 def stride_of(input_size: tuple[int, int], map_size: tuple[int, int]) -> float | None:
     """Pixels of the input from one cell of a map to the next.
 
-    A power of two where dividing both sides by it, rounded up or down, gives the map; else the ratio of the sides (the
-    geometric mean of both), to one decimal. None where there is no map, where its two sides differ so much that it is
+    A power of two where dividing both sides by it, rounded up or down, gives the map; else the ratio of the longer sides,
+    to one decimal. None where there is no map, where its two sides differ so much that it is
     none of the input, and where it is of one cell, which has no next.
 
     Example:
@@ -179,7 +180,7 @@ def stride_of(input_size: tuple[int, int], map_size: tuple[int, int]) -> float |
     ratios = [whole / part for whole, part in zip(input_size, map_size, strict=True)]
     if max(ratios) > 2 * min(ratios):
         return None
-    ratio = math.sqrt(ratios[0] * ratios[1])
+    ratio = ratios[input_size.index(max(input_size))]
     nearest = 2.0 ** round(math.log2(ratio))
     # A map of few cells can be explained both ways. Padded convolutions, which round up, are the more common.
     for rounded in (math.ceil, math.floor):
@@ -256,6 +257,11 @@ def _count(tensors: Iterable[Tensor]) -> int:
 
 def _channels(network: nn.Module) -> int:
     return next((module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)), 3)
+
+
+def _dtype(network: nn.Module) -> torch.dtype:
+    """Of its first parameter that is no integer: what a network in half precision takes."""
+    return next((one.dtype for one in network.parameters() if one.is_floating_point()), torch.float32)
 
 
 def _checked(size: int | tuple[int, int], name: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import csv as csv_writer
 import dataclasses
 import io
 import json as json_writer
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ from fmviz.layers import ROOT
 if TYPE_CHECKING:
     from fmviz.table import LayerTable, Row
 
-HEADINGS = ("layer", "kind", "details", "output", "stride", "parameters", "bytes", "calls")
-NUMBERS = 4
+HEADINGS = ("layer", "kind", "details", "input", "output", "stride", "parameters", "bytes", "calls")
+NUMBERS = 5
 """From this column on, columns hold numbers and stand to the right."""
 
 
@@ -32,7 +33,7 @@ def markdown(table: LayerTable) -> str:
     """A pipe table."""
     rules = ["---"] * NUMBERS + ["--:"] * (len(HEADINGS) - NUMBERS)
     rows = [HEADINGS, rules, *_cells(table), _total_cells(table)]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+    return "".join("| " + " | ".join(_MARKED.sub(r"\\\g<0>", cell) for cell in row) + " |\n" for row in rows)
 
 
 def latex(table: LayerTable) -> str:
@@ -90,7 +91,8 @@ def _row_cells(row: Row) -> tuple[str, ...]:
         row.path or ROOT,
         row.kind,
         row.detail,
-        "×".join(map(str, row.output_shape)) if row.output_shape else "–",
+        _shape(row.input_shape),
+        _shape(row.output_shape),
         f"{row.stride:g}" if row.stride is not None else "",
         f"{row.parameters:,}",
         f"{row.activation_bytes:,}",
@@ -98,12 +100,17 @@ def _row_cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def _shape(shape: tuple[int, ...] | None) -> str:
+    """ "–" where a module was never called, nothing where its tensor is a single number."""
+    return "–" if shape is None else "×".join(map(str, shape))
+
+
 def _total_cells(table: LayerTable) -> tuple[str, ...]:
     """The bytes of a module with children are those of its children, so they are not added again."""
     totals = table.totals
     buffers = f"and {totals.buffers:,} numbers in buffers"
     numbers = (f"{totals.parameters:,}", f"{totals.activation_bytes:,}", f"{totals.layers:,}")
-    return ("total", "", buffers, "", "", *numbers)
+    return ("total", "", buffers, "", "", "", *numbers)
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
@@ -113,6 +120,9 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
     ]
     return "  ".join(cells).rstrip()
 
+
+_MARKED = re.compile(r"[\\|<*`]")
+"""What Markdown would take for its own; an underscore inside a word it leaves alone."""
 
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -19,6 +19,10 @@ from fmviz.structures import tensors_in
 
 def without_values(network: nn.Module, name: str) -> nn.Module:
     """A copy of `network` whose tensors are on the meta device, without hooks; no value of a tensor is read or copied."""
+    if isinstance(network, torch.jit.ScriptModule):
+        raise BackboneError(
+            f"{name} is compiled to TorchScript, which shows no layers: give the module it was made from."
+        )
     # deepcopy takes what it finds in here, by the original's id, for a copy that is made already.
     memo: dict[int, Any] = {}
     try:

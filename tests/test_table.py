@@ -9,6 +9,7 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import pytest
@@ -218,6 +219,28 @@ def test_a_copy_that_would_not_fit_into_memory_is_not_made() -> None:
     assert layer_table(model, 4).totals.parameters == (3 + 1) * (1 << 20) + ((1 << 20) + 1) * (1 << 22)
 
 
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float16, 2), (torch.float64, 8)])
+def test_a_network_of_another_precision(dtype: torch.dtype, size: int) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).to(dtype)
+    assert [row.activation_bytes for row in layer_table(model, 8)] == [4 * 6 * 6 * size] * 4
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize(
+    "norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm]
+)
+def test_weights_that_are_computed(norm: Any) -> None:
+    assert layer_table(nn.Sequential(norm(nn.Conv2d(3, 4, 3))), 8).row("0").output_shape == (1, 4, 6, 6)
+
+
+def test_torchscript_is_told_from_a_module() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3)))
+    with pytest.raises(BackboneError, match="TorchScript"):
+        layer_table(script, 8)
+
+
 def test_a_compiled_module() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
     model.compile(backend="eager")
@@ -296,6 +319,8 @@ def test_an_unknown_row_names_the_nearest() -> None:
         ((224, 224), (448, 448), 0.5),
         ((299, 299), (35, 35), 8.5),
         ((320, 320), (7, 7), 45.7),
+        ((320, 200), (7, 7), 45.7),
+        ((640, 40), (20, 2), 32),
         ((33, 33), (2, 2), 32),
         ((224, 224), (1, 1), None),
         ((224, 224), (56, 9), None),
@@ -330,8 +355,8 @@ def test_a_power_of_two_is_found(height: int, width: int, exponent: int) -> None
         (nn.Conv1d(3, 4, 5, padding=2), "5, 3 → 4"),
         (nn.ConvTranspose2d(4, 2, 2, stride=2), "2×2, stride 2, transposed, 4 → 2"),
         (nn.Linear(512, 1000), "512 → 1000"),
-        (nn.BatchNorm2d(64), "64 channels"),
-        (nn.BatchNorm2d(64, eps=1e-3, affine=False), "64 channels, ε 0.001, not affine"),
+        (nn.BatchNorm2d(64), "64"),
+        (nn.BatchNorm2d(64, eps=1e-3, affine=False), "64, eps 0.001, not affine"),
         (nn.GroupNorm(2, 8), "8 channels, 2 groups"),
         (nn.LayerNorm((4, 5)), "4×5"),
         (nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True), "3×3, stride 2, padding 1, ceil"),
@@ -361,8 +386,10 @@ def test_hyper_parameters_in_words(module: nn.Module, words: str) -> None:
 
 def test_a_convolution_that_pads_in_its_own_way_is_not_said_to_have_no_padding() -> None:
     details = {row.detail for row in layer_table("efficientnet_lite0", 64) if row.kind == "Conv2dSame"}
-    assert "3×3, stride 2, 3 → 32" in details
-    assert not any("padding" in detail for detail in details)
+    assert "3×3, stride 2, same padding, 3 → 32" in details
+    assert "5×5, stride 2, same padding, depthwise, 144 → 144" in details
+    assert "1×1, 32 → 16" in details
+    assert not any("padding 0" in detail for detail in details)
 
 
 # ── Formats ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -371,7 +398,7 @@ def test_a_convolution_that_pads_in_its_own_way_is_not_said_to_have_no_padding()
 def test_text() -> None:
     lines = layer_table("vgg19").to_text().splitlines()
     assert lines[0] == "vgg19 at 224×224"
-    assert lines[2].split() == ["layer", "kind", "details", "output", "stride", "parameters", "bytes", "calls"]
+    assert lines[2].split() == ["layer", "kind", "details", "input", "output", "stride", "parameters", "bytes", "calls"]
     assert lines[-1].split()[-3:] == ["143,667,240", "125,140,896", "48"]
     assert lines[4].startswith("(output)")
     ends = {
@@ -400,14 +427,31 @@ def test_csv_has_plain_numbers() -> None:
 
 def test_markdown() -> None:
     lines = layer_table("resnet18", 64).to_markdown().splitlines()
-    assert {line.count("|") for line in lines} == {9}
-    assert lines[1] == "| --- | --- | --- | --- | --: | --: | --: | --: |"
-    assert "| conv1 | Conv2d | 7×7, stride 2, 3 → 64 | 1×64×32×32 | 2 | 9,408 | 262,144 | 1 |" in lines
+    assert {line.count("|") for line in lines} == {10}
+    assert lines[1] == "| --- | --- | --- | --- | --- | --: | --: | --: | --: |"
+    assert "| conv1 | Conv2d | 7×7, stride 2, 3 → 64 | 1×3×64×64 | 1×64×32×32 | 2 | 9,408 | 262,144 | 1 |" in lines
+
+
+def test_marks_of_a_stranger_stay_marks() -> None:
+    class Odd(nn.Module):
+        def extra_repr(self) -> str:
+            return "a|b, <lambda>, *x*"
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+    assert r" a\|b, \<lambda>, \*x\* " in layer_table(Odd(), 4).to_markdown()
+    assert "50\\%" in layer_table(nn.Sequential(Percent()), 4).to_latex()
+
+
+class Percent(nn.Identity):
+    def extra_repr(self) -> str:
+        return "50%"
 
 
 def test_latex() -> None:
     text = layer_table("efficientnet_lite0", 64).to_latex()
-    assert r"3$\times$3, stride 2, 3 $\to$ 32" in text
+    assert r"3$\times$3, stride 2, same padding, 3 $\to$ 32" in text
     assert not set(text) - set(map(chr, range(128)))
     assert text.count(r"\\") == len(layer_table("efficientnet_lite0", 64)) + 2
 
