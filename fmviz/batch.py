@@ -36,7 +36,7 @@ def export(
     device: str = "cpu",
     seed: int = 0,
     preprocessing: Preprocessing | None = None,
-    layers: Sequence[str] = ("C?", "P?"),
+    layers: Sequence[str] | None = None,
     form: Form = "grid",
     colour_map: str = "viridis",
     normalisation: Normalisation = "map",
@@ -48,7 +48,8 @@ def export(
         pictures: a path, or several.
         folder: where to; made where it is missing. Several pictures get a folder of their own each, named after them.
         backbone, weights, device, seed, preprocessing: as `Session` takes them.
-        layers: names of layers or taps, or patterns with `*` and `?` ("layer2.*", "P?").
+        layers: names of layers or taps, or patterns with `*` and `?` ("layer2.*", "P?"); None is all taps: C2–C5, and
+            M2–M5 and P2–P6 of a pyramid.
         form: "grid" (a captioned PNG a layer), "maps" (a PNG a channel), "npz" or "safetensors" (raw values).
         colour_map, normalisation: of PNGs.
         size: of PNGs: "map" (their own), "picture" (the network input's), or pixels of the longer side.
@@ -100,7 +101,8 @@ def _exported(
 ) -> PictureExported:
     capture = session.run(picture)
     files, notes = [], []
-    for record in export_capture(capture, session.facts(capture), folder=folder, **chosen):
+    layers = chosen["layers"] or tuple(capture.taps)
+    for record in export_capture(capture, session.facts(capture), folder=folder, **{**chosen, "layers": layers}):
         if record.path is not None:
             files.append(record.path)
         if record.note:

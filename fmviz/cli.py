@@ -99,8 +99,7 @@ def _export_parser() -> argparse.ArgumentParser:
         "--layers",
         metavar="GLOB",
         nargs="+",
-        default=["C?", "P?"],
-        help='layers by name or pattern, or named maps like P3 (default: "C?" "P?", the stages and the pyramid)',
+        help="layers by name or pattern, or named maps like P3 (default: all named maps: C2–C5, M2–M5, P2–P6)",
     )
     parser.add_argument(
         "--as",

@@ -20,12 +20,13 @@ from fmviz.networks.weights import Weights, load
 from fmviz.capture import Capture, Layer, capture_activations
 from fmviz.defaults import BACKBONE
 from fmviz.errors import BackboneError, DeviceError
-from fmviz.table import LayerTable, layer_table
 from fmviz.pictures import Picture, read_picture
 from fmviz.preprocess import NetworkInput, Preprocessing, preprocess
 
 if TYPE_CHECKING:
     import PIL.Image
+
+    from fmviz.table import LayerTable
 
 UNTRAINED_PYRAMID = "untrained pyramid"
 
@@ -99,6 +100,8 @@ class Session:
 
     def table(self, size: int | tuple[int, int] | None = None) -> LayerTable:
         """The layer table of this backbone for an input of `size` (height, width); the crop's where None."""
+        from fmviz.table import layer_table
+
         return layer_table(self.backbone.name, size or self.preprocessing.crop)
 
     def check_size(self, size: tuple[int, int]) -> None:
