@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
 from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
 from fmviz.layers import Layer
-from fmviz.recording import Knowledge, Recorder, devices_of, left_as_found, not_compiled
-from fmviz.structures import with_tensors
+from fmviz.recording import Knowledge, Recorder, not_compiled
+from fmviz.structures import tensors_in, with_tensors
 
 if TYPE_CHECKING:
     from fmviz.pictures import Picture
@@ -221,9 +221,9 @@ class _Outcome:
 
 def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Outcome:
     """One forward on copies of the inputs, so that it can be made again from the same beginning."""
-    devices = devices_of(model, (args, kwargs))
+    devices = recorder.devices | {tensor.device for _, tensor in tensors_in((args, kwargs)) if not tensor.is_meta}
     try:
-        with left_as_found(model, devices), recorder.watching(), not_compiled():
+        with recorder.left_as_found(devices), recorder.watching(), not_compiled():
             own_args, own_kwargs = with_tensors((args, kwargs), lambda tensor: tensor.detach().clone())
             recorder.stop_if_cancelled()
             start = time.perf_counter()

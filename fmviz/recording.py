@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fmviz.checksums import checksum
 from fmviz.errors import Cancelled
 from fmviz.layers import Layer
 from fmviz.structures import tensors_in
@@ -67,6 +68,7 @@ class Recorder:
         records: by layer, in the order in which they were put out.
         hooks_called: how many calls of modules were seen.
         cancelled: whether the forward was broken off; a model that catches every exception does not hide it.
+        devices: where the model's parameters and buffers are; the CPU always, for its random numbers.
     """
 
     def __init__(
@@ -81,13 +83,16 @@ class Recorder:
         self.records: dict[Layer, Record] = {}
         self.hooks_called = 0
         self.cancelled = False
-        self._model = model
+        # Walking a large model takes as long as hooking it, so it is done once a run.
+        self._modules = tuple(model.named_modules())
         self._knowledge = knowledge
         self._copy_all = copy_all
         self._keep = keep
         self._ask = cancelled
         self._calls: Counter[str] = Counter()
-        self._of_the_model = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())} - {None}
+        own = [tensor for _, module in self._modules for tensor in _own_tensors(module)]
+        self._of_the_model = {_storage(tensor) for tensor in own} - {None}
+        self.devices = {torch.device("cpu")} | {tensor.device for tensor in own if not tensor.is_meta}
         self._last_copy: tuple[weakref.ref[Tensor], int, Tensor] | None = None
         self._last_sum: tuple[weakref.ref[Tensor], int, Tensor] | None = None
 
@@ -96,12 +101,42 @@ class Recorder:
         """Hooks on every module, after those that are there already, so that they see what the next module gets."""
         handles = []
         try:
-            for path, module in self._model.named_modules():
+            for path, module in self._modules:
                 handles.append(module.register_forward_hook(self._hook(path)))
             yield
         finally:
             for handle in handles:
                 handle.remove()
+
+    @contextmanager
+    def left_as_found(self, devices: set[torch.device]) -> Iterator[None]:
+        """Eval mode without gradients inside; after it, modes, buffers and random generators are what they were before.
+
+        Flags are set one by one: `model.eval()` may be overridden, and forgets which modules were set otherwise.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            modes = [(module, module.training) for _, module in self._modules]
+            buffers = [
+                (module, name, tensor, tensor._version, tensor.clone())
+                for module, _ in modes
+                for name, tensor in module._buffers.items()
+                if tensor is not None and not tensor.is_inference()
+            ]
+            generators = [(device, _generator_state(device)) for device in devices]
+            try:
+                for module, _ in modes:
+                    _set_mode(module, training=False)
+                yield
+            finally:
+                for module, training in modes:
+                    _set_mode(module, training=training)
+                for module, name, tensor, version, before in buffers:
+                    if module._buffers.get(name) is not tensor:
+                        module._buffers[name] = tensor
+                    if tensor._version != version:
+                        tensor.copy_(before)
+                for device, state in generators:
+                    _set_generator_state(device, state)
 
     def learn(self) -> bool:
         """Compare each shared tensor with what it was; True where all are true. Teaches the model's knowledge."""
@@ -177,37 +212,6 @@ class Recorder:
         return found
 
 
-@contextmanager
-def left_as_found(model: nn.Module, devices: set[torch.device]) -> Iterator[None]:
-    """Eval mode without gradients inside; after it, modes, buffers and random generators are what they were before.
-
-    Flags are set one by one: `model.eval()` may be overridden, and forgets which modules were set otherwise.
-    """
-    with torch.inference_mode(False), torch.no_grad():
-        modes = [(module, module.training) for module in model.modules()]
-        buffers = [
-            (module, name, tensor, tensor._version, tensor.clone())
-            for module, _ in modes
-            for name, tensor in module._buffers.items()
-            if tensor is not None and not tensor.is_inference()
-        ]
-        generators = [(device, _generator_state(device)) for device in devices]
-        try:
-            for module, _ in modes:
-                _set_mode(module, training=False)
-            yield
-        finally:
-            for module, training in modes:
-                _set_mode(module, training=training)
-            for module, name, tensor, version, before in buffers:
-                if module._buffers.get(name) is not tensor:
-                    module._buffers[name] = tensor
-                if tensor._version != version:
-                    tensor.copy_(before)
-            for device, state in generators:
-                _set_generator_state(device, state)
-
-
 def not_compiled() -> AbstractContextManager[object]:
     """Compiled modules run as plain ones inside, since they do not call hooks that were added later."""
     # Nothing can be compiled as long as nobody has imported the compiler, which takes a second.
@@ -238,48 +242,11 @@ def _set_generator_state(device: torch.device, state: Tensor) -> None:
         module.set_rng_state(state, device)
 
 
-def devices_of(model: nn.Module, inputs: object) -> set[torch.device]:
-    """Where the model's parameters, buffers and inputs are; the CPU always, for its random numbers."""
-    tensors = (*model.parameters(), *model.buffers(), *(tensor for _, tensor in tensors_in(inputs)))
-    return {torch.device("cpu")} | {tensor.device for tensor in tensors if not tensor.is_meta}
-
-
-ROW = 1024
-
-
-def checksum(tensor: Tensor) -> Tensor | None:
-    """Numbers that change when the tensor's bytes do: the sums of the rows and columns of its 32-bit words.
-
-    A single sum would not see values change places. None for what has no plain bytes: sparse, quantised, nested, on the
-    meta device, empty.
-    """
-    if (
-        tensor.layout != torch.strided
-        or tensor.is_quantized
-        or tensor.is_nested
-        or tensor.is_meta
-        or not tensor.numel()
-    ):
-        return None
-    words = _words(tensor.detach())
-    whole = len(words) // ROW * ROW
-    table = words[:whole].view(-1, ROW)
-    # 32-bit sums wrap around, which is as good a checksum and ten times faster than 64-bit ones.
-    sums = [table.sum(axis, dtype=torch.int32) for axis in (0, 1)]
-    return torch.cat([*sums, words[whole:].to(torch.int32)])
-
-
-def _words(tensor: Tensor) -> Tensor:
-    """(n,) integers, a view of the tensor's bytes where they lie densely."""
-    tensor = tensor.resolve_conj().resolve_neg()
-    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
-        tensor = tensor.permute(0, 2, 3, 1)
-    flat = tensor.reshape(-1)
-    if flat.is_complex():
-        flat = torch.view_as_real(flat).reshape(-1)
-    if flat.element_size() == 2:
-        return flat.view(torch.int16)
-    return flat.view(torch.int32 if flat.element_size() >= 4 else torch.int8)
+def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters and buffers of `module` without those of its children."""
+    for tensor in (*module._parameters.values(), *module._buffers.values()):
+        if tensor is not None:
+            yield tensor
 
 
 def _required_checksum(tensor: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import fmviz.capture
 import fmviz.recording
 from fmviz.capture import Capture, capture_activations
+from fmviz.checksums import checksum
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
 from fmviz.layers import Layer
 from fmviz.networks.catalog import backbone
@@ -309,7 +310,7 @@ def test_a_checksum_notices_every_change_and_every_exchange(length: int, data: s
     exchanged, changed = values.clone(), values.clone()
     exchanged[[one, other]] = values[[other, one]]
     changed[one] += 0.25
-    sums = [fmviz.recording.checksum(tensor) for tensor in (values, values.clone(), exchanged, changed)]
+    sums = [checksum(tensor) for tensor in (values, values.clone(), exchanged, changed)]
     assert all(isinstance(found, Tensor) for found in sums)
     assert [torch.equal(found, sums[0]) for found in sums] == [True, True, False, False]  # type: ignore[arg-type]
 
