@@ -122,7 +122,7 @@ class Session:
             "paper": f"arXiv {self.backbone.paper}",
             "weights": {"name": weights.name, "sha256": weights.sha256, "seed": weights.seed},
             "untrained": list(weights.untrained),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "device": device_words(self.device),
         }
         if capture.picture is not None:

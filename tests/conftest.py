@@ -11,8 +11,8 @@ import pytest
 from fmviz.assets import asset
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-# Several processes run torch at once in these tests; a thread pool each would only get in the others' way.
-os.environ.setdefault("PYTHONFAULTHANDLER", "1")
+# Several processes run torch at once in these tests, and threads that spin while they wait get in each other's way.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture

@@ -95,6 +95,7 @@ class Controller(QObject):
     def start(self) -> None:
         """Start the engine and ask for what the state wants."""
         self._started = time.monotonic()
+        self._asked = None
         self.link.start()
         self.link.ask(Hello, self._welcomed)
         self._run_what_is_wanted()
@@ -166,7 +167,7 @@ class Controller(QObject):
         if failed is not None:
             sources = state.sources if failed.source in state.sources else (*state.sources, failed.source)
             self.store.update(sources=sources, current=sources.index(failed.source), setup=failed.setup)
-        if not self.link.process_id:
+        if not self.link.running:
             self._short_lives = 0
             self.start()
         else:
@@ -199,7 +200,7 @@ class Controller(QObject):
 
     def _run_what_is_wanted(self) -> None:
         wanted = run_wanted(self.store.state)
-        if wanted is None or wanted == self._asked:
+        if wanted is None or wanted == self._asked or not self.link.running:
             return
         self._asked = wanted
         if wanted.source not in self._pictures:
@@ -330,7 +331,7 @@ class Controller(QObject):
     def restart(self) -> None:
         """End the engine and start another, at the user's wish."""
         self._short_lives = 0
-        if self.link.process_id:
+        if self.link.running:
             self.link.kill()
         else:
             self.retry()

@@ -14,12 +14,16 @@ from fmviz.engine.messages import AnyReply, Cancel, Progress, ProtocolError, Req
 Heard = Callable[[AnyReply, Block | None], None]
 """What is done with a reply: the reply, and the block that its request lent."""
 
-TUNABLES = (
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296"
-    ":glibc.malloc.trim_threshold=8589934592:glibc.malloc.top_pad=268435456"
-)
-"""Freed memory is used again, in huge pages, instead of being given back and faulted in anew: captures come at nearly the
-price of the plain forward. Ignored where there is no glibc."""
+ENVIRONMENT = {
+    # Freed memory is used again, in huge pages, instead of being given back and faulted in anew: captures come at nearly
+    # the price of the plain forward. Ignored where there is no glibc.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296"
+    ":glibc.malloc.trim_threshold=8589934592:glibc.malloc.top_pad=268435456",
+    # torch's threads sleep while they wait for each other. Spinning, as they do by default, makes a forward ten times
+    # slower as soon as anything else wants a core, the window for one.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "PYTHONUNBUFFERED": "1",
+}
 
 _ERRORS_KEPT = 8192
 
@@ -51,14 +55,19 @@ class EngineLink(QObject):
         """0 where no engine runs."""
         return int(self._process.processId()) if self._process else 0
 
+    @property
+    def running(self) -> bool:
+        """Whether there is an engine to ask; one that is still starting counts."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start an engine; requests may be sent at once."""
         self._unframer, self._errors = Unframer(), b""
         process = QProcess(self)
         environment = QProcessEnvironment.systemEnvironment()
-        if not environment.contains("GLIBC_TUNABLES"):
-            environment.insert("GLIBC_TUNABLES", TUNABLES)
-        environment.insert("PYTHONUNBUFFERED", "1")
+        for name, value in ENVIRONMENT.items():
+            if not environment.contains(name):
+                environment.insert(name, value)
         process.setProcessEnvironment(environment)
         process.readyReadStandardOutput.connect(self._read)
         process.readyReadStandardError.connect(self._read_errors)

@@ -65,7 +65,7 @@ class App:
     def show(self) -> None:
         """The window, as it was left; the engine starts once it is painted."""
         saved = self.preferences.layout()
-        self.window.resize(1280, 800)
+        self.window.resize(1240, 760)
         if saved is None:
             self.window.reset_layout()
         else:

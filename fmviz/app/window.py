@@ -97,7 +97,7 @@ class MainWindow(QMainWindow):
             dock.setObjectName(f"dock-{name}")
             dock.setWidget(widget)
             docks[name] = dock
-        docks["parameters"].visibilityChanged.connect(self.table_shown)
+        docks["parameters"].visibilityChanged.connect(self.table_shown.emit)
         return docks
 
     def reset_layout(self) -> None:

@@ -139,7 +139,7 @@ class Answers:
         rows = [catalog.backbone(name) for name in catalog.backbones()]
         return DevicesFound(
             id=request.id,
-            torch=torch.__version__,
+            torch=str(torch.__version__),
             devices=devices(),
             backbones=tuple(
                 BackboneInfo(

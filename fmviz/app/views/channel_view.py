@@ -50,8 +50,8 @@ class ChannelView(QWidget):
         self._plot: Any = None
         self._histogram = QVBoxLayout()
         self._build()
-        self._channel.valueChanged.connect(self.channel_chosen)
-        self._over.toggled.connect(self.over_picture_chosen)
+        self._channel.valueChanged.connect(self.channel_chosen.emit)
+        self._over.toggled.connect(self.over_picture_chosen.emit)
         self._opacity.valueChanged.connect(lambda value: self.opacity_chosen.emit(value / 100))
 
     def _build(self) -> None:

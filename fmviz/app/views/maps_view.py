@@ -98,7 +98,7 @@ class MapsView(QWidget):
         self._normalisation.activated.connect(lambda: self.normalisation_chosen.emit(self._normalisation.currentData()))
         self._colours.activated.connect(lambda: self.colour_map_chosen.emit(self._colours.currentData()))
         self._order.activated.connect(lambda: self.order_chosen.emit(self._order.currentData()))
-        self._smooth.toggled.connect(self.smooth_chosen)
+        self._smooth.toggled.connect(self.smooth_chosen.emit)
         row = QWidget(self)
         layout = QHBoxLayout(row)
         layout.setContentsMargins(0, 0, 0, 0)

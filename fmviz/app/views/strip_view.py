@@ -23,7 +23,7 @@ class StripView(QTabBar):
         self.setDrawBase(False)
         self.setAccessibleName(self.tr("Pictures"))
         self.currentChanged.connect(self._changed)
-        self.tabCloseRequested.connect(self.picture_closed)
+        self.tabCloseRequested.connect(self.picture_closed.emit)
         self._setting = False
         self.hide()
 
