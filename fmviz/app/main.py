@@ -65,13 +65,14 @@ class App:
     def show(self) -> None:
         """The window, as it was left; the engine starts once it is painted."""
         saved = self.preferences.layout()
-        self.window.resize(1240, 760)
+        room = QGuiApplication.primaryScreen().availableSize()
+        self.window.resize(min(room.width() * 19 // 20, 1680), min(room.height() * 9 // 10, 1050))
         if saved is None:
             self.window.reset_layout()
         else:
             self.window.restore_layout(*saved)
         self.window.show()
-        self.window.maps.canvas.setFocus()
+        self.window.layers.tree.setFocus()
         QTimer.singleShot(0, self._start)
 
     def _start(self) -> None:

@@ -189,6 +189,7 @@ class Presenter(QObject):
     def _push_strip(self) -> None:
         state = self.store.state
         self.window.strip.set_pictures([source.name for source in state.sources], state.current)
+        self.window.fit_upper_bar()
         self.window.set_can_step(back=state.current > 0, forward=state.current + 1 < len(state.sources))
         self.window.setWindowTitle(wording.window_title(state))
 
@@ -204,11 +205,11 @@ class Presenter(QObject):
         canvas.set_frame(self._seen() if state.shown and picture else None)
         self.window.channel.canvas.set_picture(image, box)
         self.window.pyramid.set_picture(image, box)
-        about_input = ""
-        if state.shown is not None:
-            height, width = state.shown.geometry.input_size
-            about_input = f"{width} × {height} px  ·  {state.shown.preprocessing}"
-        self.window.input.set_about(wording.picture_words(picture.size, picture.note) if picture else "", about_input)
+        self.window.input.set_about(
+            wording.picture_words(picture.size, picture.note) if picture else "",
+            wording.picture_words(state.shown.geometry.input_size, "") if state.shown else "",
+            state.shown.preprocessing if state.shown else "",
+        )
 
     def _push_layer(self) -> None:
         state = self.store.state
@@ -297,6 +298,7 @@ class Presenter(QObject):
     def _push_problems(self) -> None:
         for place in ("window", "maps", "pyramid", "parameters", "channel", "input"):
             self._push_problem(place)
+        self.window.fit_upper_bar()
 
     def _push_problem(self, place: Place) -> None:
         problem = self.store.state.problem(place)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QCoreApplication, QMimeData, QSize, Qt, Signal
-from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QColor, QDragEnterEvent, QDropEvent, QIcon, QPalette
+from PySide6.QtCore import QByteArray, QCoreApplication, QMimeData, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QColor, QDragEnterEvent, QDropEvent, QIcon, QPalette, QShowEvent
 from PySide6.QtWidgets import (
     QDockWidget,
     QLabel,
@@ -63,6 +63,7 @@ class MainWindow(QMainWindow):
         self.setAcceptDrops(True)
         self.setDockNestingEnabled(True)
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
+        self._fresh = True
         self.actions_by_name = actions.made(self, does, self._ink())
         self.addActions(list(self.actions_by_name.values()))
         self._window_banner = Banner(self)
@@ -114,14 +115,17 @@ class MainWindow(QMainWindow):
         self.tabifyDockWidget(docks["maps"], docks["pyramid"])
         self.tabifyDockWidget(docks["pyramid"], docks["parameters"])
         docks["maps"].raise_()
-        width = max(self.width(), 1000)
-        sides = max(230, min(width // 5, 380)), max(280, min(width // 4, 560))
+        self._share_out()
+
+    def _share_out(self) -> None:
+        """Widths and heights of the docks, for the size that the window has."""
+        docks, width = self.docks, self.width()
+        left, right = max(290, min(width // 5, 400)), max(280, min(width // 4, 600))
         self.resizeDocks(
-            [docks["layers"], docks["maps"], docks["input"]],
-            [sides[0], width - sum(sides), sides[1]],
-            Qt.Orientation.Horizontal,
+            [docks["layers"], docks["maps"], docks["input"]], [left, width - left - right, right], Qt.Orientation.Horizontal
         )
-        self.resizeDocks([docks["input"], docks["channel"]], [2, 3], Qt.Orientation.Vertical)
+        height = self.height()
+        self.resizeDocks([docks["input"], docks["channel"]], [height * 2 // 5, height * 3 // 5], Qt.Orientation.Vertical)
 
     def raise_dock(self, name: str) -> None:
         """Show this dock, in front of those that it shares a place with."""
@@ -172,12 +176,13 @@ class MainWindow(QMainWindow):
         bar.setObjectName("toolbar-main")
         bar.setIconSize(QSize(20, 20))
         bar.setMovable(False)
+        self.actions_by_name["open"].setIconText(self.tr("Open"))
+        self.actions_by_name["export"].setIconText(self.tr("Export"))
         for name in TOOLBAR_ACTIONS:
             bar.addAction(self.actions_by_name[name])
         button = bar.widgetForAction(self.actions_by_name["open"])
         if isinstance(button, QToolButton):
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-            button.setText(self.tr("Open"))
             button.setMenu(self.samples_menu)
             button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
         bar.addSeparator()
@@ -189,7 +194,6 @@ class MainWindow(QMainWindow):
         export = bar.widgetForAction(self.actions_by_name["export"])
         if isinstance(export, QToolButton):
             export.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-            export.setText(self.tr("Export"))
         self.addToolBar(bar)
         self.addToolBarBreak()
         below = QToolBar(self.tr("Pictures"), self)
@@ -204,6 +208,8 @@ class MainWindow(QMainWindow):
         holder.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         below.addWidget(holder)
         self.addToolBar(below)
+        self._below = below
+        below.hide()
         for toolbar in (bar, below):
             toolbar.toggleViewAction().setVisible(False)
 
@@ -236,6 +242,10 @@ class MainWindow(QMainWindow):
             "channel": self.channel.banner,
             "input": self.input.banner,
         }[place]
+
+    def fit_upper_bar(self) -> None:
+        """Hide the bar of the strip and the window's banner while both have nothing to show."""
+        self._below.setVisible(not self.strip.isHidden() or not self._window_banner.isHidden())
 
     def set_value(self, text: str) -> None:
         """The value under the pointer."""
@@ -273,6 +283,13 @@ class MainWindow(QMainWindow):
     def _ink(self) -> QColor:
         return self.palette().color(QPalette.ColorRole.ButtonText)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._fresh:
+            # Docks take the sizes that they are given only once they are on the screen.
+            self._fresh = False
+            QTimer.singleShot(0, self._share_out)
+
     # Layout that survives
 
     def saved_layout(self) -> tuple[QByteArray, QByteArray]:
@@ -281,8 +298,10 @@ class MainWindow(QMainWindow):
     def restore_layout(self, geometry: QByteArray, state: QByteArray) -> None:
         """As it was; what is unreadable leaves the layout as it is."""
         self.restoreGeometry(geometry)
-        if not self.restoreState(state, LAYOUT):
+        self._fresh = not self.restoreState(state, LAYOUT)
+        if self._fresh:
             self.reset_layout()
+        self.fit_upper_bar()
 
     # Events
 

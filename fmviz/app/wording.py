@@ -109,9 +109,9 @@ def channel_order(order: str, statistics: Statistics) -> np.ndarray[tuple[int], 
 
 
 def tap_caption(tap: TapMaps) -> str:
-    """ "P3   256 × 28 × 28   0 … 3.2" """
+    """ "P3  256 × 28 × 28", and below it the limits of its colours, "0 … 3.2"."""
     low, high = (value_words(limit) for limit in tap.limits)
-    return f"{tap.tap}   {tap.channels} × {tap.shape[0]} × {tap.shape[1]}   {low} … {high}"
+    return f"{tap.tap}  {tap.channels} × {tap.shape[0]} × {tap.shape[1]}\n{low} … {high}"
 
 
 def pyramid_note(run: Ran) -> str:

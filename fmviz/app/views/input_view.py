@@ -22,9 +22,11 @@ class InputView(QWidget):
         self.network_input.set_empty_text(self.tr("What the network is fed"))
         self._about_picture = self._line()
         self._about_input = self._line()
+        self._prepared = self._line()
+        self._prepared.setWordWrap(True)
         self._predictions = QGridLayout()
         self._predictions.setColumnStretch(0, 3)
-        self._predictions.setColumnStretch(1, 2)
+        self._predictions.setColumnStretch(1, 1)
         self._predictions.setHorizontalSpacing(8)
         self._predictions.setVerticalSpacing(2)
         row = QHBoxLayout()
@@ -41,6 +43,7 @@ class InputView(QWidget):
         layout.setSpacing(4)
         layout.addWidget(self.banner)
         layout.addLayout(row, 1)
+        layout.addWidget(self._prepared)
         layout.addLayout(self._predictions)
 
     def _line(self) -> QLabel:
@@ -50,9 +53,10 @@ class InputView(QWidget):
         line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         return line
 
-    def set_about(self, picture: str, network_input: str) -> None:
-        """The lines below the two: size and notes."""
-        for line, text in ((self._about_picture, picture), (self._about_input, network_input)):
+    def set_about(self, picture: str, network_input: str, prepared: str) -> None:
+        """The lines below the two, size and notes; and how the one became the other."""
+        lines = ((self._about_picture, picture), (self._about_input, network_input), (self._prepared, prepared))
+        for line, text in lines:
             line.setText(text)
             line.setToolTip(text)
 
@@ -74,6 +78,7 @@ class InputView(QWidget):
             bar.setValue(round(share * 1000))
             bar.setTextVisible(False)
             bar.setFixedHeight(8)
+            bar.setMaximumWidth(80)
             number = QLabel(f"{share * 100:.1f} %", self)
             number.setFont(numbers_font())
             number.setAlignment(Qt.AlignmentFlag.AlignRight)

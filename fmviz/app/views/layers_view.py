@@ -24,6 +24,7 @@ class LayersView(QWidget):
         self._filter = LayerFilter(self)
         self._filter.setSourceModel(self._model)
         self.field = QLineEdit(self)
+        self.field.setAcceptDrops(False)  # what is dropped is for the window
         self.field.setClearButtonEnabled(True)
         self.field.setPlaceholderText(self.tr("Filter: conv, layer3, P4 …"))
         self.field.setAccessibleName(self.tr("Filter layers"))
@@ -33,6 +34,7 @@ class LayersView(QWidget):
         self._nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._nothing.hide()
         self._setting = False
+        self.setMinimumWidth(280)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
@@ -93,7 +95,7 @@ class _Tree(QTreeView):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.setIndentation(14)
+        self.setIndentation(12)
         self.header().setStretchLastSection(False)
         self.header().setMinimumSectionSize(44)
         self.setAccessibleName(self.tr("Layers"))

@@ -53,11 +53,11 @@ class ParametersTable(QAbstractTableModel):
                 self.tr("Layer"),
                 self.tr("Kind"),
                 self.tr("Details"),
-                self.tr("Input"),
                 self.tr("Output"),
                 self.tr("Parameters"),
                 self.tr("with children"),
                 self.tr("Activation"),
+                self.tr("Input"),
             )[section]
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignRight if section >= 3 else Qt.AlignmentFlag.AlignLeft)
@@ -82,11 +82,11 @@ class ParametersTable(QAbstractTableModel):
             (row.path or "(whole network)") + calls,
             row.kind,
             row.detail,
-            shape_words(row.input_shape),
             shape_words(row.output_shape),
             thousands(row.parameters) if row.parameters else "–",
             thousands(row.parameters_in_all) if row.parameters_in_all else "–",
             bytes_words(row.activation_bytes) if row.activation_bytes else "–",
+            shape_words(row.input_shape),
         )[column]
 
     @staticmethod
@@ -101,11 +101,11 @@ class ParametersTable(QAbstractTableModel):
             place,
             row.kind,
             row.detail,
-            size(row.input_shape),
             size(row.output_shape),
             row.parameters,
             row.parameters_in_all,
             row.activation_bytes,
+            size(row.input_shape),
         )[column]
 
 
@@ -152,7 +152,7 @@ class ParametersView(QWidget):
         self.table.resizeColumnsToContents()
         header = self.table.horizontalHeader()
         for column in range(self._model.columnCount()):
-            header.resizeSection(column, min(header.sectionSize(column) + 10, 320))
+            header.resizeSection(column, min(header.sectionSize(column) + 10, 210))
 
     def set_current(self, path: str) -> None:
         """Select the row of this module."""
@@ -165,7 +165,7 @@ class ParametersView(QWidget):
             if index.row() != self.table.currentIndex().row():
                 flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
                 self.table.selectionModel().setCurrentIndex(index, flags)
-                self.table.scrollTo(index)
+                self.table.scrollTo(index, QAbstractItemView.ScrollHint.PositionAtCenter)
         self._setting = False
 
     def copy(self) -> None:
@@ -182,7 +182,7 @@ class ParametersView(QWidget):
 
     @staticmethod
     def _copied(row: TableRow, column: int) -> str:
-        plain = {5: row.parameters, 6: row.parameters_in_all, 7: row.activation_bytes}
+        plain = {4: row.parameters, 5: row.parameters_in_all, 6: row.activation_bytes}
         return str(plain[column]) if column in plain else ParametersTable.text(row, column)
 
     def _current_changed(self, index: QModelIndex) -> None:

@@ -21,9 +21,9 @@ class SetupBar(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.backbone = self._combo(self.tr("Backbone"), 21)
+        self.backbone = self._combo(self.tr("Backbone"), 19)
         self.weights = self._combo(self.tr("Weights"), 10)
-        self.mode = self._combo(self.tr("Size"), 9)
+        self.mode = self._combo(self.tr("Size"), 8)
         self.side = _Side(self)
         self.seed = QSpinBox(self)
         self.device = self._combo(self.tr("Device"), 5)
@@ -34,6 +34,7 @@ class SetupBar(QWidget):
         self.seed.setRange(0, _SEED_TOP)
         self.seed.setPrefix(self.tr("seed "))
         self.seed.setKeyboardTracking(False)
+        self.seed.setMaximumWidth(90)
         self.seed.setAccessibleName(self.tr("Seed of the random weights"))
         self._lay_out()
         self.backbone.activated.connect(lambda: self.changed.emit({"backbone": self.backbone.currentData()}))
