@@ -64,7 +64,7 @@ def export(
     if isinstance(pictures, str | os.PathLike):
         pictures = [pictures]
     session = Session(backbone, weights=weights, device=device, seed=seed, preprocessing=preprocessing)
-    chosen = {
+    chosen: dict[str, Any] = {
         "layers": layers,
         "form": form,
         "colour_map": colour_map,

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 import fmviz
-from fmviz.networks import catalog
-from fmviz.networks.catalog import Backbone
-from fmviz.networks.weights import Weights, load
 from fmviz.capture import Capture, Layer, capture_activations
 from fmviz.defaults import BACKBONE
 from fmviz.errors import BackboneError, DeviceError
+from fmviz.networks import catalog
+from fmviz.networks.catalog import Backbone
+from fmviz.networks.weights import Weights, load
 from fmviz.pictures import Picture, read_picture
 from fmviz.preprocess import NetworkInput, Preprocessing, preprocess
 

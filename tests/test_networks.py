@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from fmviz.errors import BackboneError
 from fmviz.networks import resnet
 from fmviz.networks.catalog import backbone, backbones
 from fmviz.networks.efficientnet_lite import Conv2dSame
-from fmviz.errors import BackboneError
 
 NAMES = backbones()
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")

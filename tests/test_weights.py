@@ -23,9 +23,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fmviz.assets import asset
+from fmviz.errors import WeightsError
 from fmviz.networks.catalog import backbone, backbones
 from fmviz.networks.weights import Weights, imagenet_classes, load, read_tensors
-from fmviz.errors import WeightsError
 from fmviz.pictures import read_picture
 from fmviz.preprocess import preprocess
 

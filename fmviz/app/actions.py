@@ -16,7 +16,10 @@ _TEXTS = "Actions"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One command. `text` is a string that Qt's stubs call an object until it is translated; `menu` is the name of a menu of `MENUS`, "" for what stands only as a remedy in a banner."""
+    """One command.
+
+    `text` is a string that Qt's stubs call an object until it is translated; `menu` is a name of `MENUS`.
+    """
 
     name: str
     text: object

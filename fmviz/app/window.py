@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QCoreApplication, QMimeData, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QColor, QDragEnterEvent, QDropEvent, QIcon, QPalette, QShowEvent
+from PySide6.QtGui import (
+    QAction,
+    QActionGroup,
+    QCloseEvent,
+    QColor,
+    QDragEnterEvent,
+    QDropEvent,
+    QIcon,
+    QPalette,
+    QShowEvent,
+)
 from PySide6.QtWidgets import (
     QDockWidget,
     QLabel,
@@ -122,10 +132,14 @@ class MainWindow(QMainWindow):
         docks, width = self.docks, self.width()
         left, right = max(290, min(width // 5, 400)), max(280, min(width // 4, 600))
         self.resizeDocks(
-            [docks["layers"], docks["maps"], docks["input"]], [left, width - left - right, right], Qt.Orientation.Horizontal
+            [docks["layers"], docks["maps"], docks["input"]],
+            [left, width - left - right, right],
+            Qt.Orientation.Horizontal,
         )
         height = self.height()
-        self.resizeDocks([docks["input"], docks["channel"]], [height * 2 // 5, height * 3 // 5], Qt.Orientation.Vertical)
+        self.resizeDocks(
+            [docks["input"], docks["channel"]], [height * 2 // 5, height * 3 // 5], Qt.Orientation.Vertical
+        )
 
     def raise_dock(self, name: str) -> None:
         """Show this dock, in front of those that it shares a place with."""

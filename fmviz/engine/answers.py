@@ -402,7 +402,7 @@ class Answers:
             form=request.form,
             colour_map=request.colour_map,
             normalisation=request.normalisation,
-            size={0: "map", -1: "picture"}.get(request.size, request.size),
+            size="map" if request.size == 0 else "picture" if request.size == -1 else request.size,
             channels=request.channels,
             cancelled=cancelled,
         ):
@@ -446,8 +446,8 @@ def _counting(cancelled: Ask, progress: Tell, text: str, session: Session) -> As
 
 
 def _layers(capture: Capture) -> Iterator[LayerInfo]:
-    from fmviz.table import stride_of
     from fmviz.render import is_spatial
+    from fmviz.table import stride_of
 
     assert capture.input is not None
     size = capture.input.geometry.input_size
@@ -464,7 +464,7 @@ def _layers(capture: Capture) -> Iterator[LayerInfo]:
             item=layer.item,
             kind=activation.kind,
             shape=shape,
-            stride=stride_of(size, shape[2:]) if spatial else None,
+            stride=stride_of(size, (shape[2], shape[3])) if spatial else None,
             spatial=spatial,
             taps=tuple(taps.get(str(layer), ())),
         )

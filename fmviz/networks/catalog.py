@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
+from fmviz.errors import BackboneError
 from fmviz.networks import efficientnet_lite, fpn, resnet, vgg
 from fmviz.networks.efficientnet_lite import EfficientNetLite0
 from fmviz.networks.fpn import PyramidNetwork
 from fmviz.networks.network import Network, StagedNetwork, build
 from fmviz.networks.resnet import ResNet
 from fmviz.networks.vgg import VGG
-from fmviz.errors import BackboneError
 from fmviz.preprocess import IMAGENET, Preprocessing
 
 

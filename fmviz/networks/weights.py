@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from fmviz.assets import asset
+from fmviz.errors import WeightsError
 from fmviz.networks import catalog
 from fmviz.networks.catalog import Backbone
 from fmviz.networks.fitting import ContentError, Fit, fit, state_dict_of
 from fmviz.networks.network import Network
-from fmviz.errors import WeightsError
 
 RANDOM = "random"
 IMAGENET = "imagenet"
