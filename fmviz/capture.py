@@ -231,13 +231,12 @@ def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs
             _wait_for(devices)
             seconds = time.perf_counter() - start
     except Exception as error:
-        if recorder.cancelled:
-            recorder.forget()
-            raise Cancelled from None
         if is_out_of_memory(error):
             recorder.forget()
             return _Outcome(out_of_memory=_memory_words(layer_that_ran(model, error), devices))
-        return _Outcome(error=error)
+        if not recorder.cancelled:
+            return _Outcome(error=error)
+    # Out here nothing hangs on to the tensors of what was broken off.
     if recorder.cancelled:
         recorder.forget()
         raise Cancelled

@@ -68,10 +68,8 @@ class ShapesOnly(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _same_shape(x: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor | None:
-    if not x.is_floating_point():
-        return None
-    return x if inplace else x.new_empty(x.shape)
+def _same_shape(x: Tensor, *args: Any, **kwargs: Any) -> Tensor | None:
+    return x.new_empty(x.shape) if x.is_floating_point() else None
 
 
 def _batch_norm(x: Tensor, mean: Tensor | None, *args: Any, **kwargs: Any) -> Tensor | None:

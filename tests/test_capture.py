@@ -572,9 +572,11 @@ def test_a_cancel_leaves_it_as_well(layers: int) -> None:
     model = awkward_model(nn.Identity())
     before = state_of(model)
     asked = iter([False] * layers + [True] * 100)
-    with pytest.raises(Cancelled):
+    with pytest.raises(Cancelled) as caught:
         capture_activations(model, image(8), cancelled=lambda: next(asked))
     assert_untouched(model, before)
+    assert held_by_recorders() == []
+    assert caught.value.__context__ is None
 
 
 def test_a_cancel_goes_through_a_model_that_catches_everything() -> None:

@@ -128,6 +128,14 @@ def test_a_module_of_ones_own() -> None:
     assert [row.depth for row in table] == [0, 1, 1, 1, 1]
 
 
+def test_shapes_are_those_of_the_first_call_and_bytes_those_of_all() -> None:
+    relu = nn.ReLU()
+    table = layer_table(nn.Sequential(nn.Conv2d(3, 4, 1), relu, nn.Conv2d(4, 8, 1), relu, nn.MaxPool2d(2)), 6)
+    row = table.row("1")
+    assert (row.input_shape, row.output_shape, row.calls) == ((1, 4, 6, 6), (1, 4, 6, 6), 2)
+    assert row.activation_bytes == (4 + 8) * 6 * 6 * 4
+
+
 @given(
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
     st.tuples(st.integers(1, 4), st.integers(1, 4)),
@@ -242,11 +250,19 @@ def test_torchscript_is_told_from_a_module() -> None:
 
 
 def test_a_compiled_module() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-    model.compile(backend="eager")
+    compiled: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        compiled.append(len(inputs))
+        return graph.forward
+
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    model = nn.Sequential(torch.compile(plain, backend=backend))
     with torch.no_grad():
         model(torch.zeros(1, 3, 8, 8))
-    assert layer_table(model, 8).row("1").output_shape == (1, 4, 6, 6)
+    before = len(compiled)
+    assert layer_table(model, 8).row("0._orig_mod.1").output_shape == (1, 4, 6, 6)
+    assert len(compiled) == before > 0
 
 
 def test_a_table_needs_neither_the_compiler_nor_sympy() -> None:
@@ -284,6 +300,7 @@ def test_a_capture_weighs_what_the_table_says() -> None:
         ),
         (nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(5)), 8, r"“1” \(BatchNorm2d\)"),
         (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(9, 2)), 8, r"“1” \(Linear\)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(5, 2, 1)), 8, r"“1” \(Conv2d\)"),
         (nn.Sequential(nn.LazyLinear(3)), 8, "Sequential cannot be copied without its values"),
     ],
 )
