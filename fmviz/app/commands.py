@@ -53,7 +53,7 @@ class Commands(QObject):
             "close_picture": lambda: controller.close_picture(self._store.state.current),
             "export": self.export,
             "quit": lambda: self._window.close(),
-            "copy_map": self.copy_map,
+            "copy_map": self.copy,
             "copy_grid": self.copy_grid,
             "copy_table": lambda: self._window.parameters.copy(),
             "paste": self.paste,
@@ -137,6 +137,13 @@ class Commands(QObject):
         return True
 
     # Pictures out
+
+    def copy(self) -> None:
+        """What has the keyboard: the rows of the table, or else the map."""
+        if self._window.parameters.table.hasFocus():
+            self._window.parameters.copy()
+        else:
+            self.copy_map()
 
     def copy_map(self) -> None:
         """The map that is chosen, in its colours, enlarged to at least 224 pixels with crisp cells."""

@@ -78,10 +78,13 @@ class Presenter(QObject):
             reason = f"{reason} {more}"
         self._maps = self._channel = None
         self.window.maps.show_vector(values, reason)
+        self._show_no_channel()
+        self._push_heading()
+
+    def _show_no_channel(self) -> None:
         self.window.channel.canvas.set_map(None, QRectF())
         self.window.channel.set_channel(0, 0)
         self.window.channel.clear_description()
-        self._push_heading()
 
     def _channel_came(self, channel: ShownChannel) -> None:
         self._channel = channel
@@ -177,7 +180,7 @@ class Presenter(QObject):
             self.window.set_run_words("")
             self.window.input.set_predictions((), "")
             self.window.input.network_input.set_picture(None, QRectF())
-            self.window.channel.canvas.set_map(None, QRectF())
+            self._show_no_channel()
             self.window.pyramid.show_empty("")
             return
         self.window.set_run_words(wording.run_words(run))

@@ -12,21 +12,21 @@ ACCENT_LIGHT = QColor(200, 92, 0)
 
 _ROLES = {
     # role: (light, dark)
-    QPalette.ColorRole.Window: ("#ececec", "#2b2b2b"),
+    QPalette.ColorRole.Window: ("#ececec", "#393939"),
     QPalette.ColorRole.WindowText: ("#1c1c1c", "#e4e4e4"),
-    QPalette.ColorRole.Base: ("#fafafa", "#1f1f1f"),
-    QPalette.ColorRole.AlternateBase: ("#f1f1f1", "#262626"),
-    QPalette.ColorRole.ToolTipBase: ("#fdfdfd", "#3a3a3a"),
+    QPalette.ColorRole.Base: ("#fafafa", "#222222"),
+    QPalette.ColorRole.AlternateBase: ("#f1f1f1", "#292929"),
+    QPalette.ColorRole.ToolTipBase: ("#fdfdfd", "#4a4a4a"),
     QPalette.ColorRole.ToolTipText: ("#1c1c1c", "#e4e4e4"),
     QPalette.ColorRole.Text: ("#1c1c1c", "#e4e4e4"),
     QPalette.ColorRole.PlaceholderText: ("#767676", "#8f8f8f"),
-    QPalette.ColorRole.Button: ("#e4e4e4", "#363636"),
+    QPalette.ColorRole.Button: ("#e4e4e4", "#464646"),
     QPalette.ColorRole.ButtonText: ("#1c1c1c", "#e4e4e4"),
     QPalette.ColorRole.BrightText: ("#ffffff", "#ffffff"),
-    QPalette.ColorRole.Light: ("#ffffff", "#4a4a4a"),
-    QPalette.ColorRole.Midlight: ("#f4f4f4", "#3e3e3e"),
-    QPalette.ColorRole.Mid: ("#bdbdbd", "#4c4c4c"),
-    QPalette.ColorRole.Dark: ("#a0a0a0", "#191919"),
+    QPalette.ColorRole.Light: ("#ffffff", "#5c5c5c"),
+    QPalette.ColorRole.Midlight: ("#f4f4f4", "#505050"),
+    QPalette.ColorRole.Mid: ("#bdbdbd", "#5e5e5e"),
+    QPalette.ColorRole.Dark: ("#a0a0a0", "#1b1b1b"),
     QPalette.ColorRole.Shadow: ("#6e6e6e", "#000000"),
     QPalette.ColorRole.Link: ("#9a4700", "#ffb366"),
 }
@@ -54,7 +54,7 @@ def palette(*, dark: bool) -> QPalette:
     made.setColor(QPalette.ColorRole.Highlight, chosen)
     made.setColor(QPalette.ColorRole.HighlightedText, QColor("#1c1c1c" if dark else "#ffffff"))
     made.setColor(QPalette.ColorRole.Accent, chosen)
-    faint = QColor("#6a6a6a" if dark else "#9a9a9a")
+    faint = QColor("#858585" if dark else "#9a9a9a")
     for role in (QPalette.ColorRole.WindowText, QPalette.ColorRole.Text, QPalette.ColorRole.ButtonText):
         made.setColor(QPalette.ColorGroup.Disabled, role, faint)
     return made

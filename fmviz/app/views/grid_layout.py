@@ -8,6 +8,8 @@ from functools import lru_cache
 SMALLEST = 44
 """The longer side of the smallest tile: below it, maps cannot be told apart, and the grid scrolls instead."""
 LARGEST_FIT = 640
+CRISP = 0.85
+"""How much of its room a tile must fill for its cells to be all of one size."""
 MOST_PIXELS = 1 << 26
 """More than these are not asked for at once, however far the grid is zoomed in."""
 
@@ -90,7 +92,7 @@ def step_for(count: int, map_size: tuple[int, int], view: GridView) -> int:
 def fitted(count: int, map_size: tuple[int, int], view: tuple[int, int], *, gap: int) -> GridLayout:
     """The layout in which `count` maps of `map_size` (h, w) are as large as a view of (width, height) allows.
 
-    Enlarged maps get a whole number of pixels a cell. Where even the smallest tiles do not fit, the rows run on below.
+    Where even the smallest tiles do not fit, the rows run on below.
     """
     height, width = max(map_size[0], 1), max(map_size[1], 1)
     room_x, room_y = max(view[0] - gap, 1), max(view[1] - gap, 1)
@@ -112,9 +114,8 @@ def fitted(count: int, map_size: tuple[int, int], view: tuple[int, int], *, gap:
 
 
 def scaled(map_size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """(width, height) of a tile: whole pixels a cell where the map is enlarged."""
+    """(width, height) of a tile: whole pixels a cell where that does not leave too much of the place empty."""
     height, width = max(map_size[0], 1), max(map_size[1], 1)
-    if scale >= 1:
-        whole = int(scale)
-        return width * whole, height * whole
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    if int(scale) >= CRISP * scale:
+        return width * int(scale), height * int(scale)
+    return max(1, int(width * scale)), max(1, int(height * scale))

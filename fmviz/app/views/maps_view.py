@@ -111,7 +111,7 @@ class MapsView(QWidget):
             label.setBuddy(box)
             box.setAccessibleName(text)
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(4)
+            box.setMinimumContentsLength(8)
             layout.addWidget(label)
             layout.addWidget(box, 1)
         layout.addWidget(self._smooth)
