@@ -15,8 +15,8 @@ from fmviz.app.controller import Controller
 from fmviz.app.preferences import Preferences
 from fmviz.app.state import Store
 from fmviz.app.views.export_dialog import ExportChoice, ExportDialog
+from fmviz.colours import COLOUR_MAPS, colour_map
 from fmviz.engine.messages import Dropped, Exported, Failed, PictureSource, Progress
-from fmviz.figure import COLOUR_MAPS
 from fmviz.pictures import SUFFIXES
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Commands(QObject):
             self._window.statusBar().showMessage(self.tr("Open a picture first: there is nothing to export yet."), 4000)
             return
         if self._dialog is None:
-            self._dialog = ExportDialog([(row, label) for row, label in colour_map_labels()], self._window)
+            self._dialog = ExportDialog(colour_map_labels(), self._window)
             self._dialog.export_wanted.connect(self._export)
             self._dialog.cancel_wanted.connect(self._controller.cancel_export)
         self._dialog.set_choices(
@@ -285,4 +285,4 @@ def about_text(tr: Callable[[str], str]) -> str:
 
 def colour_map_labels() -> list[tuple[str, str]]:
     """Name and label of each colour map."""
-    return [(name, name) for name in COLOUR_MAPS]
+    return [(name, colour_map(name).label) for name in COLOUR_MAPS]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, QSettings, QTimer, QTranslator
+from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, QLibraryInfo, QLocale, QSettings, QTimer, QTranslator
 from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
@@ -26,11 +26,11 @@ from fmviz.assets import asset
 from fmviz.figure import colour_table
 
 SAMPLES = (
-    ("Cat", "samples/chelsea.png"),
-    ("Coffee", "samples/coffee.png"),
-    ("Rocket", "samples/rocket.jpg"),
-    ("Flower", "samples/flower.jpg"),
-    ("Temple", "samples/china.jpg"),
+    (QT_TRANSLATE_NOOP("Samples", "Cat"), "samples/chelsea.png"),
+    (QT_TRANSLATE_NOOP("Samples", "Coffee"), "samples/coffee.png"),
+    (QT_TRANSLATE_NOOP("Samples", "Rocket"), "samples/rocket.jpg"),
+    (QT_TRANSLATE_NOOP("Samples", "Flower"), "samples/flower.jpg"),
+    (QT_TRANSLATE_NOOP("Samples", "Temple"), "samples/china.jpg"),
 )
 
 log = logging.getLogger("fmviz")
@@ -106,7 +106,7 @@ def _apply_theme(state: ViewState) -> None:
 
 def samples() -> list[tuple[str, Path]]:
     """Name and path of each sample picture."""
-    return [(QCoreApplication.translate("Samples", name), asset(path)) for name, path in SAMPLES]
+    return [(QCoreApplication.translate("Samples", str(name)), asset(path)) for name, path in SAMPLES]
 
 
 def make_application() -> QApplication:

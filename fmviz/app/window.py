@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QCoreApplication, QMimeData, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QMimeData, QObject, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QAction,
     QActionGroup,
@@ -107,6 +107,9 @@ class MainWindow(QMainWindow):
             dock = QDockWidget(title, self)
             dock.setObjectName(f"dock-{name}")
             dock.setWidget(widget)
+            # A floating dock is a window of its own, which a drop would otherwise fall through.
+            dock.setAcceptDrops(True)
+            dock.installEventFilter(self)
             docks[name] = dock
         docks["parameters"].visibilityChanged.connect(self.table_shown.emit)
         return docks
@@ -326,6 +329,16 @@ class MainWindow(QMainWindow):
     def dropEvent(self, event: QDropEvent) -> None:
         event.acceptProposedAction()
         self.dropped.emit(event.mimeData())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if isinstance(watched, QDockWidget):
+            if isinstance(event, QDropEvent) and event.type() == QEvent.Type.Drop:
+                self.dropEvent(event)
+                return True
+            if isinstance(event, QDragEnterEvent):
+                self.dragEnterEvent(event)
+                return True
+        return super().eventFilter(watched, event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self.closing.emit()

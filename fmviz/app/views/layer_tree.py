@@ -63,7 +63,7 @@ class LayerTree(QAbstractItemModel):
     def _place(self, layer: LayerInfo) -> _Node:
         node = self._root
         if not layer.path:
-            return node.added("output" + layer.item)
+            return node.added(self.tr("output") + layer.item)
         for part in layer.path.split("."):
             node = node.child(part)
         suffix = (f":{layer.call}" if layer.call > 1 else "") + layer.item

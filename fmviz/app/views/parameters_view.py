@@ -7,6 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import (
     QAbstractTableModel,
+    QCoreApplication,
     QItemSelectionModel,
     QModelIndex,
     QObject,
@@ -79,7 +80,7 @@ class ParametersTable(QAbstractTableModel):
         """What stands in a cell."""
         calls = f"  ×{row.calls}" if row.calls > 1 else ""
         return (
-            (row.path or "(whole network)") + calls,
+            (row.path or QCoreApplication.translate("ParametersTable", "(whole network)")) + calls,
             row.kind,
             row.detail,
             shape_words(row.output_shape),
