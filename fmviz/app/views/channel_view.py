@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import (
     QCheckBox,
@@ -47,7 +47,9 @@ class ChannelView(QWidget):
         self._opacity.setAccessibleName(self.tr("Opacity"))
         self._opacity.setMinimumWidth(50)
         self._numbers = QGridLayout()
+        self._labels: list[tuple[QLabel, QLabel]] = []
         self._plot: Any = None
+        self._bars: Any = None
         self._histogram = QVBoxLayout()
         self._build()
         self._channel.valueChanged.connect(self.channel_chosen.emit)
@@ -122,28 +124,39 @@ class ChannelView(QWidget):
             self._plot.hide()
 
     def _show_numbers(self, rows: list[tuple[str, str]]) -> None:
-        while (item := self._numbers.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
-        for place, (name, text) in enumerate(rows):
-            column = 2 * (place % 2)
-            number = QLabel(text, self)
+        """Labels are made once and set again: a dock that is laid out anew at every step through the layers is slow."""
+        while len(self._labels) < len(rows):
+            name, number = QLabel(self), QLabel(self)
             number.setFont(numbers_font())
             number.setAlignment(Qt.AlignmentFlag.AlignRight)
             number.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            self._numbers.addWidget(QLabel(name, self), place // 2, column)
-            self._numbers.addWidget(number, place // 2, column + 1)
+            place = len(self._labels)
+            self._numbers.addWidget(name, place // 2, 2 * (place % 2))
+            self._numbers.addWidget(number, place // 2, 2 * (place % 2) + 1)
+            self._labels.append((name, number))
+        for place, labels in enumerate(self._labels):
+            texts = rows[place] if place < len(rows) else ("", "")
+            for label, text in zip(labels, texts, strict=True):
+                label.setText(text)
 
     def _show_histogram(self, counts: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> None:
         plot = self._made_plot()
         plot.show()
-        plot.clear()
-        colour = self.palette().color(QPalette.ColorRole.Highlight)
         # A logarithm, because most maps are mostly zero; one more, so that a single value is seen.
-        plot.plot(edges, np.log10(counts + 1), stepMode="center", fillLevel=0, brush=colour, pen=None)
-        plot.setBackground(self.palette().color(QPalette.ColorRole.Base))
+        self._bars.setData(edges, np.log10(counts + 1))
         if len(edges) > 1 and edges[-1] > edges[0]:
             plot.setXRange(edges[0], edges[-1], padding=0.02)
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.PaletteChange and self._plot is not None:
+            self._colour_plot()
+        super().changeEvent(event)
+
+    def _colour_plot(self) -> None:
+        from fmviz.app.views.plots import recolour
+
+        recolour(self._plot, self)
+        self._bars.setBrush(self.palette().color(QPalette.ColorRole.Highlight))
 
     def _made_plot(self) -> Any:
         if self._plot is None:
@@ -157,4 +170,6 @@ class ChannelView(QWidget):
             self._plot.getAxis("left").setWidth(8)
             self._plot.setToolTip(self.tr("Histogram of the map's values; heights are logarithmic"))
             self._histogram.addWidget(self._plot)
+            self._bars = self._plot.plot([0, 1], [0], stepMode="center", fillLevel=0, pen=None)
+            self._colour_plot()
         return self._plot

@@ -238,7 +238,6 @@ class GridCanvas(QAbstractScrollArea):
         rows = self._layout.visible(top, top + height)
         columns = self._layout.visible_columns(left, left + width)
         self._paint_tiles(painter, rows, columns)
-        self._paint_letters(painter, rows, columns)
         self._paint_current(painter)
         if self._dimmed:
             veil = QColor(self._colours[PAPER])
@@ -251,11 +250,15 @@ class GridCanvas(QAbstractScrollArea):
         area = (rows[1] - rows[0]) * layout.height * (columns[1] - columns[0]) * layout.width
         if self._smooth or area > _COMPOSED_AT_MOST:
             self._paint_one_by_one(painter, rows, columns)
+            self._paint_letters(painter, rows, columns, self._offset())
             return
-        key = (layout, rows, columns, id(self._pixels), id(self._order), id(self._table))
-        if self._cache is None or self._cache[0] != key:
-            self._cache = (key, coloured_image(self._composed(layout, *rows, *columns), self._colours))
         x, y = layout.position(rows[0] * layout.columns + columns[0])
+        if self._cache is None or self._cache[0] != (layout, rows, columns):
+            image = coloured_image(self._composed(layout, *rows, *columns), self._colours)
+            lettering = QPainter(image)
+            self._paint_letters(lettering, rows, columns, (x, y))
+            lettering.end()
+            self._cache = ((layout, rows, columns), image)
         left, top = self._offset()
         painter.drawImage(QPoint(x - left, y - top), self._cache[1])
 
@@ -303,7 +306,10 @@ class GridCanvas(QAbstractScrollArea):
         left, top = self._offset()
         return QRect(x - left, y - top, self._layout.width, self._layout.height)
 
-    def _paint_letters(self, painter: QPainter, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    def _paint_letters(
+        self, painter: QPainter, rows: tuple[int, int], columns: tuple[int, int], origin: tuple[int, int]
+    ) -> None:
+        """The number of each channel in the corner of its tile; `origin` is the place of the grid that is drawn at (0, 0)."""
         assert self._layout is not None
         ratio = self._ratio()
         if self._layout.width < LETTERED * ratio or self._layout.height < 24 * ratio:
@@ -318,7 +324,8 @@ class GridCanvas(QAbstractScrollArea):
             channel = int(self._order[index])
             note = self._notes.get(channel, "")
             text = f"{channel}  {note}" if note else str(channel)
-            rect = self._tile_rect(index)
+            x, y = self._layout.position(index)
+            rect = QRect(x - origin[0], y - origin[1], self._layout.width, self._layout.height)
             box = QRect(rect.left(), rect.top(), metrics.horizontalAdvance(text) + round(6 * ratio), metrics.height())
             painter.fillRect(box.intersected(rect), paper)
             painter.setPen(ink)

@@ -8,6 +8,7 @@ from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
+from fmviz.app.numbers import shape_words, stride_words
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.layer_tree import LayerFilter, LayerTree
 from fmviz.engine.messages import LayerInfo
@@ -51,9 +52,18 @@ class LayersView(QWidget):
         self._setting = False
         if self.field.text():
             self.tree.expandAll()
-        header = self.tree.header()
-        for column in (1, 2):
-            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        self._fit_columns(layers)
+
+    def _fit_columns(self, layers: Sequence[LayerInfo]) -> None:
+        """Shape and stride as wide as their longest text; measured here once, because a header that fits itself to its
+        contents asks for every row again at every selection."""
+        header, metrics = self.tree.header(), self.tree.fontMetrics()
+        texts = ([shape_words(layer.shape) for layer in layers], [stride_words(layer.stride) for layer in layers])
+        for column, words in enumerate(texts, start=1):
+            title = str(self._model.headerData(column, Qt.Orientation.Horizontal))
+            width = max(metrics.horizontalAdvance(text) for text in (*words, title))
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+            header.resizeSection(column, width * 11 // 10 + 14)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
     def set_current(self, name: str) -> None:

@@ -51,6 +51,10 @@ class MapsView(QWidget):
         self._heading = QLabel(self)
         self._heading.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        font = self._heading.font()
+        font.setBold(True)
+        font.setPointSizeF(font.pointSizeF() * 1.2)
+        self._heading.setFont(font)
         self._facts = QLabel(self)
         self._facts.setFont(numbers_font())
         self._facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -138,7 +142,6 @@ class MapsView(QWidget):
     def set_heading(self, title: str, facts: str) -> None:
         """The layer's name, and the line below it. HTML is taken as text."""
         self._heading.setText(title)
-        self._heading.setStyleSheet("font-weight: 600; font-size: 11pt;")
         self._facts.setText(facts)
         self._facts.setToolTip(facts)
 

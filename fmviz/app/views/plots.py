@@ -13,15 +13,21 @@ pg.setConfigOptions(imageAxisOrder="row-major", antialias=False)
 
 def plot_widget(parent: QWidget, *, bottom: str, left: str) -> Any:
     """A plot in the colours of `parent`, without pyqtgraph's menus; its wheel zooms along x only."""
-    plot = pg.PlotWidget(parent, background=parent.palette().color(QPalette.ColorRole.Base))
+    plot = pg.PlotWidget(parent)
     plot.setMenuEnabled(False)
     plot.hideButtons()
     plot.setMouseEnabled(x=True, y=False)
-    ink = parent.palette().color(QPalette.ColorRole.Text)
     for side, text in (("bottom", bottom), ("left", left)):
-        axis = plot.getAxis(side)
-        axis.setPen(ink)
-        axis.setTextPen(ink)
         if text:
-            axis.setLabel(text)
+            plot.getAxis(side).setLabel(text)
+    recolour(plot, parent)
     return plot
+
+
+def recolour(plot: Any, like: QWidget) -> None:
+    """The plot's paper and ink in the colours of the widget `like`."""
+    plot.setBackground(like.palette().color(QPalette.ColorRole.Base))
+    ink = like.palette().color(QPalette.ColorRole.Text)
+    for side in ("bottom", "left"):
+        plot.getAxis(side).setPen(ink)
+        plot.getAxis(side).setTextPen(ink)

@@ -27,12 +27,14 @@ class VectorView(QWidget):
     def set_values(self, values: npt.NDArray[np.float64], reason: str) -> None:
         """Bars of `values`, those that are finite, numbered from 0."""
         self._reason.setText(reason)
+        from fmviz.app.views.plots import recolour
+
         plot = self._made_plot()
         plot.clear()
         finite = np.isfinite(values)
         places = np.arange(len(values))[finite]
         plot.plot(self._edges(places), values[finite], stepMode="center", fillLevel=0, brush=self._brush(), pen=None)
-        plot.setBackground(self.palette().color(QPalette.ColorRole.Base))
+        recolour(plot, self)
 
     @staticmethod
     def _edges(places: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
