@@ -35,6 +35,7 @@ class LayersView(QWidget):
         self._nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._nothing.hide()
         self._setting = False
+        self._current = ""
         self.setMinimumWidth(280)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
@@ -68,6 +69,7 @@ class LayersView(QWidget):
 
     def set_current(self, name: str) -> None:
         """Select this layer, and bring it into sight."""
+        self._current = name
         index = self._filter.mapFromSource(self._model.index_of(name))
         if index == self.tree.currentIndex():
             return
@@ -77,7 +79,8 @@ class LayersView(QWidget):
             self.tree.selectionModel().setCurrentIndex(index, flags)
             self.tree.scrollTo(index)
         else:
-            self.tree.clearSelection()
+            # Left as it is, the current row would be one that nobody chose.
+            self.tree.setCurrentIndex(QModelIndex())
         self._setting = False
 
     def _filtered(self, text: str) -> None:
@@ -86,6 +89,7 @@ class LayersView(QWidget):
         self._setting = False
         if text:
             self.tree.expandAll()
+        self.set_current(self._current)
         self._nothing.setVisible(bool(text) and self._filter.rowCount() == 0)
 
     def _current_changed(self, index: QModelIndex) -> None:

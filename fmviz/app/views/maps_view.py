@@ -89,7 +89,7 @@ class MapsView(QWidget):
         self._colours.setToolTip(self.tr("The colours of low and high values"))
         self._order = QComboBox(self)
         texts = (
-            self.tr("channel number"),
+            self.tr("channel"),
             self.tr("mean, highest first"),
             self.tr("maximum, highest first"),
             self.tr("variance, highest first"),
