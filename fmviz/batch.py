@@ -13,6 +13,8 @@ from fmviz.errors import FmvizError
 from fmviz.exporting import Form, distinct_names
 from fmviz.exporting import export as export_capture
 from fmviz.maps import Normalisation
+from fmviz.memory import check_budget
+from fmviz.pictures import read_picture
 from fmviz.preprocess import Preprocessing
 from fmviz.session import Session
 
@@ -99,7 +101,10 @@ def _exported(
     progress: Callable[[str], None] | None,
     chosen: dict[str, Any],
 ) -> PictureExported:
-    capture = session.run(picture)
+    # Asked before: where memory runs out, the system may end the whole process, and the pictures after this one with it.
+    read = read_picture(picture)
+    check_budget(session, session.preprocessing.geometry(read.size).input_size)
+    capture = session.run(read)
     files, notes = [], []
     layers = chosen["layers"] or tuple(capture.taps)
     for record in export_capture(capture, session.facts(capture), folder=folder, **{**chosen, "layers": layers}):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ import fmviz
 from fmviz.errors import FmvizError
 
 if TYPE_CHECKING:
+    from fmviz.batch import PictureExported
     from fmviz.preprocess import Preprocessing
 
 WINDOW_HELP = """\
@@ -33,6 +35,7 @@ other commands (fmviz COMMAND --help says more):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _let_everything_be_printed()
     if arguments and arguments[0] in COMMANDS:
         parser, run = COMMANDS[arguments[0]]
         options = parser().parse_args(arguments[1:])
@@ -41,15 +44,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except FmvizError as error:
-        print(f"fmviz: {error}", file=sys.stderr)
+        _complain(str(error))
         return 1
     except KeyboardInterrupt:
-        print("fmviz: interrupted.", file=sys.stderr)
+        _complain("interrupted.")
         return 1
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more may be written, not even at exit.
         sys.stdout = None
         return 0
+
+
+def _let_everything_be_printed() -> None:
+    """A sign that stdout's encoding lacks (× in a Windows code page, a file name that is no text) is escaped, not fatal."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _complain(text: str) -> None:
+    """One line on stderr, whatever is in the names that it quotes."""
+    print("fmviz: " + " ".join(text.splitlines()), file=sys.stderr)
 
 
 # The window
@@ -192,16 +206,24 @@ def _export(options: argparse.Namespace) -> int:
             normalisation=options.scale,
             size=options.size,
         ):
-            for note in done.notes:
-                print(f"fmviz: {done.picture}: {note}", file=sys.stderr)
-            if done.error is not None:
-                failed += 1
-                print(f"fmviz: {done.picture}: {done.error}", file=sys.stderr)
-            else:
-                print(
-                    f"{done.picture}: {len(done.files)} files in {done.files[0].parent if done.files else options.output}"
-                )
+            failed += done.error is not None
+            _report(done, options.output)
     return 1 if failed else 0
+
+
+def _report(done: PictureExported, output: str) -> None:
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        for note in done.notes:
+            _complain(f"{done.picture}: {note}")
+        if done.error is not None:
+            _complain(f"{done.picture}: {done.error}")
+            return
+        count = len(done.files)
+        print(
+            f"{done.picture}: {count} {'file' if count == 1 else 'files'} in {done.files[0].parent if count else output}"
+        )
 
 
 @contextlib.contextmanager

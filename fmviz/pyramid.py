@@ -50,14 +50,15 @@ def _single(tensor: Tensor, channel: int, reduction: Reduction | None) -> Tensor
     if reduction is not None:
         return reduce_channels(tensor, reduction)[None]
     maps = feature_maps(tensor)
-    return maps[None, channel : channel + 1] if channel < len(maps) else None
+    return maps[None, channel : channel + 1] if 0 <= channel < len(maps) else None
 
 
 def _row_limits(maps: Mapping[str, Tensor]) -> dict[str, tuple[float, float]]:
     """Lowest and highest finite value of each row, by its letter; rows without any finite value are left out."""
     limits = {}
     for row in {tap[0] for tap in maps}:
-        values = torch.cat([tensor.flatten().double().cpu() for tap, tensor in maps.items() if tap[0] == row])
+        # Double only on the host: Apple's GPUs have none.
+        values = torch.cat([tensor.flatten().cpu().double() for tap, tensor in maps.items() if tap[0] == row])
         finite = values[values.isfinite()]
         if len(finite):
             limits[row] = (float(finite.min()), float(finite.max()))

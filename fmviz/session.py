@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import fmviz
 from fmviz.capture import Capture, Layer, capture_activations
 from fmviz.defaults import BACKBONE
-from fmviz.errors import BackboneError, DeviceError
+from fmviz.errors import BackboneError, DeviceError, PictureError
 from fmviz.networks import catalog
 from fmviz.networks.catalog import Backbone
 from fmviz.networks.weights import Weights, load
@@ -35,7 +35,7 @@ class Session:
     """A network with its weights on a device, in eval mode, to run pictures through.
 
     Args:
-        backbone: a name of `fmviz.networks()`.
+        backbone: a name of `fmviz.backbones()`.
         weights: a name on offer for this backbone, the path of a `.safetensors` or `.pth` file, or "random". None takes
             the best on offer that needs no download.
         device: "cpu", "cuda", "cuda:1", "mps", …; "auto" takes the accelerator where there is one.
@@ -83,15 +83,17 @@ class Session:
 
         Args:
             picture: a path, a PIL image, an (H, W, 3) uint8 array, or a (1, 3, h, w) float tensor that is taken as the
-                network's input as it is.
+                network's input as it is, in the network's own precision.
             preprocessing: other than the session's, for this picture.
             keep: which layers to hold; all where None.
             cancelled: asked between two layers; when it says True, `Cancelled` is raised.
 
         Raises:
-            PictureError, BackboneError (too small a picture), ForwardError, DeviceError (out of memory), Cancelled.
+            PictureError (also for a tensor of another shape or kind), BackboneError (too small a picture), ForwardError,
+            DeviceError (out of memory), Cancelled.
         """
         if isinstance(picture, Tensor):
+            self._check_tensor(picture)
             return self._annotated(self._forward(picture, keep, cancelled), None, None)
         read = read_picture(picture)
         fed = preprocess(read, preprocessing or self.preprocessing)
@@ -132,10 +134,20 @@ class Session:
             facts["input_size"] = list(capture.input.geometry.input_size)
         return facts
 
+    def _check_tensor(self, tensor: Tensor) -> None:
+        if tensor.dim() != 4 or tensor.shape[:2] != (1, 3) or not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise PictureError(
+                f"A tensor of shape {tuple(tensor.shape)} and type {kind} is not what {self.backbone.name} takes: "
+                "give one picture as (1, 3, h, w) in floating point, normalised as the weights want it."
+            )
+        self.check_size((tensor.shape[2], tensor.shape[3]))
+
     def _forward(
         self, tensor: Tensor, keep: Callable[[Layer], bool] | None, cancelled: Callable[[], bool] | None
     ) -> Capture:
-        return capture_activations(self.model, tensor.to(self.device), keep=keep, cancelled=cancelled)
+        own = next(self.model.parameters()).dtype
+        return capture_activations(self.model, tensor.to(self.device, own), keep=keep, cancelled=cancelled)
 
     def _annotated(self, capture: Capture, picture: Picture | None, fed: NetworkInput | None) -> Capture:
         return capture.annotated(

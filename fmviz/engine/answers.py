@@ -54,7 +54,7 @@ from fmviz.engine.messages import (
     WeightsInfo,
     Welcome,
 )
-from fmviz.errors import Cancelled
+from fmviz.errors import Cancelled, LayerError
 from fmviz.pictures import Picture, read_picture
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class _Shown:
 
     run: int
     source: PictureSource
+    picture: Picture
     setup: Setup
     session: Session
     capture: Capture | None
@@ -208,7 +209,7 @@ class Answers:
             cancelled=_counting(cancelled, progress, f"Running {request.setup.backbone}", session),
         )
         self._runs += 1
-        self._shown = _Shown(self._runs, request.source, request.setup, session, capture)
+        self._shown = _Shown(self._runs, request.source, picture, request.setup, session, capture)
         return self._ran(request.id, self._shown, capture)
 
     def _session(self, setup: Setup, progress: Tell) -> Session:
@@ -257,7 +258,7 @@ class Answers:
             raise Cancelled
         if shown.capture is None:
             shown.capture = shown.session.run(
-                self._picture(shown.source),
+                shown.picture,
                 preprocessing=preprocessing_of(shown.setup, shown.session),
                 cancelled=cancelled,
             )
@@ -341,10 +342,14 @@ class Answers:
 
         _, capture = self._held(request.run, cancelled)
         tensor = capture[request.layer].tensor
-        if request.reduction is not None:
-            value = reduce_channels(tensor, request.reduction)[0, request.row, request.column]
-        else:
-            value = feature_maps(tensor)[request.channel, request.row, request.column]
+        maps = feature_maps(tensor)
+        place = (request.channel if request.reduction is None else 0, request.row, request.column)
+        if not all(0 <= index < length for index, length in zip(place, maps.shape, strict=True)):
+            raise LayerError(
+                f"{request.layer} has no value in channel {request.channel}, row {request.row}, column {request.column}: "
+                f"it has {' × '.join(str(length) for length in maps.shape)}; choose a place within."
+            )
+        value = (maps if request.reduction is None else reduce_channels(tensor, request.reduction))[place]
         return ValueRead(id=request.id, value=float(value))
 
     def _describe_channel(self, request: DescribeChannel, cancelled: Ask) -> Reply:

@@ -23,6 +23,8 @@ from fmviz.maps import Normalisation, Reduction
 PROTOCOL = 1
 MAXIMUM_LENGTH = 1 << 30
 _LENGTH = struct.Struct("<I")
+_MAP_HEADS = (*range(0x80, 0x90), 0xDE)
+"""Bytes with which a msgpack map begins, and so every message."""
 
 ExportForm = Literal["grid", "maps", "npz", "safetensors"]
 
@@ -411,6 +413,10 @@ _requests: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequ
 _replies: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(AnyReply)
 
 
+# Of text that is no UTF-8, and of a thousand brackets, the decoder does not say it in its own errors.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
 class ProtocolError(Exception):
     """What arrived is no message: the stream cannot be trusted from here on."""
 
@@ -425,7 +431,7 @@ def request_from(body: bytes) -> AnyRequest:
     """The request in a message's body; `ProtocolError` where there is none."""
     try:
         return _requests.decode(body)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise ProtocolError(str(error)) from error
 
 
@@ -433,7 +439,7 @@ def reply_from(body: bytes) -> AnyReply:
     """The reply in a message's body; `ProtocolError` where there is none."""
     try:
         return _replies.decode(body)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise ProtocolError(str(error)) from error
 
 
@@ -444,17 +450,24 @@ class Unframer:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take `data` in; the bodies that are complete now. `ProtocolError` where a length is beyond belief."""
+        """Take `data` in; the bodies that are complete now.
+
+        Raises:
+            ProtocolError: a length is beyond belief, or what follows one is no message. It is said at once: text (the
+                greeting of a login, an error of a shell) taken for a length would be waited for without end.
+        """
         self._buffer += data
         bodies, start = [], 0
         while len(self._buffer) - start >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer, start)
             if length > MAXIMUM_LENGTH:
                 raise ProtocolError(f"a message of {length} bytes was announced")
-            end = start + _LENGTH.size + length
+            begin, end = start + _LENGTH.size, start + _LENGTH.size + length
+            if len(self._buffer) > begin and self._buffer[begin] not in _MAP_HEADS:
+                raise ProtocolError(f"a message was announced, and {bytes(self._buffer[start : start + 40])!r} came")
             if len(self._buffer) < end:
                 break
-            bodies.append(bytes(self._buffer[start + _LENGTH.size : end]))
+            bodies.append(bytes(self._buffer[begin:end]))
             start = end
         del self._buffer[:start]
         return bodies

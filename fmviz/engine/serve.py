@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -25,15 +26,25 @@ from fmviz.engine.messages import (
 )
 from fmviz.errors import Cancelled, DeviceError, FmvizError
 
+GRACE = 0.7
+"""Seconds that an engine without a window has to end in good order: a file is closed, a layer comes to its end."""
 
-def serve(incoming: BinaryIO, outgoing: BinaryIO, answers: Answers | None = None) -> None:
+
+def serve(
+    incoming: BinaryIO,
+    outgoing: BinaryIO,
+    answers: Answers | None = None,
+    *,
+    ended: Callable[[], None] | None = None,
+) -> None:
     """Answer the requests that arrive on `incoming` until it ends, or until `outgoing` takes no more.
 
-    Both are binary streams; `incoming` is read in a thread of its own, which ends with the stream.
+    Both are binary streams; `incoming` is read in a thread of its own, which ends with the stream. That thread calls
+    `ended` as its last deed, when all that still runs has been told to stop.
     """
     out = _Outbox(outgoing)
     mailbox = Mailbox(dropped=lambda number: out.send(Dropped(id=number)))
-    threading.Thread(target=_read, args=(incoming, mailbox), name="fmviz mailbox", daemon=True).start()
+    threading.Thread(target=_read, args=(incoming, mailbox, ended), name="fmviz mailbox", daemon=True).start()
     _Loop(mailbox, out, answers or Answers()).work()
 
 
@@ -45,7 +56,14 @@ def serve_standard_streams() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    serve(incoming, outgoing)
+    serve(incoming, outgoing, ended=_end_anyway)
+
+
+def _end_anyway() -> None:
+    """End the process, if it is still there after a moment. A layer that computes for a minute, or an import that hangs,
+    hears of nothing. As the thread that this runs in is a daemon, it keeps no process alive that ends by itself."""
+    time.sleep(GRACE)
+    os._exit(0)
 
 
 class _Outbox:
@@ -66,7 +84,7 @@ class _Outbox:
                 self.broken = True
 
 
-def _read(incoming: BinaryIO, mailbox: Mailbox) -> None:
+def _read(incoming: BinaryIO, mailbox: Mailbox, ended: Callable[[], None] | None) -> None:
     unframer = Unframer()
     read: Callable[[int], bytes] = getattr(incoming, "read1", incoming.read)
     try:
@@ -79,6 +97,8 @@ def _read(incoming: BinaryIO, mailbox: Mailbox) -> None:
         pass  # the stream was closed under the reader: the same as its end
     finally:
         mailbox.close()
+        if ended is not None:
+            ended()
 
 
 class _Loop:
