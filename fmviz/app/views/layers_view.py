@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtGui import QFontMetrics, QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
 from fmviz.app.numbers import shape_words, stride_words
@@ -36,7 +36,7 @@ class LayersView(QWidget):
         self._nothing.hide()
         self._setting = False
         self._current = ""
-        self.setMinimumWidth(280)
+        self.setMinimumWidth(290)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
@@ -58,13 +58,15 @@ class LayersView(QWidget):
     def _fit_columns(self, layers: Sequence[LayerInfo]) -> None:
         """Shape and stride as wide as their longest text; measured here once, because a header that fits itself to its
         contents asks for every row again at every selection."""
-        header, metrics = self.tree.header(), self.tree.fontMetrics()
+        header, font = self.tree.header(), self.tree.font()
+        font.setBold(True)
+        metrics = QFontMetrics(font)
         texts = ([shape_words(layer.shape) for layer in layers], [stride_words(layer.stride) for layer in layers])
         for column, words in enumerate(texts, start=1):
             title = str(self._model.headerData(column, Qt.Orientation.Horizontal))
             width = max(metrics.horizontalAdvance(text) for text in (*words, title))
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
-            header.resizeSection(column, width * 11 // 10 + 14)
+            header.resizeSection(column, width + 8)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
     def set_current(self, name: str) -> None:
