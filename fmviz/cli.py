@@ -252,7 +252,12 @@ def _table_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size", metavar="N", type=_pixels, default=224, help="side of the input in pixels (default: 224)"
     )
-    parser.add_argument("--format", choices=("text", "csv", "markdown", "latex", "json"), default="text")
+    parser.add_argument(
+        "--format",
+        choices=("text", "csv", "markdown", "latex", "json"),
+        default="text",
+        help="for reading (text, the default), for a spreadsheet, a paper, or a program",
+    )
     return parser
 
 

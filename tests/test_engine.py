@@ -68,7 +68,6 @@ from fmviz.engine.messages import (
 )
 from fmviz.engine.serve import serve
 from fmviz.networks import catalog
-from fmviz.preprocess import preprocess
 from fmviz.pyramid import tap_maps
 from fmviz.render import render
 from fmviz.session import Session
@@ -803,13 +802,26 @@ def test_the_engine_ends_with_its_window_even_in_the_middle_of_a_layer(tmp_path,
     assert "Traceback" not in child.errors
 
 
-def test_the_engine_is_gone_soon_after_its_window_is_killed(tmp_path):
-    """The window's end of the pipe closes when the process does, whatever became of it."""
-    child = stubborn(tmp_path)
-    assert isinstance(child.client.ask(Hello), Welcome)
-    assert child.end() == 0
+WINDOW = textwrap.dedent("""
+    import subprocess, sys
+    from fmviz.engine.messages import Hello, pack
+    engine = subprocess.Popen([sys.executable, "-m", "fmviz", "engine"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    engine.stdin.write(pack(Hello(id=1)))
+    engine.stdin.flush()
+    engine.stdout.read(4)
+    print("the engine is there", flush=True)
+    engine.wait()
+""")
 
 
-def test_the_engine_of_a_session_and_the_library_feed_the_network_the_same(capture):
-    own = catalog.backbone("efficientnet_lite0_fpn").preprocessing.whole(64)
-    assert torch.equal(preprocess(capture.picture, own).tensor, capture.input.tensor)
+def test_the_engine_ends_when_its_window_is_killed():
+    window = subprocess.Popen([sys.executable, "-c", WINDOW], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert window.stdout is not None
+        assert window.stdout.readline() == b"the engine is there\n"
+        window.kill()
+        # Both have this stderr: it ends when the second of them does.
+        assert window.communicate(timeout=LONG)[1] == b""
+    finally:
+        window.kill()
+        window.wait()

@@ -1,0 +1,413 @@
+"""The command line, in this process: exit codes, one line for each failure, and the files that it promises."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import fmviz
+from fmviz import cli
+from fmviz.assets import asset
+from fmviz.batch import export_pictures
+from fmviz.cli import COMMANDS, main
+from fmviz.networks.catalog import backbones
+from fmviz.session import Session
+
+CAT = str(asset("samples/chelsea.png"))
+CUP = str(asset("samples/coffee.png"))
+ROOT = Path(__file__).parents[1]
+
+
+def export(*arguments: str) -> int:
+    """`fmviz export` of pictures so small that it takes a moment."""
+    sized = () if {"--crop", "--whole"} & set(arguments) else ("--whole", "48")
+    return main(["export", *arguments, *sized, "--device", "cpu"])
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def facts(path: Path) -> dict:
+    with PIL.Image.open(path) as image:
+        image.load()
+        return json.loads(image.text["fmviz"])
+
+
+@pytest.fixture
+def broken(tmp_path) -> str:
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\nand no more")
+    return str(path)
+
+
+# Export
+
+
+def test_a_picture_leaves_a_grid_of_each_named_map(tmp_path, capsys):
+    assert export(CAT, "-o", str(tmp_path / "out")) == 0
+    written = names(tmp_path / "out")
+    taps = [f"{row}{level}" for row in "CMP" for level in range(2, 6)] + ["P6"]
+    assert len(written) == len(taps)
+    assert all(any(re.search(rf"_{tap}\b|_{tap}\+|\+{tap}\b", name) for name in written) for tap in taps)
+    printed = capsys.readouterr()
+    assert printed.out == f"{CAT}: 13 files in {tmp_path / 'out'}\n"
+    assert printed.err == ""
+
+
+def test_several_pictures_get_a_folder_each_and_a_broken_one_stops_none(tmp_path, capsys, broken):
+    folder = tmp_path / "out"
+    assert export(CAT, broken, CUP, str(tmp_path / "none.png"), "-o", str(folder), "--layers", "P3") == 1
+    assert [name.split("/")[0] for name in names(folder)] == ["chelsea", "coffee"]
+    printed = capsys.readouterr()
+    assert [line.split(": ")[0] for line in printed.out.splitlines()] == [CAT, CUP]
+    first, second = printed.err.splitlines()
+    assert first.startswith(f"fmviz: {broken}: broken.png ")
+    assert second.startswith(f"fmviz: {tmp_path / 'none.png'}: none.png does not exist")
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path):
+    for folder, source in (("a", CAT), ("b", CUP)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.png").write_bytes(Path(source).read_bytes())
+    pictures = [str(tmp_path / folder / "x.png") for folder in "ab"]
+    assert export(*pictures, "-o", str(tmp_path / "out"), "--layers", "P3") == 0
+    assert len(names(tmp_path / "out")) == 2
+
+
+def test_the_form_maps_is_a_file_a_channel(tmp_path):
+    assert export(CAT, "-o", str(tmp_path), "--layers", "body.stem", "--as", "maps") == 0
+    assert len(names(tmp_path)) == 32
+
+
+def test_the_forms_of_raw_values_hold_the_values(tmp_path):
+    from safetensors.numpy import load_file
+
+    for form in ("npz", "safetensors"):
+        assert export(CAT, "-o", str(tmp_path), "--layers", "P3", "--as", form) == 0
+    (packed,), (safe,) = (list(tmp_path.glob(f"*.{form}")) for form in ("npz", "safetensors"))
+    session = Session("efficientnet_lite0_fpn")
+    expected = session.run(CAT, preprocessing=session.preprocessing.whole(48)).taps["P3"].tensor.numpy()
+    with np.load(packed, allow_pickle=False) as arrays:
+        assert any(np.array_equal(arrays[name], expected) for name in arrays.files)
+    assert any(np.array_equal(array, expected) for array in load_file(safe).values())
+
+
+def test_patterns_choose_layers(tmp_path):
+    assert export(CAT, "-o", str(tmp_path), "--layers", "body.stage1.*.depthwise*", "P[34]") == 0
+    written = names(tmp_path)
+    assert len([name for name in written if "_P" in name]) == 2
+    assert len(written) > 2
+
+
+def test_a_pattern_that_matches_nothing_is_named(tmp_path, capsys):
+    assert export(CAT, "-o", str(tmp_path / "out"), "--layers", "layer9.*") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"fmviz: {CAT}: No layer is called “layer9.*”")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_without_a_pyramid_leaves_its_stages(tmp_path):
+    assert export(CAT, "-o", str(tmp_path), "--backbone", "vgg11", "--whole", "48") == 0
+    assert len(names(tmp_path)) == 4
+    assert facts(next(tmp_path.iterdir()))["untrained"] == ["body"]
+
+
+def test_a_layer_without_maps_is_left_out_and_said(tmp_path, capsys):
+    assert export(CAT, "-o", str(tmp_path), "--layers", "body.fc", "P3", "--backbone", "resnet18_fpn") == 0
+    printed = capsys.readouterr()
+    assert "1 file in" in printed.out
+    (line,) = printed.err.splitlines()
+    assert line.startswith(f"fmviz: {CAT}: ")
+    assert "fc" in line
+
+
+def test_what_is_chosen_stands_in_the_file(tmp_path):
+    options = ["--scale", "symmetric", "--colours", "coolwarm", "--seed", "5", "--weights", "random", "--crop", "64"]
+    assert export(CAT, "-o", str(tmp_path), "--layers", "P3", "--as", "maps", "--size", "32", *options) == 0
+    path = next(tmp_path.iterdir())
+    about = facts(path)
+    assert (about["normalisation"], about["colour_map"]) == ("symmetric", "coolwarm")
+    assert about["weights"] == {"name": "random", "sha256": "", "seed": 5}
+    assert about["input_size"] == [64, 64]
+    with PIL.Image.open(path) as image:
+        assert image.size == (32, 32)
+
+
+@pytest.mark.parametrize(("size", "expected"), [("map", (6, 4)), ("picture", (48, 32)), ("24", (24, 16))])
+def test_maps_are_as_large_as_asked(tmp_path, size, expected):
+    assert export(CAT, "-o", str(tmp_path), "--layers", "P3", "--as", "maps", "--size", size) == 0
+    with PIL.Image.open(next(tmp_path.iterdir())) as image:
+        assert image.size == expected
+
+
+def test_a_folder_that_is_a_file_is_an_error_of_each_picture(tmp_path, capsys):
+    (tmp_path / "out").write_text("in the way")
+    assert export(CAT, CUP, "-o", str(tmp_path / "out"), "--layers", "P3") == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert (tmp_path / "out").read_text() == "in the way"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to_is_named(tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    assert export(CAT, "-o", str(tmp_path / "out"), "--layers", "P3") == 1
+    assert "out" in capsys.readouterr().err
+
+
+def test_a_disk_that_refuses_is_named(tmp_path, capsys, monkeypatch):
+    def refuse(*args: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert export(CAT, "-o", str(tmp_path / "out"), "--layers", "P3") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "out" in line
+
+
+def test_a_picture_past_the_memory_budget_does_not_take_the_others_with_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fmviz.memory.free_bytes", lambda device: 1_000_000)
+    assert export(CAT, CUP, "-o", str(tmp_path / "out"), "--whole", "4000") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all("choose a smaller size" in line for line in lines)
+
+
+def test_progress_hears_of_every_file(tmp_path):
+    session = Session("efficientnet_lite0_fpn")
+    heard: list[str] = []
+    (done,) = export_pictures(
+        session,
+        [CAT],
+        tmp_path,
+        progress=heard.append,
+        layers=["P?"],
+        form="grid",
+        colour_map="grey",
+        normalisation="map",
+        size="map",
+    )
+    assert heard == [path.name for path in done.files]
+    assert len(heard) == 5
+
+
+def test_on_a_terminal_files_are_counted_there_and_nothing_else_is_spoilt(tmp_path, capsys, monkeypatch, broken):
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert export(CAT, broken, "-o", str(tmp_path / "out"), "--layers", "P3") == 1
+    assert "file" in terminal.getvalue()
+    assert re.search(rf"(^|[\r\n])fmviz: {re.escape(broken)}: .*\n", terminal.getvalue())
+    assert capsys.readouterr().out == f"{CAT}: 1 file in {tmp_path / 'out' / 'chelsea'}\n"
+
+
+def test_the_library_exports_the_same_and_reports_what_failed(tmp_path, broken):
+    whole = Session("efficientnet_lite0").preprocessing.whole(48)
+    good, bad = fmviz.export([CAT, broken], tmp_path / "a", layers=["P3"], preprocessing=whole)
+    assert good.error is None
+    assert isinstance(bad.error, fmviz.PictureError)
+    assert bad.files == ()
+    (alone,) = fmviz.export(CAT, tmp_path / "b", layers=["P3"], preprocessing=whole)
+    assert alone.files[0].read_bytes() == good.files[0].read_bytes()
+    assert export(CAT, "-o", str(tmp_path / "c"), "--layers", "P3") == 0
+    assert (tmp_path / "c" / alone.files[0].name).read_bytes() == alone.files[0].read_bytes()
+
+
+# Wrong usage, and what is not there
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export"],
+        ["export", CAT],
+        ["export", "-o", "out"],
+        ["export", CAT, "-o", "out", "--as", "gif"],
+        ["export", CAT, "-o", "out", "--size", "large"],
+        ["export", CAT, "-o", "out", "--crop", "0"],
+        ["export", CAT, "-o", "out", "--crop", "64", "--whole", "64"],
+        ["export", CAT, "-o", "out", "--scale", "percent"],
+        ["export", CAT, "-o", "out", "--seed", "one"],
+        ["table"],
+        ["table", "vgg11", "--format", "html"],
+        ["table", "vgg11", "--size", "-4"],
+        ["backbones", "vgg11"],
+        ["engine", "--port", "80"],
+        ["--nonsense"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_two_and_says_what_is_right(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: fmviz" in capsys.readouterr().err
+
+
+def test_an_unknown_colour_map_is_wrong_usage_and_those_there_are_are_named(tmp_path, capsys):
+    assert export(CAT, "-o", str(tmp_path / "out"), "--colours", "virdis") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "viridis" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--backbone", "resnet5O_fpn"], "did you mean resnet50_fpn"),
+        (["--weights", "imagnet"], "imagenet or random"),
+        (["--weights", "none.pth"], "There is no file none.pth"),
+        (["--seed", "-1", "--weights", "random"], "seed"),
+        (["--device", "cuda:99"], "choose one of cpu"),
+    ],
+    ids=["backbone", "weights", "file", "seed", "device"],
+)
+def test_what_is_not_there_is_one_line_and_exit_code_one(tmp_path, capsys, options, words):
+    assert main(["export", CAT, "-o", str(tmp_path / "out"), "--whole", "48", *options]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fmviz: ")
+    assert words in line
+
+
+def test_an_interrupt_is_said_and_is_a_failure(capsys, monkeypatch):
+    def interrupted(options: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "backbones", (COMMANDS["backbones"][0], interrupted))
+    assert main(["backbones"]) == 1
+    assert capsys.readouterr().err == "fmviz: interrupted.\n"
+
+
+# Table, backbones, help
+
+
+@pytest.mark.parametrize("form", ["text", "csv", "markdown", "latex", "json"])
+def test_a_table_in_each_form(capsys, form):
+    assert main(["table", "vgg11", "--size", "64", "--format", form]) == 0
+    printed = capsys.readouterr().out
+    assert printed.endswith("\n")
+    assert not printed.endswith("\n\n")
+    assert "features.0" in printed.replace("\\_", "_")
+    if form == "json":
+        assert "132863336" in json.dumps(json.loads(printed))
+    elif form == "csv":
+        rows = list(csv.reader(io.StringIO(printed)))
+        assert len({len(row) for row in rows}) == 1
+    elif form == "markdown":
+        assert all(line.startswith("|") for line in printed.splitlines()[:3])
+    elif form == "latex":
+        assert r"\begin{tabular}" in printed or r"\begin{longtable}" in printed
+    else:
+        assert "132,863,336" in printed
+
+
+def test_a_table_of_an_unknown_network_or_of_too_small_an_input(capsys):
+    assert main(["table", "vgg12"]) == 1
+    assert "did you mean" in capsys.readouterr().err
+    assert main(["table", "vgg11", "--size", "16"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fmviz: ")
+
+
+def test_all_backbones_are_listed(capsys):
+    assert main(["backbones"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(backbones())
+    assert "25,557,032" in next(line for line in lines if line.startswith("resnet50 "))
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"fmviz {fmviz.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_names_each_option_and_says_what_it_is_for(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"] if command else ["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert f"usage: fmviz {command}".rstrip() in text
+    if not command:
+        assert all(f"\n  {name} " in text for name in COMMANDS)
+    parser = COMMANDS[command][0]() if command else cli._window_parser()
+    for action in parser._actions:
+        assert action.help, action.dest
+
+
+def test_each_command_is_in_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"fmviz {name}" not in text] == []
+
+
+# The window and the engine are started, not run
+
+
+def test_without_a_command_the_window_opens_on_the_pictures(monkeypatch):
+    opened = []
+    window = type(sys)("fmviz.app.main")
+    window.run = lambda pictures, engine: opened.append((pictures, engine)) or 0
+    monkeypatch.setitem(sys.modules, "fmviz.app.main", window)
+    assert main(["a.png", "b.png"]) == 0
+    assert main(["--engine", 'ssh box "fmviz engine"']) == 0
+    assert opened == [([Path("a.png"), Path("b.png")], None), ([], ["ssh", "box", "fmviz engine"])]
+
+
+def test_where_qt_is_missing_it_is_said_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "fmviz.app.main", None)
+    assert main([]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "PySide6-Essentials" in line
+
+
+def test_the_engine_serves_the_standard_streams(monkeypatch):
+    served = []
+    monkeypatch.setattr("fmviz.engine.serve.serve_standard_streams", lambda: served.append(True))
+    assert main(["engine"]) == 0
+    assert served == [True]
+
+
+# What it is printed to
+
+
+def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "fmviz", *arguments], stderr=subprocess.PIPE, check=False, timeout=120, **options
+    )
+
+
+def test_signs_that_the_outputs_encoding_lacks_are_escaped():
+    ran = run("table", "vgg11", stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert rb"3\xd73" in ran.stdout
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = run("table", "vgg11", stdout=writing)
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_file_name_that_is_no_text_is_exported_all_the_same(tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    with open(path, "wb") as file:
+        file.write(Path(CAT).read_bytes())
+    arguments = ["export", os.fsdecode(path), "-o", str(tmp_path / "out"), "--whole", "48", "--layers", "P3"]
+    ran = run(*arguments, stdout=subprocess.PIPE)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert len(names(tmp_path / "out")) == 1
