@@ -795,7 +795,7 @@ def test_the_engine_ends_with_its_window_even_in_the_middle_of_a_layer(tmp_path,
     child = stubborn(tmp_path)
     try:
         number = child.client.send(Run, source=CAT, setup=Setup(backbone=model, mode="whole", side=16))
-        while not any(reply.id == number and reply.text.startswith("Running") for reply in child.client.replies):
+        while not any(reply.id == number and reply.doing == "running" for reply in child.client.replies):
             assert child.client._next() is not None
     finally:
         assert child.end() == 0

@@ -27,7 +27,7 @@ REQUESTS = [
     RenderMaps(id=2, run=1, layer="features.0", channels=(3, 5), normalisation="fixed", limits=(-1.0, 2.0), block="/b"),
 ]
 REPLIES = [
-    Progress(id=1, text="Loading", fraction=None),
+    Progress(id=1, doing="loading", name="vgg11", fraction=None),
     Failed(id=2, kind="PictureError", message="no"),
     Dropped(id=3),
 ]

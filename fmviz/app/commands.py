@@ -210,8 +210,8 @@ class Commands(QObject):
         if self._dialog is None:
             return
         match reply:
-            case Progress(text=text, fraction=fraction):
-                self._dialog.show_progress(text, fraction or 0.0)
+            case Progress(name=name, fraction=fraction):
+                self._dialog.show_progress(name, fraction or 0.0)
             case Exported(folder=folder, files=files, skipped=skipped):
                 self._dialog.show_done(folder, files, skipped)
             case Failed(message=message):

@@ -16,6 +16,7 @@ import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QImage
 
+from fmviz.app import wording
 from fmviz.app.blocks import Block, SharedPixels
 from fmviz.app.link import EngineLink
 from fmviz.app.looking import Looking
@@ -234,7 +235,7 @@ class Controller(QObject):
 
     def _ran(self, wanted: RunWanted, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, Progress):
-            self.store.update(activity=Activity(reply.id, reply.text, reply.fraction))
+            self.store.update(activity=Activity(reply.id, wording.doing(reply), reply.fraction))
             return
         if reply.id == self._run_number:
             self._run_number = 0

@@ -7,7 +7,7 @@ from PySide6.QtCore import QCoreApplication
 
 from fmviz.app.numbers import bytes_words, seconds_words, shape_words, stride_words, thousands, value_words
 from fmviz.app.state import ViewState
-from fmviz.engine.messages import LayerInfo, Ran, Tabulated, TapMaps
+from fmviz.engine.messages import LayerInfo, Progress, Ran, Tabulated, TapMaps
 from fmviz.maps import Statistics
 
 
@@ -16,6 +16,17 @@ def window_title(state: ViewState) -> str:
     name = state.shown_source.name if state.shown_source else state.source.name if state.source else ""
     network = state.shown.setup.backbone if state.shown else ""
     return " – ".join(part for part in (name, network, "fmviz") if part)
+
+
+def doing(progress: Progress) -> str:
+    """What the engine is doing."""
+    texts = {
+        "loading torch": QCoreApplication.translate("Words", "Loading torch"),
+        "loading": QCoreApplication.translate("Words", "Loading {name}"),
+        "running": QCoreApplication.translate("Words", "Running {name}"),
+        "writing": QCoreApplication.translate("Words", "Writing {name}"),
+    }
+    return texts[progress.doing].format(name=progress.name)
 
 
 def untrained(run: Ran) -> str:

@@ -24,6 +24,7 @@ from fmviz.engine.messages import (
     DescribeChannel,
     Devices,
     DevicesFound,
+    Doing,
     Dropped,
     Export,
     Exported,
@@ -63,8 +64,8 @@ if TYPE_CHECKING:
     from fmviz.preprocess import Preprocessing
     from fmviz.session import Session
 
-Tell = Callable[[str, float | None], None]
-"""Says what is being done and how much of it."""
+Tell = Callable[[Doing, str, float | None], None]
+"""Says what is being done, to what, and how much of it."""
 
 Ask = Callable[[], bool]
 """Whether the request that is being worked on is no longer wanted."""
@@ -131,7 +132,7 @@ class Answers:
         raise AssertionError(request)
 
     def _devices(self, request: Devices, progress: Tell) -> Reply:
-        progress("Loading torch", None)
+        progress("loading torch", "", None)
         import torch
 
         from fmviz.networks import catalog
@@ -191,7 +192,7 @@ class Answers:
 
     def _run(self, request: Run, progress: Tell, cancelled: Ask) -> Reply:
         picture = self._picture(request.source)
-        progress("Loading torch", None)
+        progress("loading torch", "", None)
         from fmviz.memory import check_budget
         from fmviz.preprocess import preprocess
 
@@ -202,11 +203,11 @@ class Answers:
         session.check_size(fed.geometry.input_size)
         check_budget(session, fed.geometry.input_size)
         self._drop_capture()
-        progress(f"Running {request.setup.backbone}", 0.0)
+        progress("running", request.setup.backbone, 0.0)
         capture = session.run(
             picture,
             preprocessing=fed.preprocessing,
-            cancelled=_counting(cancelled, progress, f"Running {request.setup.backbone}", session),
+            cancelled=_counting(cancelled, progress, request.setup.backbone, session),
         )
         self._runs += 1
         self._shown = _Shown(self._runs, request.source, picture, request.setup, session, capture)
@@ -219,7 +220,7 @@ class Answers:
         same = ("backbone", "weights", "seed", "device")
         if shown is not None and all(getattr(shown.setup, name) == getattr(setup, name) for name in same):
             return shown.session
-        progress(f"Loading {setup.backbone}", None)
+        progress("loading", setup.backbone, None)
         return Session(setup.backbone, weights=setup.weights or None, seed=setup.seed, device=setup.device)
 
     def _drop_capture(self) -> None:
@@ -414,7 +415,7 @@ class Answers:
             files += record.path is not None
             skipped += [record.note] if record.note else []
             name = record.path.name if record.path else record.note
-            yield Progress(id=request.id, text=name, fraction=record.done / max(record.total, 1))
+            yield Progress(id=request.id, doing="writing", name=name, fraction=record.done / max(record.total, 1))
         yield Exported(id=request.id, folder=request.folder, files=files, skipped=tuple(skipped))
 
 
@@ -435,7 +436,7 @@ def _key(source: PictureSource) -> tuple[str, int, int, bytes]:
     return (source.path, status.st_mtime_ns if status else 0, status.st_size if status else 0, source.data)
 
 
-def _counting(cancelled: Ask, progress: Tell, text: str, session: Session) -> Ask:
+def _counting(cancelled: Ask, progress: Tell, name: str, session: Session) -> Ask:
     """`cancelled`, which counts how often it is asked (once a layer) and says ten times a second how far the run is."""
     total = sum(1 for _ in session.model.modules())
     state = {"asked": 0, "said": time.monotonic()}
@@ -444,7 +445,7 @@ def _counting(cancelled: Ask, progress: Tell, text: str, session: Session) -> As
         state["asked"] += 1
         if time.monotonic() - state["said"] > 0.1:
             state["said"] = time.monotonic()
-            progress(text, min(state["asked"] / total, 0.99))
+            progress("running", name, min(state["asked"] / total, 0.99))
         return cancelled()
 
     return ask

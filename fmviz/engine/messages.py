@@ -26,6 +26,9 @@ _LENGTH = struct.Struct("<I")
 _MAP_HEADS = (*range(0x80, 0x90), 0xDE)
 """Bytes with which a msgpack map begins, and so every message."""
 
+Doing = Literal["loading torch", "loading", "running", "writing"]
+"""The window has the words for these, in the user's language."""
+
 ExportForm = Literal["grid", "maps", "npz", "safetensors"]
 
 
@@ -258,9 +261,10 @@ class Reply(Message, frozen=True, kw_only=True):
 
 
 class Progress(Reply, frozen=True, kw_only=True):
-    """What is being done, and how much of it (0 to 1, or None where nobody knows)."""
+    """What is being done, to what, and how much of it (0 to 1, or None where nobody knows)."""
 
-    text: str
+    doing: Doing
+    name: str = ""
     fraction: float | None = None
 
 

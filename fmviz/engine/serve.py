@@ -122,7 +122,9 @@ class _Loop:
         with self._told(request):
             answer = self._answers.to(
                 request,
-                progress=lambda text, fraction: self._out.send(Progress(id=request.id, text=text, fraction=fraction)),
+                progress=lambda doing, name, fraction: self._out.send(
+                    Progress(id=request.id, doing=doing, name=name, fraction=fraction)
+                ),
                 cancelled=lambda: self._mailbox.is_cancelled(request.id),
             )
             if isinstance(answer, Reply):
