@@ -8,82 +8,50 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import fmviz
+from fmviz.engine import contents
 from fmviz.engine.blocks import Blocks, pixels
+from fmviz.engine.contents import AboutCapture, Ask, Shown
 from fmviz.engine.messages import (
     PROTOCOL,
     AnyRequest,
     BackboneInfo,
     Cancel,
-    ChannelDescribed,
-    DescribeChannel,
     Devices,
     DevicesFound,
     Doing,
     Dropped,
-    Export,
-    Exported,
     Hello,
-    InputRead,
     LayerInfo,
-    MapsRendered,
     PictureRead,
     PictureSource,
-    Progress,
     Ran,
-    ReadInput,
     ReadPicture,
-    ReadValue,
-    ReadVector,
-    RenderMaps,
-    RenderTaps,
     Reply,
     Run,
     Setup,
     TableRow,
     Tabulate,
     Tabulated,
-    TapMaps,
-    TapsRendered,
-    ValueRead,
-    VectorRead,
     WeightsInfo,
     Welcome,
 )
-from fmviz.errors import Cancelled, LayerError
+from fmviz.errors import Cancelled
 from fmviz.pictures import Picture, read_picture
 
 if TYPE_CHECKING:
     from fmviz.capture import Capture
-    from fmviz.maps import Statistics
     from fmviz.preprocess import Preprocessing
     from fmviz.session import Session
 
 Tell = Callable[[Doing, str, float | None], None]
 """Says what is being done, to what, and how much of it."""
 
-Ask = Callable[[], bool]
-"""Whether the request that is being worked on is no longer wanted."""
-
 KEPT_PICTURES = 4
-
-
-@dataclass(slots=True)
-class _Shown:
-    """The run that the window looks at. Its capture is gone while another one runs, and made again when asked for."""
-
-    run: int
-    source: PictureSource
-    picture: Picture
-    setup: Setup
-    session: Session
-    capture: Capture | None
-    statistics: dict[str, Statistics] = field(default_factory=dict)
 
 
 class Answers:
@@ -92,7 +60,7 @@ class Answers:
     def __init__(self) -> None:
         self._blocks = Blocks()
         self._pictures: dict[tuple[str, int, int, bytes], Picture] = {}
-        self._shown: _Shown | None = None
+        self._shown: Shown | None = None
         self._runs = 0
 
     def to(self, request: AnyRequest, *, progress: Tell, cancelled: Ask) -> Reply | Iterator[Reply]:
@@ -113,23 +81,9 @@ class Answers:
             case _:
                 return self._about_the_capture(request, cancelled)
 
-    def _about_the_capture(self, request: AnyRequest, cancelled: Ask) -> Reply | Iterator[Reply]:
-        match request:
-            case ReadInput():
-                return self._read_input(request, cancelled)
-            case RenderMaps():
-                return self._render_maps(request, cancelled)
-            case RenderTaps():
-                return self._render_taps(request, cancelled)
-            case ReadValue():
-                return self._read_value(request, cancelled)
-            case DescribeChannel():
-                return self._describe_channel(request, cancelled)
-            case ReadVector():
-                return self._read_vector(request, cancelled)
-            case Export():
-                return self._export(request, cancelled)
-        raise AssertionError(request)
+    def _about_the_capture(self, request: AboutCapture, cancelled: Ask) -> Reply | Iterator[Reply]:
+        shown, capture = self._held(request.run, cancelled)
+        return contents.answer(request, shown, capture, self._blocks, cancelled)
 
     def _devices(self, request: Devices, progress: Tell) -> Reply:
         progress("loading torch", "", None)
@@ -210,7 +164,7 @@ class Answers:
             cancelled=_counting(cancelled, progress, request.setup.backbone, session),
         )
         self._runs += 1
-        self._shown = _Shown(self._runs, request.source, picture, request.setup, session, capture)
+        self._shown = Shown(self._runs, request.source, picture, request.setup, session, capture)
         return self._ran(request.id, self._shown, capture)
 
     def _session(self, setup: Setup, progress: Tell) -> Session:
@@ -228,7 +182,7 @@ class Answers:
             self._shown.capture = None
             self._shown.statistics.clear()
 
-    def _ran(self, number: int, shown: _Shown, capture: Capture) -> Ran:
+    def _ran(self, number: int, shown: Shown, capture: Capture) -> Ran:
         assert capture.input is not None
         weights = shown.session.weights
         return Ran(
@@ -252,7 +206,7 @@ class Answers:
             device=str(shown.session.device),
         )
 
-    def _held(self, run: int, cancelled: Ask) -> tuple[_Shown, Capture]:
+    def _held(self, run: int, cancelled: Ask) -> tuple[Shown, Capture]:
         """The run with its capture, made again where a later run that failed had taken its place."""
         shown = self._shown
         if shown is None or shown.run != run:
@@ -264,159 +218,6 @@ class Answers:
                 cancelled=cancelled,
             )
         return shown, shown.capture
-
-    # What is in the capture
-
-    def _read_input(self, request: ReadInput, cancelled: Ask) -> Reply:
-        _, capture = self._held(request.run, cancelled)
-        assert capture.input is not None
-        seen = capture.input.pixels()
-        target = self._blocks.array(request.block, seen.shape)
-        target[...] = seen
-        return InputRead(id=request.id, pixels=pixels(target, request.block))
-
-    def _statistics(self, shown: _Shown, capture: Capture, layer: str) -> Statistics:
-        from fmviz.render import statistics
-
-        if layer not in shown.statistics:
-            shown.statistics[layer] = statistics(capture[layer].tensor)
-        return shown.statistics[layer]
-
-    def _render_maps(self, request: RenderMaps, cancelled: Ask) -> Reply:
-        from fmviz.render import feature_maps, render
-
-        shown, capture = self._held(request.run, cancelled)
-        tensor = capture[request.layer].tensor
-        channels, height, width = feature_maps(tensor).shape
-        count = 1 if request.reduction else channels if request.channels is None else len(request.channels)
-        shape = (count, -(-height // request.step), -(-width // request.step))
-        statistics = self._statistics(shown, capture, request.layer)
-        maps = render(
-            tensor,
-            channels=request.channels,
-            reduction=request.reduction,
-            normalisation=request.normalisation,
-            limits=request.limits,
-            step=request.step,
-            out=self._blocks.array(request.block, shape),
-            statistics=statistics,
-        )
-        return MapsRendered(
-            id=request.id,
-            run=request.run,
-            layer=request.layer,
-            pixels=pixels(maps.pixels, request.block),
-            limits=maps.limits.tobytes(),
-            statistics=_packed(statistics).tobytes(),
-            step=request.step,
-            channels=request.channels,
-            normalisation=request.normalisation,
-        )
-
-    def _render_taps(self, request: RenderTaps, cancelled: Ask) -> Reply:
-        from fmviz.pyramid import tap_maps
-
-        _, capture = self._held(request.run, cancelled)
-        rendered = tap_maps(capture, channel=request.channel, reduction=request.reduction, scale=request.scale)
-        offset, taps = 0, []
-        total = sum(maps.pixels.size for maps in rendered.values())
-        target = self._blocks.array(request.block, (total,))
-        for tap, maps in rendered.items():
-            target[offset : offset + maps.pixels.size] = maps.pixels.ravel()
-            taps.append(
-                TapMaps(
-                    tap=tap,
-                    layer=str(capture.taps[tap].layer),
-                    channels=capture.taps[tap].tensor.shape[1],
-                    shape=maps.map_size,
-                    offset=offset,
-                    limits=(float(maps.limits[0, 0]), float(maps.limits[0, 1])),
-                )
-            )
-            offset += maps.pixels.size
-        return TapsRendered(
-            id=request.id, run=request.run, taps=tuple(taps), data=b"" if request.block else target.tobytes()
-        )
-
-    def _read_value(self, request: ReadValue, cancelled: Ask) -> Reply:
-        from fmviz.render import feature_maps, reduce_channels
-
-        _, capture = self._held(request.run, cancelled)
-        tensor = capture[request.layer].tensor
-        maps = feature_maps(tensor)
-        place = (request.channel if request.reduction is None else 0, request.row, request.column)
-        if not all(0 <= index < length for index, length in zip(place, maps.shape, strict=True)):
-            raise LayerError(
-                f"{request.layer} has no value in channel {request.channel}, row {request.row}, column {request.column}: "
-                f"it has {' × '.join(str(length) for length in maps.shape)}; choose a place within."
-            )
-        value = (maps if request.reduction is None else reduce_channels(tensor, request.reduction))[place]
-        return ValueRead(id=request.id, value=float(value))
-
-    def _describe_channel(self, request: DescribeChannel, cancelled: Ask) -> Reply:
-        from fmviz.render import histogram
-
-        shown, capture = self._held(request.run, cancelled)
-        counts, edges = histogram(capture[request.layer].tensor, request.channel, bins=request.bins)
-        numbers = _packed(self._statistics(shown, capture, request.layer))[:, request.channel]
-        return ChannelDescribed(
-            id=request.id,
-            layer=request.layer,
-            channel=request.channel,
-            counts=counts.astype("<f8").tobytes(),
-            edges=edges.astype("<f8").tobytes(),
-            statistics=tuple(float(number) for number in numbers),
-        )
-
-    def _read_vector(self, request: ReadVector, cancelled: Ask) -> Reply:
-        from fmviz.render import vector, why_not_spatial
-
-        _, capture = self._held(request.run, cancelled)
-        tensor = capture[request.layer].tensor
-        values = vector(tensor).numpy().astype("<f8")
-        return VectorRead(
-            id=request.id,
-            layer=request.layer,
-            values=values.tobytes(),
-            count=tensor.numel(),
-            reason=why_not_spatial(tensor),
-        )
-
-    def _export(self, request: Export, cancelled: Ask) -> Iterator[Reply]:
-        from fmviz.exporting import export, export_pyramid
-
-        shown, capture = self._held(request.run, cancelled)
-        facts = shown.session.facts(capture)
-        if request.pyramid:
-            path = export_pyramid(
-                capture,
-                facts,
-                folder=request.folder,
-                colour_map=request.colour_map,
-                channel=request.channel,
-                reduction=request.reduction,
-                scale=request.scale,
-            )
-            yield Exported(id=request.id, folder=str(path.parent), files=1, skipped=())
-            return
-        files, skipped = 0, []
-        for record in export(
-            capture,
-            facts,
-            layers=request.layers,
-            folder=request.folder,
-            form=request.form,
-            colour_map=request.colour_map,
-            normalisation=request.normalisation,
-            size="map" if request.size == 0 else "picture" if request.size == -1 else request.size,
-            channels=request.channels,
-            cancelled=cancelled,
-        ):
-            files += record.path is not None
-            skipped += [record.note] if record.note else []
-            name = record.path.name if record.path else record.note
-            yield Progress(id=request.id, doing="writing", name=name, fraction=record.done / max(record.total, 1))
-        yield Exported(id=request.id, folder=request.folder, files=files, skipped=tuple(skipped))
 
 
 def preprocessing_of(setup: Setup, session: Session) -> Preprocessing:
@@ -474,20 +275,6 @@ def _layers(capture: Capture) -> Iterator[LayerInfo]:
             spatial=spatial,
             taps=tuple(taps.get(str(layer), ())),
         )
-
-
-def _packed(statistics: Statistics) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(7, C) float64, in the order of the fields of `Statistics`."""
-    columns = (
-        statistics.minimum,
-        statistics.maximum,
-        statistics.mean,
-        statistics.std,
-        statistics.zeros,
-        statistics.nans,
-        statistics.infinities,
-    )
-    return np.stack([column.astype("<f8") for column in columns])
 
 
 def _tabulate(request: Tabulate) -> Reply:

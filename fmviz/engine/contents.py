@@ -1,0 +1,244 @@
+"""What is in the capture that the window looks at, and how each question about it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmviz.engine.blocks import Blocks, pixels
+from fmviz.engine.messages import (
+    ChannelDescribed,
+    DescribeChannel,
+    Export,
+    Exported,
+    InputRead,
+    MapsRendered,
+    PictureSource,
+    Progress,
+    ReadInput,
+    ReadValue,
+    ReadVector,
+    RenderMaps,
+    RenderTaps,
+    Reply,
+    Setup,
+    TapMaps,
+    TapsRendered,
+    ValueRead,
+    VectorRead,
+)
+from fmviz.errors import LayerError
+from fmviz.pictures import Picture
+
+if TYPE_CHECKING:
+    from fmviz.capture import Capture
+    from fmviz.maps import Statistics
+    from fmviz.session import Session
+
+Ask = Callable[[], bool]
+"""Whether the request that is being worked on is no longer wanted."""
+
+AboutCapture = ReadInput | RenderMaps | RenderTaps | ReadValue | DescribeChannel | ReadVector | Export
+
+
+@dataclass(slots=True)
+class Shown:
+    """The run that the window looks at. Its capture is gone while another one runs, and made again when asked for."""
+
+    run: int
+    source: PictureSource
+    picture: Picture
+    setup: Setup
+    session: Session
+    capture: Capture | None
+    statistics: dict[str, Statistics] = field(default_factory=dict)
+
+
+def answer(
+    request: AboutCapture, shown: Shown, capture: Capture, blocks: Blocks, cancelled: Ask
+) -> Reply | Iterator[Reply]:
+    """The final reply to `request`; for an export, an iterator of `Progress` that ends with it."""
+    match request:
+        case ReadInput():
+            return _read_input(request, capture, blocks)
+        case RenderMaps():
+            return _render_maps(request, shown, capture, blocks)
+        case RenderTaps():
+            return _render_taps(request, capture, blocks)
+        case ReadValue():
+            return _read_value(request, capture)
+        case DescribeChannel():
+            return _describe_channel(request, shown, capture)
+        case ReadVector():
+            return _read_vector(request, capture)
+        case Export():
+            return _export(request, shown, capture, cancelled)
+
+
+def _read_input(request: ReadInput, capture: Capture, blocks: Blocks) -> Reply:
+    assert capture.input is not None
+    seen = capture.input.pixels()
+    target = blocks.array(request.block, seen.shape)
+    target[...] = seen
+    return InputRead(id=request.id, pixels=pixels(target, request.block))
+
+
+def _statistics(shown: Shown, capture: Capture, layer: str) -> Statistics:
+    from fmviz.render import statistics
+
+    if layer not in shown.statistics:
+        shown.statistics[layer] = statistics(capture[layer].tensor)
+    return shown.statistics[layer]
+
+
+def _render_maps(request: RenderMaps, shown: Shown, capture: Capture, blocks: Blocks) -> Reply:
+    from fmviz.render import feature_maps, render
+
+    tensor = capture[request.layer].tensor
+    channels, height, width = feature_maps(tensor).shape
+    count = 1 if request.reduction else channels if request.channels is None else len(request.channels)
+    shape = (count, -(-height // request.step), -(-width // request.step))
+    statistics = _statistics(shown, capture, request.layer)
+    maps = render(
+        tensor,
+        channels=request.channels,
+        reduction=request.reduction,
+        normalisation=request.normalisation,
+        limits=request.limits,
+        step=request.step,
+        out=blocks.array(request.block, shape),
+        statistics=statistics,
+    )
+    return MapsRendered(
+        id=request.id,
+        run=request.run,
+        layer=request.layer,
+        pixels=pixels(maps.pixels, request.block),
+        limits=maps.limits.tobytes(),
+        statistics=_packed(statistics).tobytes(),
+        step=request.step,
+        channels=request.channels,
+        normalisation=request.normalisation,
+    )
+
+
+def _render_taps(request: RenderTaps, capture: Capture, blocks: Blocks) -> Reply:
+    from fmviz.pyramid import tap_maps
+
+    rendered = tap_maps(capture, channel=request.channel, reduction=request.reduction, scale=request.scale)
+    offset, taps = 0, []
+    total = sum(maps.pixels.size for maps in rendered.values())
+    target = blocks.array(request.block, (total,))
+    for tap, maps in rendered.items():
+        target[offset : offset + maps.pixels.size] = maps.pixels.ravel()
+        taps.append(
+            TapMaps(
+                tap=tap,
+                layer=str(capture.taps[tap].layer),
+                channels=capture.taps[tap].tensor.shape[1],
+                shape=maps.map_size,
+                offset=offset,
+                limits=(float(maps.limits[0, 0]), float(maps.limits[0, 1])),
+            )
+        )
+        offset += maps.pixels.size
+    return TapsRendered(
+        id=request.id, run=request.run, taps=tuple(taps), data=b"" if request.block else target.tobytes()
+    )
+
+
+def _read_value(request: ReadValue, capture: Capture) -> Reply:
+    from fmviz.render import feature_maps, reduce_channels
+
+    tensor = capture[request.layer].tensor
+    maps = feature_maps(tensor)
+    place = (request.channel if request.reduction is None else 0, request.row, request.column)
+    if not all(0 <= index < length for index, length in zip(place, maps.shape, strict=True)):
+        raise LayerError(
+            f"{request.layer} has no value in channel {request.channel}, row {request.row}, column {request.column}: "
+            f"it has {' × '.join(str(length) for length in maps.shape)}; choose a place within."
+        )
+    value = (maps if request.reduction is None else reduce_channels(tensor, request.reduction))[place]
+    return ValueRead(id=request.id, value=float(value))
+
+
+def _describe_channel(request: DescribeChannel, shown: Shown, capture: Capture) -> Reply:
+    from fmviz.render import histogram
+
+    counts, edges = histogram(capture[request.layer].tensor, request.channel, bins=request.bins)
+    numbers = _packed(_statistics(shown, capture, request.layer))[:, request.channel]
+    return ChannelDescribed(
+        id=request.id,
+        layer=request.layer,
+        channel=request.channel,
+        counts=counts.astype("<f8").tobytes(),
+        edges=edges.astype("<f8").tobytes(),
+        statistics=tuple(float(number) for number in numbers),
+    )
+
+
+def _read_vector(request: ReadVector, capture: Capture) -> Reply:
+    from fmviz.render import vector, why_not_spatial
+
+    tensor = capture[request.layer].tensor
+    values = vector(tensor).numpy().astype("<f8")
+    return VectorRead(
+        id=request.id,
+        layer=request.layer,
+        values=values.tobytes(),
+        count=tensor.numel(),
+        reason=why_not_spatial(tensor),
+    )
+
+
+def _export(request: Export, shown: Shown, capture: Capture, cancelled: Ask) -> Iterator[Reply]:
+    from fmviz.exporting import export, export_pyramid
+
+    facts = shown.session.facts(capture)
+    if request.pyramid:
+        path = export_pyramid(
+            capture,
+            facts,
+            folder=request.folder,
+            colour_map=request.colour_map,
+            channel=request.channel,
+            reduction=request.reduction,
+            scale=request.scale,
+        )
+        yield Exported(id=request.id, folder=str(path.parent), files=1, skipped=())
+        return
+    files, skipped = 0, []
+    for record in export(
+        capture,
+        facts,
+        layers=request.layers,
+        folder=request.folder,
+        form=request.form,
+        colour_map=request.colour_map,
+        normalisation=request.normalisation,
+        size="map" if request.size == 0 else "picture" if request.size == -1 else request.size,
+        channels=request.channels,
+        cancelled=cancelled,
+    ):
+        files += record.path is not None
+        skipped += [record.note] if record.note else []
+        name = record.path.name if record.path else record.note
+        yield Progress(id=request.id, doing="writing", name=name, fraction=record.done / max(record.total, 1))
+    yield Exported(id=request.id, folder=request.folder, files=files, skipped=tuple(skipped))
+
+
+def _packed(statistics: Statistics) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(7, C) float64, in the order of the fields of `Statistics`."""
+    columns = (
+        statistics.minimum,
+        statistics.maximum,
+        statistics.mean,
+        statistics.std,
+        statistics.zeros,
+        statistics.nans,
+        statistics.infinities,
+    )
+    return np.stack([column.astype("<f8") for column in columns])
