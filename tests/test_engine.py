@@ -626,8 +626,8 @@ def test_memory_that_gives_out_is_an_error_of_the_device(served, monkeypatch):
     def too_much(*args: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Answers, "_read_input", too_much)
-    failed = served.client.ask(ReadInput, run=1)
+    monkeypatch.setattr(Answers, "_read_picture", too_much)
+    failed = served.client.ask(ReadPicture, source=CAT, limit=64)
     assert (type(failed), failed.kind) == (Failed, "DeviceError")
 
 
