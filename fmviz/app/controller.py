@@ -249,6 +249,8 @@ class Controller(QObject):
         elif isinstance(reply, Dropped) and self._run_number == 0:
             self._failed = wanted
             self._go_back()
+            if self.store.state.shown is None:
+                self._tell("maps", self.tr("Cancelled before there was anything to show."), ("retry",))
 
     def _commit(self, wanted: RunWanted, ran: Ran) -> None:
         """The network has run: now, and not before, does it replace what is shown."""
