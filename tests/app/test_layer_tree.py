@@ -1,0 +1,56 @@
+"""The tree of layers as Qt's own model tester sees it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtTest import QAbstractItemModelTester
+from PySide6.QtWidgets import QApplication
+
+from fmviz.app.views.layer_tree import LayerTree
+from fmviz.engine.messages import LayerInfo
+
+
+def layer(path: str, call: int = 1, item: str = "", taps: tuple[str, ...] = (), kind: str = "Conv2d") -> LayerInfo:
+    name = path + (f":{call}" if call > 1 else "") + item
+    shape = (1, 8, 4, 4)
+    return LayerInfo(
+        name=name, path=path, call=call, item=item, kind=kind, shape=shape, stride=8.0, spatial=True, taps=taps
+    )
+
+
+LAYERS = [
+    layer("body.conv"),
+    layer("body.relu", kind="ReLU"),
+    layer("body.block.conv"),
+    layer("body.relu", 2, kind="ReLU"),
+    layer("body.block", taps=("C3",), kind="Block"),
+    layer("body", kind="Body"),
+    layer("fpn", item="[P3]", taps=("P3",), kind="Pyramid"),
+    layer("", kind="Net"),
+]
+
+
+def test_every_layer_is_found_by_its_name(qapp: QApplication) -> None:
+    tree = LayerTree()
+    QAbstractItemModelTester(tree, QAbstractItemModelTester.FailureReportingMode.Fatal, tree)
+    tree.set_layers(LAYERS)
+    assert tree.rowCount() == 3
+    for info in LAYERS:
+        assert tree.index_of(info.name).data(LayerTree.LayerRole) == info.name
+    assert not tree.index_of("none").isValid()
+    block = tree.index_of("body.block")
+    assert block.parent() == tree.index_of("body")
+    assert block.siblingAtColumn(1).data() == "8 × 4 × 4"
+    assert block.siblingAtColumn(2).data() == "8"
+    assert "C3" in block.data()
+    assert block.data(Qt.ItemDataRole.FontRole).bold()
+    tree.set_layers(LAYERS[:2])
+    assert tree.rowCount() == 1
+
+
+def test_modules_without_a_layer_of_their_own_cannot_be_chosen(qapp: QApplication) -> None:
+    tree = LayerTree()
+    tree.set_layers(LAYERS[:1])
+    body = tree.index(0, 0, QModelIndex())
+    assert not tree.flags(body) & Qt.ItemFlag.ItemIsSelectable
+    assert tree.flags(tree.index_of("body.conv")) & Qt.ItemFlag.ItemIsSelectable
