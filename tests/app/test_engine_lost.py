@@ -1,0 +1,49 @@
+"""The engine dies; the window lives, says so, and starts another."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from driving import Desk, until
+
+
+def test_killed_at_rest(desk: Desk) -> None:
+    desk.choose_tap("P3")
+    maps, process = desk.maps, desk.app.link.process_id
+    os.kill(process, signal.SIGKILL)
+    until(desk.problem, "the banner says that the engine ended")
+    assert "engine" in desk.problem().lower()
+    assert desk.maps is maps
+    assert desk.window.maps.has_maps
+    assert desk.window.windowTitle().startswith("chelsea.png")
+    until(lambda: desk.app.link.process_id not in (0, process), "another engine")
+    desk.settle()
+    assert desk.state.layer == desk.tapped("P3")
+    desk.choose_tap("C4")
+    assert desk.maps is not maps
+    assert desk.problem()
+
+
+def test_killed_in_mid_run(desk: Desk) -> None:
+    process, maps = desk.app.link.process_id, desk.maps
+    desk.choose(desk.window.setup_bar.backbone, "resnet50")
+    assert desk.state.activity is not None
+    os.kill(process, signal.SIGKILL)
+    until(desk.problem, "the banner says that the engine ended")
+    assert desk.window.maps.has_maps
+    assert desk.maps is maps
+    desk.settle()
+    assert "efficientnet_lite0_fpn" in desk.window.windowTitle()
+    desk.choose_tap("C5")
+    assert desk.app.link.process_id != process
+
+
+def test_a_cancelled_run_leaves_what_was_shown(desk: Desk) -> None:
+    desk.choose(desk.window.setup_bar.backbone, "resnet34")
+    assert desk.window.actions_by_name["cancel"].isEnabled()
+    desk.do("cancel")
+    desk.settle()
+    assert desk.state.setup.backbone == "efficientnet_lite0_fpn"
+    assert "efficientnet_lite0_fpn" in desk.window.windowTitle()
+    desk.choose_tap("C4")
