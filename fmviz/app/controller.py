@@ -42,6 +42,7 @@ from fmviz.engine.messages import (
     Setup,
     Welcome,
 )
+from fmviz.errors import PictureError
 
 PICTURE_LIMIT = 2048
 """No side of the picture on the screen is longer; the network is fed from the original."""
@@ -82,6 +83,7 @@ class Controller(QObject):
         self._asked: RunWanted | None = None
         self._failed: RunWanted | None = None
         self._run_number = 0
+        self._captured = False
         self._export_number = 0
         self._pictures: dict[PictureSource, ShownPicture] = {}
         self._started = 0.0
@@ -176,11 +178,16 @@ class Controller(QObject):
 
     def failed_setup(self) -> Setup:
         """The setup that a remedy starts from."""
-        return self._failed.setup if self._failed else self.store.state.setup
+        failed = self._what_failed()
+        return failed.setup if failed else self.store.state.setup
+
+    def _what_failed(self) -> RunWanted | None:
+        """What a remedy is for: the run that failed, as long as the user is told so."""
+        return self._failed if self.store.state.problem("maps") else None
 
     def mend(self, **changes: Any) -> None:
         """Do again what failed last, with another setup."""
-        failed = self._failed
+        failed = self._what_failed()
         state = self.store.state
         if failed is not None and failed.source in state.sources:
             self.store.update(current=state.sources.index(failed.source))
@@ -201,6 +208,8 @@ class Controller(QObject):
 
     def _run_what_is_wanted(self) -> None:
         wanted = run_wanted(self.store.state)
+        if wanted is None:
+            self._asked = None
         if wanted is None or wanted == self._asked or not self.link.running:
             return
         self._asked = wanted
@@ -215,7 +224,8 @@ class Controller(QObject):
                 lane="picture",
             )
         shown = self.store.state.shown
-        if shown is not None and shown.setup == wanted.setup and self.store.state.shown_source == wanted.source:
+        same = shown is not None and (shown.setup, self.store.state.shown_source) == (wanted.setup, wanted.source)
+        if same and self._captured:
             # Wanted again before anything else was shown: what runs is no longer needed.
             if self._run_number:
                 self.link.cancel(self._run_number)
@@ -244,8 +254,12 @@ class Controller(QObject):
             self._commit(wanted, reply)
         elif isinstance(reply, Failed):
             self._failed = wanted
-            self._go_back()
-            self._tell("maps", reply.message, remedies(reply.kind, wanted.setup), reply.details)
+            unreadable = reply.kind == PictureError.__name__
+            first = self.store.state.shown is None
+            self._go_back(without=wanted.source if unreadable else None)
+            mended_by = remedies(reply.kind, wanted.setup)
+            # The next picture of the strip is run at once, and must not wipe out what was wrong with this one.
+            self._tell("maps", reply.message, mended_by, reply.details, outlasts_a_run=unreadable and first)
         elif isinstance(reply, Dropped) and self._run_number == 0:
             self._failed = wanted
             self._go_back()
@@ -254,7 +268,7 @@ class Controller(QObject):
 
     def _commit(self, wanted: RunWanted, ran: Ran) -> None:
         """The network has run: now, and not before, does it replace what is shown."""
-        self._short_lives, self._failed = 0, None
+        self._short_lives, self._failed, self._captured = 0, None, True
         state = self.store.state
         layer = layer_to_keep(state, ran)
         found = next((info for info in ran.layers if info.name == layer), None)
@@ -265,20 +279,22 @@ class Controller(QObject):
             shown_source=wanted.source,
             layer=layer,
             channel=min(state.channel, max(channels - 1, 0)),
-            problems=(),
+            problems=tuple(
+                dataclasses.replace(problem, outlasts_a_run=False)
+                for problem in state.problems
+                if problem.outlasts_a_run
+            ),
         )
 
-    def _go_back(self) -> None:
-        """What is wanted is what is shown again; a picture that could not be read leaves the strip."""
+    def _go_back(self, *, without: PictureSource | None = None) -> None:
+        """What is wanted is what is shown again; a picture that cannot be read leaves the strip."""
         state = self.store.state
+        sources = tuple(source for source in state.sources if source != without)
         if state.shown is None or state.shown_source is None:
-            if self._failed is not None and self._failed.source not in self._pictures:
-                self._asked = None
-                self.store.update(sources=(), current=0)
+            self._asked = None if without else self._asked
+            self.store.update(sources=sources, current=max(0, min(state.current, len(sources) - 1)))
             return
         self._asked = RunWanted(state.shown_source, state.shown.setup)
-        unread = self._failed.source if self._failed and self._failed.source not in self._pictures else None
-        sources = tuple(source for source in state.sources if source != unread)
         if state.shown_source not in sources:
             sources = (*sources, state.shown_source)
         self.store.update(sources=sources, current=sources.index(state.shown_source), setup=state.shown.setup)
@@ -289,6 +305,11 @@ class Controller(QObject):
         """Write files; `exported` tells how it goes."""
         shown = self.store.state.shown
         if shown is None:
+            return
+        if not self.link.running:
+            self.exported.emit(
+                Failed(id=0, kind="EngineError", message=self.tr("The engine is not running: try again."))
+            )
             return
         self._export_number = self.link.ask(Export, self._export_heard, lane="export", run=shown.run, **fields)
 
@@ -323,9 +344,18 @@ class Controller(QObject):
         problems = self.store.state.problems
         self.store.update(problems=tuple(problem for problem in problems if problem.place != place))
 
-    def _tell(self, place: Place, message: str, mended_by: tuple[str, ...], details: str = "") -> None:
+    def _tell(
+        self,
+        place: Place,
+        message: str,
+        mended_by: tuple[str, ...],
+        details: str = "",
+        *,
+        outlasts_a_run: bool = False,
+    ) -> None:
         others = tuple(problem for problem in self.store.state.problems if problem.place != place)
-        self.store.update(problems=(*others, Problem(place, message, mended_by, details)))
+        problem = Problem(place, message, mended_by, details, outlasts_a_run)
+        self.store.update(problems=(*others, problem))
 
     def tell_unexpected(self, message: str, details: str) -> None:
         """A fault of ours, over the whole window."""
@@ -339,26 +369,28 @@ class Controller(QObject):
         else:
             self.retry()
 
-    def _lost(self, errors: str) -> None:
+    def _lost(self, errors: str, started: bool) -> None:
         """The engine is no more. What is on the screen stays; another one is started, and makes the shown capture again."""
         lived = time.monotonic() - self._started
         self._short_lives = self._short_lives + 1 if lived < _SHORT_LIFE_S else 0
         asked, self._asked = self._asked, None
         self._impatience.stop()
+        self._captured = False
         number, self._run_number, exporting = self._run_number, 0, self._export_number
         self._export_number = 0
         self._end_activity(number)
         self.looking.forget()
-        state = self.store.state
         if number and asked is not None:
             self._failed = asked
             self._go_back()
+        state = self.store.state
         if exporting:
             self.exported.emit(
                 Failed(id=exporting, kind="EngineError", message=self.tr("The engine ended; export again."))
             )
-        again = self._short_lives < 3 and (state.shown is not None or not number)
-        self._tell("maps", self._obituary(errors, again=again), ("retry",), errors)
+        again = started and self._short_lives < 3 and (state.shown is not None or not number)
+        message = self._obituary(errors, again=again) if started else errors
+        self._tell("maps", message, ("retry",), errors)
         if again:
             self._asked = None
             self.start_again()

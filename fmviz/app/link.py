@@ -36,8 +36,9 @@ class EngineLink(QObject):
             then come through the pipe.
     """
 
-    lost = Signal(str)
-    """The engine ended without being asked to; the text is the end of what it wrote to stderr."""
+    lost = Signal(str, bool)
+    """The engine ended without being asked to: the end of what it wrote to stderr, and True; or it could not be started:
+    a sentence that says why, and False."""
 
     def __init__(self, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -146,9 +147,13 @@ class EngineLink(QObject):
 
     def _failed_to_start(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart and self._process is not None:
-            self._errors += f"“{' '.join(self._command)}” could not be started: {self._process.errorString()}".encode()
+            text = self.tr("The engine “{command}” could not be started ({reason}): check the command, then try again.")
+            why = text.format(command=" ".join(self._command), reason=self._process.errorString())
+            process, self._process = self._process, None
+            process.deleteLater()
+            self._open.clear()
             # Told later: the caller of `start` is not yet listening.
-            QTimer.singleShot(0, self._ended)
+            QTimer.singleShot(0, lambda: self.lost.emit(why, False))
 
     def _ended(self) -> None:
         process, self._process = self._process, None
@@ -158,4 +163,4 @@ class EngineLink(QObject):
         process.deleteLater()
         # The engine is gone: nothing writes to the lent blocks any more.
         self._open.clear()
-        self.lost.emit(self._errors.decode(errors="replace").strip())
+        self.lost.emit(self._errors.decode(errors="replace").strip(), True)

@@ -45,6 +45,8 @@ class Problem:
     message: str
     remedies: tuple[str, ...] = ()
     details: str = ""
+    outlasts_a_run: bool = False
+    """Whether the next run that succeeds leaves it standing: what was wrong with one picture is news beside another."""
 
 
 @dataclass(frozen=True, slots=True)

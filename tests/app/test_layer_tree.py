@@ -6,7 +6,7 @@ from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QApplication
 
-from fmviz.app.views.layer_tree import LayerTree
+from fmviz.app.views.layer_tree import LayerFilter, LayerTree
 from fmviz.engine.messages import LayerInfo
 
 
@@ -54,3 +54,21 @@ def test_modules_without_a_layer_of_their_own_cannot_be_chosen(qapp: QApplicatio
     body = tree.index(0, 0, QModelIndex())
     assert not tree.flags(body) & Qt.ItemFlag.ItemIsSelectable
     assert tree.flags(tree.index_of("body.conv")) & Qt.ItemFlag.ItemIsSelectable
+
+
+def test_the_filter_keeps_the_way_to_what_it_finds(qapp: QApplication) -> None:
+    tree, proxy = LayerTree(), LayerFilter()
+    tree.set_layers(LAYERS)
+    proxy.setSourceModel(tree)
+    QAbstractItemModelTester(proxy, QAbstractItemModelTester.FailureReportingMode.Fatal, proxy)
+    for text, found in (
+        ("relu", {"body.relu", "body.relu:2"}),
+        ("P3", {"fpn[P3]"}),
+        ("block conv", {"body.block.conv"}),
+    ):
+        proxy.set_text(text)
+        shown = {info.name for info in LAYERS if proxy.mapFromSource(tree.index_of(info.name)).isValid()}
+        assert found <= shown
+        assert "body.conv" not in shown
+    proxy.set_text("")
+    assert proxy.rowCount() == tree.rowCount()

@@ -116,6 +116,6 @@ def fitted(count: int, map_size: tuple[int, int], view: tuple[int, int], *, gap:
 def scaled(map_size: tuple[int, int], scale: float) -> tuple[int, int]:
     """(width, height) of a tile: whole pixels a cell where that does not leave too much of the place empty."""
     height, width = max(map_size[0], 1), max(map_size[1], 1)
-    if int(scale) >= CRISP * scale:
+    if int(scale) >= CRISP * scale and int(scale) * max(height, width) >= SMALLEST:
         return width * int(scale), height * int(scale)
     return max(1, int(width * scale)), max(1, int(height * scale))

@@ -97,8 +97,9 @@ class LayerFilter(QSortFilterProxyModel):
         self.setAutoAcceptChildRows(True)
 
     def set_text(self, text: str) -> None:
+        self.beginFilterChange()
         self._words = text.lower().split()
-        self.invalidateFilter()
+        self.endFilterChange()
 
     def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
         if not self._words:
