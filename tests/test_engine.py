@@ -171,11 +171,16 @@ class Served:
 class Child:
     """An engine in a process of its own."""
 
-    def __init__(self, arguments: list[str], errors: Path) -> None:
+    def __init__(self, arguments: list[str], errors: Path, *, descriptors: tuple[int, ...] = ()) -> None:
         self._errors = errors
         with open(errors, "wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, bufsize=0
+                [sys.executable, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                bufsize=0,
+                pass_fds=descriptors,
             )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -753,13 +758,13 @@ STUBBORN = textwrap.dedent("""
 
     class Endless(Chatty):
         def forward(self, x):
-            sys.stderr.write("in the forward\\n")
+            os.write(int(sys.argv[1]), b"!")
             while True:
                 self.first(x)
 
     class Deaf(Chatty):
         def forward(self, x):
-            sys.stderr.write("in the forward\\n")
+            os.write(int(sys.argv[1]), b"!")
             threading.Event().wait(600)
 
     own = catalog.backbone("resnet18")
@@ -772,10 +777,12 @@ STUBBORN = textwrap.dedent("""
 """)
 
 
-def stubborn(tmp_path: Path) -> Child:
+def stubborn(tmp_path: Path, signal: int | None = None) -> Child:
+    """An engine with these networks; two of them write to the descriptor `signal` when they are in their forward."""
     script = tmp_path / "engine.py"
     script.write_text(STUBBORN, encoding="utf-8")
-    return Child([str(script)], tmp_path / "errors")
+    signals = () if signal is None else (signal,)
+    return Child([str(script), *map(str, signals)], tmp_path / "errors", descriptors=signals)
 
 
 def test_what_a_model_prints_does_not_break_the_protocol(tmp_path):
@@ -792,12 +799,14 @@ def test_what_a_model_prints_does_not_break_the_protocol(tmp_path):
 
 @pytest.mark.parametrize("model", ["Endless", "Deaf"])
 def test_the_engine_ends_with_its_window_even_in_the_middle_of_a_layer(tmp_path, model):
-    child = stubborn(tmp_path)
+    reading, writing = os.pipe()
+    child = stubborn(tmp_path, writing)
+    os.close(writing)
     try:
-        number = child.client.send(Run, source=CAT, setup=Setup(backbone=model, mode="whole", side=16))
-        while not any(reply.id == number and reply.doing == "running" for reply in child.client.replies):
-            assert child.client._next() is not None
+        child.client.send(Run, source=CAT, setup=Setup(backbone=model, mode="whole", side=16))
+        assert os.read(reading, 1) == b"!"
     finally:
+        os.close(reading)
         assert child.end() == 0
     assert "Traceback" not in child.errors
 

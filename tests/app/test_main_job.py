@@ -213,3 +213,38 @@ def test_the_cross_is_in_all_views_at_once(desk: Desk) -> None:
         assert view.cross is not None
         assert (view.cross - QPointF(225, 150)).manhattanLength() < 2
     until(lambda: desk.value is not None and "=" in desk.window._value.text(), "the value under the cross")
+
+
+def test_there_and_back_again_before_the_engine_follows(desk: Desk, pictures: list[Path]) -> None:
+    desk.drop(pictures)
+    desk.settle()
+    desk.do("next")
+    desk.do("previous")
+    desk.settle()
+    until(desk.idle, "the last word counts")
+    assert desk.names == ["chelsea.png", "one.png", "two.jpg", "three.bmp"]
+    assert desk.window.windowTitle().startswith("one.png")
+
+
+def test_a_broken_picture_is_named_and_nothing_else_changes(desk: Desk, pictures: list[Path], broken: Path) -> None:
+    until(lambda: desk.window.maps.has_maps, "maps of the good picture")
+    desk.drop([broken])
+    until(desk.problem, "the banner says what is wrong")
+    assert "broken.png" in desk.problem()
+    desk.settle()
+    assert desk.names == ["chelsea.png"]
+    assert desk.window.windowTitle().startswith("chelsea.png")
+    assert desk.window.maps.has_maps
+    desk.drop(pictures[:1])
+    desk.settle()
+    assert not desk.problem()
+
+
+def test_a_picture_can_be_opened_again_after_the_last_was_closed(desk: Desk) -> None:
+    desk.do("close_picture")
+    assert not desk.window.maps.has_maps
+    assert desk.window.maps.samples.isVisible()
+    desk.window.sample_chosen.emit(str(CAT))
+    desk.settle()
+    assert desk.window.windowTitle().startswith("chelsea.png")
+    until(lambda: desk.window.maps.has_maps, "maps of the picture that was opened again")
