@@ -7,7 +7,6 @@ from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QMimeData, QObject, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
-    QAction,
     QActionGroup,
     QCloseEvent,
     QColor,
@@ -287,11 +286,8 @@ class MainWindow(QMainWindow):
         self.actions_by_name["next"].setEnabled(forward)
 
     def set_checked(self, name: str, checked: bool) -> None:
-        """Tick a command that can be on or off, without carrying it out."""
-        action: QAction = self.actions_by_name[name]
-        action.blockSignals(True)
-        action.setChecked(checked)
-        action.blockSignals(False)
+        """Tick a command that can be on or off. It is not carried out: only what a person does triggers an action."""
+        self.actions_by_name[name].setChecked(checked)
 
     def recolour(self) -> None:
         """After the palette changed."""
