@@ -74,7 +74,7 @@ def findings(statistics: Statistics) -> list[str]:
     count = len(statistics.zeros)
     dead = int((statistics.zeros == 1).sum())
     if dead:
-        text = QCoreApplication.translate("Words", "{dead} of {count} channels are 0 everywhere")
+        text = QCoreApplication.translate("Words", "{dead} of {count} channels all 0")
         found.append(text.format(dead=thousands(dead), count=thousands(count)))
     broken = int(((statistics.nans > 0) | (statistics.infinities > 0)).sum())
     if broken:

@@ -153,7 +153,7 @@ class ParametersView(QWidget):
         self.table.resizeColumnsToContents()
         header = self.table.horizontalHeader()
         for column in range(self._model.columnCount()):
-            header.resizeSection(column, min(header.sectionSize(column) + 10, 210))
+            header.resizeSection(column, min(header.sectionSize(column) + 6, 180))
 
     def set_current(self, path: str) -> None:
         """Select the row of this module."""
