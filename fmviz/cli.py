@@ -84,6 +84,10 @@ def _window_parser() -> argparse.ArgumentParser:
 
 
 def _window(options: argparse.Namespace) -> int:
+    first = options.pictures[0] if options.pictures else ""
+    if first and "." not in first and not Path(first).exists():
+        print(f"fmviz: “{first}” is neither a command ({', '.join(COMMANDS)}) nor a picture.", file=sys.stderr)
+        return 2
     try:
         from fmviz.app.main import run
     except ImportError as error:

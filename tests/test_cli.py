@@ -411,3 +411,8 @@ def test_a_file_name_that_is_no_text_is_exported_all_the_same(tmp_path):
     ran = run(*arguments, stdout=subprocess.PIPE)
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert len(names(tmp_path / "out")) == 1
+
+
+def test_a_mistyped_command_is_wrong_usage_and_opens_no_window(capsys):
+    assert main(["exprot"]) == 2
+    assert "exprot" in capsys.readouterr().err

@@ -195,6 +195,11 @@ class Controller(QObject):
         setup = failed.setup if failed else state.setup
         self.store.update(setup=msgspec.structs.replace(setup, **changes))
 
+    def know_picture(self, source: PictureSource, picture: ShownPicture) -> None:
+        """An image that the window has without the engine: one of the samples."""
+        self._pictures[source] = picture
+        self.picture_ready.emit()
+
     def picture(self, source: PictureSource | None) -> ShownPicture | None:
         """The image of a picture, once the engine has read it."""
         return self._pictures.get(source) if source else None
@@ -380,16 +385,17 @@ class Controller(QObject):
         self._export_number = 0
         self._end_activity(number)
         self.looking.forget()
-        if number and asked is not None:
-            self._failed = asked
-            self._go_back()
+        running = asked if number else None
+        if running is not None:
+            # The choices stay as they are; whether they are tried again is for the user to say.
+            self._failed = running
         state = self.store.state
         if exporting:
             self.exported.emit(
                 Failed(id=exporting, kind="EngineError", message=self.tr("The engine ended; export again."))
             )
         again = started and self._short_lives < 3 and (state.shown is not None or not number)
-        message = self._obituary(errors, again=again) if started else errors
+        message = self._obituary(errors, running, again=again) if started else errors
         self._tell("maps", message, ("retry",), errors)
         if again:
             self._asked = None
@@ -412,17 +418,25 @@ class Controller(QObject):
             self.link.ask(Devices, self._devices_found)
 
     def _ran_again(self, wanted: RunWanted, reply: AnyReply, block: Block | None) -> None:
-        problems = self.store.state.problems
+        problems, failed = self.store.state.problems, self._failed
         self._ran(wanted, reply, block)
         if isinstance(reply, Ran):
-            # The user has not read it yet: the banner stays until it is dismissed.
+            # The user has not read it yet: the banner stays until it is dismissed, and with it what it offers.
+            self._failed = failed
             self.store.update(problems=problems)
 
-    def _obituary(self, errors: str, *, again: bool) -> str:
+    def _obituary(self, errors: str, running: RunWanted | None, *, again: bool) -> str:
         last = errors.splitlines()[-1][:200] if errors else ""
-        because = self.tr(" It said: {words}").format(words=last) if last else ""
-        if again:
-            return self.tr("The engine ended unexpectedly and was started again.{because}").format(because=because)
-        return self.tr("The engine ended unexpectedly.{because} Try again, or choose a smaller size.").format(
-            because=because
-        )
+        parts = [self.tr("The engine ended unexpectedly.")]
+        if running is not None:
+            text = self.tr("It was running {picture} through {backbone}.")
+            parts = [parts[0], text.format(picture=running.source.name, backbone=running.setup.backbone)]
+        if last:
+            parts.append(self.tr("It said: {words}").format(words=last))
+        if again and running is not None:
+            parts.append(self.tr("Another one was started; what is shown is from before."))
+        elif again:
+            parts.append(self.tr("Another one was started."))
+        else:
+            parts.append(self.tr("Try again, or choose a smaller size."))
+        return " ".join(parts)

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import TracebackType
 
 from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, QLibraryInfo, QLocale, QSettings, QTimer, QTranslator
-from PySide6.QtGui import QGuiApplication, QIcon
+from PySide6.QtGui import QGuiApplication, QIcon, QImage
 from PySide6.QtWidgets import QApplication
 
 import fmviz
 from fmviz.app import theme
 from fmviz.app.commands import Commands, colour_map_labels
-from fmviz.app.controller import Controller
+from fmviz.app.controller import Controller, ShownPicture
 from fmviz.app.link import EngineLink
 from fmviz.app.preferences import Preferences
 from fmviz.app.presenter import Presenter
@@ -77,7 +77,15 @@ class App:
 
     def _start(self) -> None:
         self.controller.open_paths(self._pictures)
+        self._show_sample_at_once()
         self.controller.start()
+
+    def _show_sample_at_once(self) -> None:
+        """A sample is ours and can be trusted: Qt may read it here, before there is an engine to read pictures."""
+        source = self.store.state.source
+        if source is not None and Path(source.path) in [path for _, path in samples()]:
+            image = QImage(source.path)
+            self.controller.know_picture(source, ShownPicture(image, (image.height(), image.width()), ""))
 
     def _follow_theme(self) -> None:
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._theme_changed)

@@ -33,10 +33,15 @@ def test_killed_in_mid_run(desk: Desk) -> None:
     until(desk.problem, "the banner says that the engine ended")
     assert desk.window.maps.has_maps
     assert desk.maps is maps
-    desk.settle()
+    assert "resnet50" in desk.problem()
+    until(lambda: desk.app.link.process_id not in (0, process), "another engine")
+    until(lambda: desk.state.activity is None and desk.maps is not maps, "what was shown is captured again")
     assert "efficientnet_lite0_fpn" in desk.window.windowTitle()
-    desk.choose_tap("C5")
-    assert desk.app.link.process_id != process
+    assert desk.state.setup.backbone == "resnet50"
+    desk.do("retry")
+    desk.settle()
+    assert "resnet50" in desk.window.windowTitle()
+    assert not desk.problem()
 
 
 def test_a_cancelled_run_leaves_what_was_shown(desk: Desk) -> None:

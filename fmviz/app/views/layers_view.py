@@ -53,7 +53,17 @@ class LayersView(QWidget):
         self._setting = False
         if self.field.text():
             self.tree.expandAll()
+        for layer in layers:
+            if layer.taps:
+                self._unfold_to(layer.name)
         self._fit_columns(layers)
+
+    def _unfold_to(self, name: str) -> None:
+        """Open what is above this layer: stages and pyramid levels are in sight from the start."""
+        index = self._filter.mapFromSource(self._model.index_of(name)).parent()
+        while index.isValid():
+            self.tree.expand(index)
+            index = index.parent()
 
     def _fit_columns(self, layers: Sequence[LayerInfo]) -> None:
         """Shape and stride as wide as their longest text; measured here once, because a header that fits itself to its

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSpinBox, QWidget
 
 from fmviz.engine.messages import BackboneInfo, Setup
@@ -46,7 +47,7 @@ class SetupBar(QWidget):
         self.setEnabled(False)
 
     def _combo(self, name: str, length: int) -> QComboBox:
-        combo = QComboBox(self)
+        combo = _Combo(self)
         combo.setAccessibleName(name)
         combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         combo.setMinimumContentsLength(length)
@@ -84,7 +85,8 @@ class SetupBar(QWidget):
         self.seed.setValue(setup.seed)
         self.seed.blockSignals(False)
         pyramid = bool(row and row.pyramid)
-        self.seed.setVisible(setup.weights == "random" or pyramid)
+        weights = setup.weights or (row.weights[0] if row else "")
+        self.seed.setVisible(weights == "random" or pyramid)
         self.setEnabled(bool(backbones))
 
     def _fill_backbones(self, setup: Setup, backbones: Sequence[BackboneInfo]) -> None:
@@ -131,6 +133,13 @@ class SetupBar(QWidget):
         self.changed.emit({"mode": mode, "side": 0 if mode == "crop" else max(self.side.value(), 512)})
 
 
+class _Combo(QComboBox):
+    """The wheel passes it by: a turn too far would load another network."""
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        event.ignore()
+
+
 class _Side(QSpinBox):
     """Steps of 32 by the arrows; what is typed counts when it is finished."""
 
@@ -141,6 +150,9 @@ class _Side(QSpinBox):
         self.setSuffix(" px")
         self.setKeyboardTracking(False)
         self.setAccessibleName(self.tr("Size"))
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        event.ignore()
 
     def set_quietly(self, value: int, least: int) -> None:
         self.blockSignals(True)
