@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from fmviz.table import LayerTable
 
-UNTRAINED_PYRAMID = "untrained pyramid"
-
 
 class Session:
     """A network with its weights on a device, in eval mode, to run pictures through.
@@ -164,13 +162,6 @@ class Session:
         probabilities = torch.softmax(logits[0].float(), dim=0).cpu()
         values, indices = probabilities.topk(min(5, len(self.weights.classes)))
         return [(self.weights.classes[i], float(p)) for p, i in zip(values, indices.tolist(), strict=True)]
-
-
-def untrained_words(untrained: tuple[str, ...] | list[str]) -> str:
-    """What to say wherever such a network is shown or exported: "" where all of it is trained."""
-    if "body" in untrained:
-        return "untrained: random weights"
-    return UNTRAINED_PYRAMID if "pyramid" in untrained else ""
 
 
 def find_device(name: str) -> torch.device:

@@ -15,7 +15,7 @@ from fmviz.assets import asset
 from fmviz.errors import BackboneError, Cancelled, DeviceError, ForwardError, PictureError, WeightsError
 from fmviz.networks.catalog import backbone
 from fmviz.preprocess import preprocess
-from fmviz.session import Session, device_words, devices, find_device, untrained_words
+from fmviz.session import Session, device_words, devices, find_device
 
 
 @pytest.fixture(scope="module")
@@ -215,9 +215,8 @@ def test_random_weights_are_the_same_by_seed_and_have_no_predictions(small):
 
 
 def test_what_nobody_trained_is_said():
-    assert untrained_words(Session("resnet18_fpn", weights="random").weights.untrained) == "untrained: random weights"
-    assert untrained_words(["pyramid"]) == "untrained pyramid"
-    assert untrained_words(()) == ""
+    assert Session("resnet18_fpn", weights="random").weights.untrained == ("body", "pyramid")
+    assert Session("efficientnet_lite0_fpn").weights.untrained == ("pyramid",)
 
 
 def test_facts_are_json_with_all_that_it_takes_and_no_folder(session, tmp_path):
