@@ -54,7 +54,7 @@ def export(
             M2–M5 and P2–P6 of a pyramid.
         form: "grid" (a captioned PNG a layer), "maps" (a PNG a channel), "npz" or "safetensors" (raw values).
         colour_map, normalisation: of PNGs.
-        size: of PNGs: "map" (their own), "picture" (the network input's), or pixels of the longer side.
+        size: of PNGs: "map" (their own), "picture" (that of the part which the network saw), or pixels of the longer side.
 
     Returns:
         One record a picture, in their order. A picture that fails does not keep the others from being done: its record

@@ -138,7 +138,7 @@ def _export_parser() -> argparse.ArgumentParser:
         metavar="SIZE",
         type=_size,
         default="map",
-        help='size of the maps in PNGs: "map" (their own), "picture" (the network input\'s), or pixels of the longer side',
+        help='size of maps in PNGs: "map" (their own), "picture" (its part that the network saw), or pixels of the longer side',
     )
     return parser
 

@@ -88,7 +88,8 @@ def export(
             counts for each layer.
         size: of each map in PNGs. In a grid, maps at their own size are enlarged by a whole number where they would be
             too small to be told apart, and a number of pixels is the most that the longer side of a tile takes.
-        picture_size: (height, width) for size "picture"; what the network was fed where None.
+        picture_size: (height, width) for size "picture"; where None, that of the part of the picture that the network
+            saw, so that a map lies on it pixel by pixel.
         dark: a grid on dark paper.
         cancelled: asked between two files, and between two arrays of one.
 
@@ -123,7 +124,8 @@ def _picture_size(capture: Capture, facts: Facts, given: tuple[int, int] | None)
     if given is not None:
         return given
     if capture.input is not None:
-        return capture.input.geometry.input_size
+        seen = capture.input.geometry.input_box()
+        return max(1, round(seen.height)), max(1, round(seen.width))
     if "input_size" in facts:
         height, width = facts["input_size"]
         return int(height), int(width)

@@ -144,7 +144,7 @@ def test_what_is_chosen_stands_in_the_file(tmp_path):
         assert image.size == (32, 32)
 
 
-@pytest.mark.parametrize(("size", "expected"), [("map", (6, 4)), ("picture", (48, 32)), ("24", (24, 16))])
+@pytest.mark.parametrize(("size", "expected"), [("map", (6, 4)), ("picture", (451, 300)), ("24", (24, 16))])
 def test_maps_are_as_large_as_asked(tmp_path, size, expected):
     assert export(CAT, "-o", str(tmp_path), "--layers", "P3", "--as", "maps", "--size", size) == 0
     with PIL.Image.open(next(tmp_path.iterdir())) as image:

@@ -229,7 +229,7 @@ class Tabulate(Request, frozen=True, kw_only=True):
 
 
 class Export(Request, frozen=True, kw_only=True):
-    """Write layers to a folder. `size`: 0 is the maps' own, -1 the network input's, else pixels of the longer side.
+    """Write layers to a folder. `size`: 0 is the maps' own, -1 the picture's, else pixels of the longer side.
     `layers` are names or patterns; with `pyramid` set, one figure of the named maps instead. Browsing goes on meanwhile.
     `channels` picks some, for the form "maps". -> `Exported`"""
 

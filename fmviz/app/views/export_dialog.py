@@ -31,7 +31,10 @@ PATTERNS_EXAMPLE = "layer2.*  C3  fpn.*"
 
 @dataclass(frozen=True, slots=True)
 class ExportChoice:
-    """What the user wants written. `what`: "map", "layer", "layers" or "pyramid". `size`: 0 own, -1 input, else pixels."""
+    """What the user wants written.
+
+    `what`: "map", "layer", "layers" or "pyramid". `size`: 0 is the maps' own, -1 the picture's, else pixels.
+    """
 
     what: str
     patterns: tuple[str, ...]
@@ -105,7 +108,7 @@ class ExportDialog(QDialog):
             self.form.addItem(text, name)
         for number, text in (
             (0, self.tr("the maps' own")),
-            (-1, self.tr("the network input's")),
+            (-1, self.tr("the picture's")),
             (1, self.tr("longer side")),
         ):
             self.edge.addItem(text, number)
