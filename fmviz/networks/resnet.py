@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fmviz.networks.network import StagedNetwork, initialise_convolution
+from fmviz.networks.network import StagedNetwork, initialise_modules
 
 
 class BasicBlock(nn.Module):
@@ -122,11 +122,7 @@ class ResNet(StagedNetwork):
 
     def initialise(self, part: nn.Module) -> None:
         """As torchvision does: He's normal for convolutions, torch's own for the fully connected layer."""
-        for module in part.modules():
-            if isinstance(module, nn.Conv2d):
-                initialise_convolution(module)
-            elif isinstance(module, nn.BatchNorm2d | nn.Linear):
-                module.reset_parameters()
+        initialise_modules(part)
 
 
 def stage_channels(depth: int) -> tuple[int, ...]:

@@ -36,7 +36,7 @@ class LayersView(QWidget):
         self._nothing.hide()
         self._setting = False
         self._current = ""
-        self.setMinimumWidth(290)
+        self.setMinimumWidth(312)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
