@@ -7,12 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fmviz.assets import asset
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # Several processes run torch at once in these tests, and threads that spin while they wait get in each other's way.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# The same examples in every run, whatever the machine: a suite that passed passes again, and a slow machine is no failure.
+settings.register_profile(
+    "fmviz", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
+settings.load_profile("fmviz")
 
 
 @pytest.fixture
