@@ -18,8 +18,8 @@ from fmviz.capture import Capture, Layer, capture_activations
 from fmviz.defaults import BACKBONE
 from fmviz.errors import BackboneError, DeviceError, PictureError
 from fmviz.networks import catalog
-from fmviz.networks.catalog import Backbone
-from fmviz.networks.weights import Weights, load
+from fmviz.networks.backbone import Backbone
+from fmviz.networks.weights import Weights, best_here, load
 from fmviz.pictures import Picture, read_picture
 from fmviz.preprocess import NetworkInput, Preprocessing, preprocess
 
@@ -65,9 +65,9 @@ class Session:
         self.device = find_device(device)
         self.model: nn.Module
         self.weights: Weights
-        self.model, self.weights = load(self.backbone, weights or self.backbone.weights[0], seed=seed)
+        self.model, self.weights = load(self.backbone, weights or best_here(self.backbone), seed=seed)
         self.model.to(self.device)
-        self.preprocessing = preprocessing or self.backbone.preprocessing
+        self.preprocessing = preprocessing or self.weights.preprocessing or self.backbone.preprocessing
 
     def run(
         self,
@@ -145,7 +145,9 @@ class Session:
         self, tensor: Tensor, keep: Callable[[Layer], bool] | None, cancelled: Callable[[], bool] | None
     ) -> Capture:
         own = next(self.model.parameters()).dtype
-        return capture_activations(self.model, tensor.to(self.device, own), keep=keep, cancelled=cancelled)
+        return capture_activations(
+            self.model, *self.backbone.arguments(tensor.to(self.device, own)), keep=keep, cancelled=cancelled
+        )
 
     def _annotated(self, capture: Capture, picture: Picture | None, fed: NetworkInput | None) -> Capture:
         return capture.annotated(

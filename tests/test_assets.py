@@ -17,7 +17,7 @@ SAMPLES = sorted(path for path in asset("samples").iterdir() if path.suffix != "
 def test_the_class_names_are_those_of_torchvisions_weights() -> None:
     from torchvision.models import ResNet50_Weights
 
-    names = asset("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
+    names = asset("classes/imagenet.txt").read_text(encoding="utf-8").splitlines()
     assert names == ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
     assert len(names) == 1000
 

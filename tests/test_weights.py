@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from fmviz.assets import asset
 from fmviz.errors import WeightsError
 from fmviz.networks.catalog import backbone, backbones
-from fmviz.networks.weights import Weights, imagenet_classes, load, read_tensors
+from fmviz.networks.weights import Weights, class_names, load, read_tensors
 from fmviz.pictures import read_picture
 from fmviz.preprocess import preprocess
 
@@ -113,7 +113,7 @@ def test_the_packaged_weights_say_what_they_are(lite0: tuple[nn.Module, Weights]
         name="imagenet",
         # The file's name carries the first eight digits.
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        classes=imagenet_classes(),
+        classes=class_names("imagenet"),
     )
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -124,7 +124,7 @@ def test_the_first_start_has_a_trained_body_and_an_untrained_pyramid(lite0: tupl
     assert holds(model, lite0[0].state_dict(), prefix="body.")
     assert (weights.name, weights.seed, weights.untrained) == ("imagenet", 7, ("pyramid",))
     assert weights.notes == ("The file has no pyramid: the network's is random (seed 7).",)
-    assert weights.classes == imagenet_classes()
+    assert weights.classes == class_names("imagenet")
 
 
 def test_only_what_is_on_offer_is_a_name() -> None:
@@ -193,7 +193,7 @@ def test_a_file_is_read_by_what_is_in_it(name: str, resnet18: State, tmp_path: P
     path = FORMS[name](tmp_path / name, resnet18)
     model, weights = load(backbone("resnet18"), path)
     assert holds(model, resnet18)
-    assert weights == Weights(name=name, sha256=weights.sha256, classes=imagenet_classes())
+    assert weights == Weights(name=name, sha256=weights.sha256, classes=class_names("imagenet"))
     assert len(weights.sha256) == 64
     assert load(backbone("resnet18"), str(path))[1] == weights
 
@@ -246,7 +246,7 @@ def test_a_classifiers_file_serves_a_pyramids_body(resnet18: State, tmp_path: Pa
     path = save(tmp_path / "resnet18.pth", resnet18)
     model, weights = load(backbone("resnet18_fpn"), path, seed=2)
     assert holds(model, resnet18, prefix="body.")
-    assert (weights.classes, weights.untrained, weights.seed) == (imagenet_classes(), ("pyramid",), 2)
+    assert (weights.classes, weights.untrained, weights.seed) == (class_names("imagenet"), ("pyramid",), 2)
     with torch.no_grad():
         output = model(torch.randn(1, 3, 64, 64))
     assert all(output[level].isfinite().all() for level in ("P2", "P3", "P4", "P5", "P6"))
@@ -466,7 +466,7 @@ def test_no_broken_file_raises_anything_else(data: st.DataObject, form: str, tmp
 
 
 def test_there_are_a_thousand_classes() -> None:
-    classes = imagenet_classes()
+    classes = class_names("imagenet")
     assert len(classes) == 1000
     assert classes[967] == "espresso"
 

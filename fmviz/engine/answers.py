@@ -222,7 +222,7 @@ class Answers:
 
 def preprocessing_of(setup: Setup, session: Session) -> Preprocessing:
     """How the setup wants its picture prepared, on the ground of what the weights want."""
-    own = session.backbone.preprocessing
+    own = session.preprocessing
     if setup.mode == "whole":
         return own.whole(setup.side or own.crop)
     return own.at(setup.side) if setup.side else own

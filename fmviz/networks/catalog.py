@@ -4,49 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
 from fmviz.errors import BackboneError
 from fmviz.networks import efficientnet_lite, fpn, resnet, vgg
+from fmviz.networks.backbone import Backbone
 from fmviz.networks.efficientnet_lite import EfficientNetLite0
 from fmviz.networks.fpn import PyramidNetwork
-from fmviz.networks.network import Network, StagedNetwork, build
+from fmviz.networks.network import StagedNetwork, build
+from fmviz.networks.offers import Offer, published
 from fmviz.networks.resnet import ResNet
 from fmviz.networks.vgg import VGG
 from fmviz.preprocess import IMAGENET, Preprocessing
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Backbone:
-    """A row of the catalog.
-
-    Attributes:
-        name: what the user types: "resnet50_fpn".
-        family: what it is listed under.
-        paper, year: its arXiv number, and the year in which it came out there.
-        build: the network on the ambient device, initialised from the ambient generator; under `torch.device("meta")`
-            without values, and in milliseconds.
-        parameters: how many it has.
-        preprocessing: what it wants to be fed.
-        taps: C2–C5, and M2–M5 and P2–P6 where it has a pyramid, in this order -> path of the module that puts it out.
-        weights: names of those on offer, best first, "random" last.
-        pyramid: whether it has a feature pyramid.
-        minimum_input: pixels that each side of its input must have at least.
-    """
-
-    name: str
-    family: str
-    paper: str
-    year: int
-    build: Callable[[], Network]
-    parameters: int
-    preprocessing: Preprocessing
-    taps: Mapping[str, str]
-    weights: tuple[str, ...]
-    pyramid: bool
-    minimum_input: int
 
 
 def backbones() -> tuple[str, ...]:
@@ -88,9 +58,9 @@ def _vgg(depth: int, *, batch_norm: bool) -> Backbone:
         build=partial(build, partial(VGG, depth, batch_norm=batch_norm)),
         parameters=(_VGG_BN_PARAMETERS if batch_norm else _VGG_PARAMETERS)[depth],
         preprocessing=IMAGENET,
-        taps=MappingProxyType(vgg.taps(depth, batch_norm=batch_norm)),
-        weights=("random",),
-        pyramid=False,
+        find_taps=partial(vgg.taps, depth, batch_norm=batch_norm),
+        offers=_classifiers(published()[f"vgg{depth}_bn" if batch_norm else f"vgg{depth}"].offers),
+        macs=published()[f"vgg{depth}"].macs,
         # Five pools halve the map: of 31 pixels none would be left.
         minimum_input=32,
     )
@@ -105,10 +75,9 @@ def _resnet(depth: int) -> Backbone:
         build=partial(build, partial(ResNet, depth)),
         parameters=_RESNET_PARAMETERS[depth],
         preprocessing=IMAGENET,
-        taps=MappingProxyType(resnet.TAPS),
-        weights=("random",),
-        pyramid=False,
-        minimum_input=1,
+        find_taps=lambda: resnet.TAPS,
+        offers=published()[f"resnet{depth}"].offers,
+        macs=published()[f"resnet{depth}"].macs,
     )
 
 
@@ -121,15 +90,12 @@ def _efficientnet_lite0() -> Backbone:
         build=partial(build, EfficientNetLite0),
         parameters=_EFFICIENTNET_LITE0_PARAMETERS,
         preprocessing=EFFICIENTNET_INPUT,
-        taps=MappingProxyType(efficientnet_lite.TAPS),
-        weights=("imagenet", "random"),
-        pyramid=False,
-        minimum_input=1,
+        find_taps=lambda: efficientnet_lite.TAPS,
+        offers=(Offer(name="imagenet", classes="imagenet"),),
     )
 
 
 def _with_pyramid(body: Backbone, make: Callable[[], StagedNetwork], channels: tuple[int, ...]) -> Backbone:
-    stages = {tap: f"body.{path}" for tap, path in body.taps.items()}
     return Backbone(
         name=f"{body.name}_fpn",
         family="Feature pyramid",
@@ -138,11 +104,16 @@ def _with_pyramid(body: Backbone, make: Callable[[], StagedNetwork], channels: t
         build=partial(build, lambda: PyramidNetwork(make())),
         parameters=body.parameters + fpn.parameters(channels),
         preprocessing=body.preprocessing,
-        taps=MappingProxyType(stages | fpn.TAPS),
-        weights=body.weights,
+        find_taps=lambda: {tap: f"body.{path}" for tap, path in body.taps.items()} | fpn.TAPS,
+        offers=body.offers,
         pyramid=True,
         minimum_input=body.minimum_input,
     )
+
+
+def _classifiers(offers: tuple[Offer, ...]) -> tuple[Offer, ...]:
+    """Those with a trained classifier: there is a VGG-16 without one, from another program and fed in other units."""
+    return tuple(offer for offer in offers if offer.classes)
 
 
 def _rows() -> tuple[Backbone, ...]:

@@ -14,6 +14,7 @@ import zipfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import safetensors.torch
 import torch
@@ -22,12 +23,12 @@ from torch import Tensor, nn
 from fmviz.assets import asset
 from fmviz.errors import WeightsError
 from fmviz.networks import catalog
-from fmviz.networks.catalog import Backbone
+from fmviz.networks.backbone import RANDOM, Backbone
 from fmviz.networks.fitting import ContentError, Fit, fit, state_dict_of
 from fmviz.networks.network import Network
+from fmviz.networks.offers import Offer
+from fmviz.preprocess import Preprocessing
 
-RANDOM = "random"
-IMAGENET = "imagenet"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 """For file dialogs. What a file is, is told by its content."""
 
@@ -46,6 +47,7 @@ class Weights:
         classes: what each logit stands for; () where the classifier is not trained on known classes.
         untrained: the parts that nobody trained: (), ("pyramid",), ("body",) or ("body", "pyramid").
         notes: what the user should know, a sentence each.
+        preprocessing: what they want to be fed; None is what their network wants.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Weights:
     classes: tuple[str, ...] = ()
     untrained: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
 
 
 def load(backbone: Backbone, weights: str | os.PathLike[str], *, seed: int = 0) -> tuple[nn.Module, Weights]:
@@ -73,8 +76,8 @@ def load(backbone: Backbone, weights: str | os.PathLike[str], *, seed: int = 0) 
         raise WeightsError(f"The seed {seed} is out of range: choose one from 0 to 2⁶³ − 1.")
     if weights == RANDOM:
         return _random(backbone, seed)
-    if weights == IMAGENET and IMAGENET in backbone.weights:
-        return _from_file(backbone, _packaged(), name=IMAGENET, seed=seed)
+    if (offer := backbone.offer(os.fspath(weights))) is not None:
+        return _from_file(backbone, file_of(offer), name=offer.name, seed=seed, offer=offer)
     path = Path(weights)
     if not path.exists():
         raise WeightsError(_absent(backbone, weights))
@@ -82,25 +85,60 @@ def load(backbone: Backbone, weights: str | os.PathLike[str], *, seed: int = 0) 
 
 
 @cache
-def imagenet_classes() -> tuple[str, ...]:
-    """The names of ImageNet's 1000 classes, in the order of the logits."""
-    return tuple(asset("imagenet_classes.txt").read_text(encoding="utf-8").splitlines())
+def class_names(of: str) -> tuple[str, ...]:
+    """What the logits of a classifier trained on `of` ("imagenet", "coco", "voc") stand for, in their order."""
+    return tuple(asset(f"classes/{of}.txt").read_text(encoding="utf-8").splitlines())
+
+
+def best_here(backbone: Backbone) -> str:
+    """The name of the best weights that are on this computer; "random" where there are none."""
+    return next((offer.name for offer in backbone.offers if is_here(offer)), RANDOM)
+
+
+def is_here(offer: Offer) -> bool:
+    """Whether the file is on this computer, in a package or in the cache."""
+    return not offer.url or cache_path(offer).is_file()
+
+
+def file_of(offer: Offer) -> Path:
+    """The file of an offer on this computer.
+
+    Raises:
+        WeightsError: it was not fetched yet, or its package is not installed.
+    """
+    if not offer.url:
+        return _packaged()
+    path = cache_path(offer)
+    if not path.is_file():
+        raise WeightsError(
+            f"The weights {offer.name} ({offer.file_name}, {offer.nbytes / 1e6:.0f} MB) are not on this computer: "
+            "fetch them, open a file, or choose random weights."
+        )
+    return path
+
+
+def cache_path(offer: Offer) -> Path:
+    """Where the file of an offer is kept, or would be: torch.hub's own cache, so that nothing is fetched twice."""
+    home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
+    return Path(home).expanduser() / "hub" / "checkpoints" / offer.file_name
 
 
 def _random(backbone: Backbone, seed: int) -> tuple[Network, Weights]:
     with torch.random.fork_rng(devices=()), torch.device("cpu"):
         # Not torch.manual_seed, which seeds the accelerators as well: fork_rng puts back the CPU's generator only.
         torch.default_generator.manual_seed(seed)
-        network = backbone.build()
+        network = cast(Network, backbone.build())
     untrained = ("body", "pyramid") if backbone.pyramid else ("body",)
     notes = (f"All parameters are random (seed {seed}): nobody trained them.",)
     return _frozen(network), Weights(name=RANDOM, seed=seed, untrained=untrained, notes=notes)
 
 
-def _from_file(backbone: Backbone, path: Path, *, name: str, seed: int) -> tuple[Network, Weights]:
+def _from_file(
+    backbone: Backbone, path: Path, *, name: str, seed: int, offer: Offer | None = None
+) -> tuple[nn.Module, Weights]:
     tensors, sha256 = read_tensors(path)
     with torch.device("meta"):
-        network = backbone.build()
+        network = cast(Network, backbone.build())
     found = fit(network, tensors)
     if not found.fits:
         raise WeightsError(_unfit(backbone, path.name, found, tensors))
@@ -111,9 +149,10 @@ def _from_file(backbone: Backbone, path: Path, *, name: str, seed: int) -> tuple
         name=name,
         sha256=sha256,
         seed=seed if found.absent else None,
-        classes=() if "classifier" in found.absent else imagenet_classes(),
+        classes=() if "classifier" in found.absent else class_names("imagenet"),
         untrained=("pyramid",) if "pyramid" in found.absent else (),
         notes=tuple(f"The file has no {part}: the network's is random (seed {seed})." for part in found.absent),
+        preprocessing=offer.preprocessing if offer else None,
     )
     return _frozen(network), weights
 
@@ -160,7 +199,7 @@ def _unfit(backbone: Backbone, name: str, found: Fit, tensors: dict[str, Tensor]
 
 def _fits(name: str, tensors: dict[str, Tensor]) -> bool:
     with torch.device("meta"):
-        network = catalog.backbone(name).build()
+        network = cast(Network, catalog.backbone(name).build())
     return fit(network, tensors).fits
 
 

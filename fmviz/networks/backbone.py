@@ -1,0 +1,84 @@
+"""What a row of the catalog is: a network with all that it takes to build, feed, load and look into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from fmviz.networks.offers import Offer
+from fmviz.preprocess import Preprocessing
+
+RANDOM = "random"
+"""The name of the weights that every network has: initialised from a seed."""
+
+Group = Literal["papers", "article", "torchvision", "timm", "own"]
+"""What the networks are listed under, in this order."""
+
+
+def the_tensor_alone(x: Tensor) -> tuple[Any, ...]:
+    """What most networks are called with: the (1, 3, h, w) tensor."""
+    return (x,)
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A row of the catalog. Making one builds nothing and imports nothing heavy: there are hundreds.
+
+    Attributes:
+        name: what the user types: "resnet50_fpn", "torchvision/swin_t".
+        family: what it is listed under within its group.
+        paper, year: its arXiv number, and the year in which it came out there; "" and 0 where there is none.
+        build: the network on the ambient device, initialised from the ambient generator; under `torch.device("meta")`
+            without values, and quickly.
+        parameters: how many it has; 0 where that is not known before it is built.
+        preprocessing: what it wants to be fed where its weights do not say otherwise.
+        find_taps: finds `taps`; asked once.
+        offers: trained weights that can be had, best first.
+        pyramid: whether it has a feature pyramid.
+        minimum_input: pixels that each side of its input must have at least.
+        group: see `Group`.
+        macs: multiply-accumulates at its own input size, where published.
+        about: what the user should know of this network, a sentence or two: how it differs from its paper, say.
+        arguments: what its forward is called with, from a (1, 3, h, w) tensor.
+        parts: of a network that is not ours, what a weights file may lack as a whole: "classifier" -> path.
+    """
+
+    name: str
+    family: str
+    paper: str
+    year: int
+    build: Callable[[], nn.Module]
+    parameters: int
+    preprocessing: Preprocessing
+    find_taps: Callable[[], Mapping[str, str]]
+    offers: tuple[Offer, ...] = ()
+    pyramid: bool = False
+    minimum_input: int = 1
+    group: Group = "papers"
+    macs: int | None = None
+    about: str = ""
+    arguments: Callable[[Tensor], tuple[Any, ...]] = the_tensor_alone
+    parts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @cached_property
+    def taps(self) -> Mapping[str, str]:
+        """C2–C5, and M2–M5 and P2–P6 where it has a pyramid, in this order -> path of the module that puts it out.
+
+        Those of other people's networks are found by one run on the meta device. A stage that a network does not have is
+        not there.
+        """
+        return MappingProxyType(dict(self.find_taps()))
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The names of the weights that can be had, best first; "random" last."""
+        return (*(offer.name for offer in self.offers), RANDOM)
+
+    def offer(self, name: str) -> Offer | None:
+        """The offer called `name`, upper case or lower."""
+        return next((offer for offer in self.offers if offer.name.casefold() == name.casefold()), None)
