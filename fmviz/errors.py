@@ -7,6 +7,8 @@ The core raises these and never prints; the window and the command line each hav
     ├── PictureError        a picture file that cannot be read
     ├── BackboneError       an unknown backbone, a picture too small for it, a size that it cannot run at
     ├── WeightsError        a weights file that is broken, unsafe, or made for another network
+    ├── DownloadError       weights that could not be fetched
+    ├── TrustError          a file of code that the user has not said they trust
     ├── LayerError          a layer, channel or tap that the capture does not hold, or one without maps
     ├── ForwardError        the network itself raised; carries what was captured until then
     ├── DeviceError         a device that is not there or has no memory left
@@ -32,6 +34,26 @@ class BackboneError(FmvizError):
 
 class WeightsError(FmvizError):
     """A weights file that is absent, broken, unsafe, or does not fit the network. Nothing of it was loaded."""
+
+
+class DownloadError(FmvizError):
+    """Weights that could not be fetched: offline, refused, cut off, or not what they should be. Nothing of them is used."""
+
+
+class TrustError(FmvizError):
+    """A file of code that is not run, because the user has not said that they trust it.
+
+    Attributes:
+        path: the file.
+        sha256: of its bytes, in hex: what would be trusted.
+        edited: whether another content of this file was trusted.
+    """
+
+    def __init__(self, message: str, *, path: str, sha256: str, edited: bool) -> None:
+        super().__init__(message)
+        self.path = path
+        self.sha256 = sha256
+        self.edited = edited
 
 
 class LayerError(FmvizError):
