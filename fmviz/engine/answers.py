@@ -7,28 +7,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import fmviz
-from fmviz.engine import contents
+from fmviz.engine import contents, shelf
 from fmviz.engine.blocks import Blocks, pixels
 from fmviz.engine.contents import AboutCapture, Ask, Shown
 from fmviz.engine.messages import (
     PROTOCOL,
     AnyRequest,
-    BackboneInfo,
     Cancel,
     Devices,
-    DevicesFound,
-    Doing,
     Dropped,
+    Fetch,
     Hello,
     LayerInfo,
+    ListCache,
+    ListNetworks,
     PictureRead,
     PictureSource,
+    Propose,
     Ran,
     ReadPicture,
     Reply,
@@ -37,45 +38,51 @@ from fmviz.engine.messages import (
     TableRow,
     Tabulate,
     Tabulated,
+    Trust,
     WeightsInfo,
     Welcome,
 )
-from fmviz.errors import Cancelled
+from fmviz.engine.shelf import Aside, Tell
+from fmviz.errors import Cancelled, ForwardError
 from fmviz.pictures import Picture, read_picture
 
 if TYPE_CHECKING:
     from fmviz.capture import Capture
     from fmviz.preprocess import Preprocessing
     from fmviz.session import Session
-
-Tell = Callable[[Doing, str, float | None], None]
-"""Says what is being done, to what, and how much of it."""
+    from fmviz.table import LayerTable
 
 KEPT_PICTURES = 4
 
 
 class Answers:
-    """The engine's memory: the pictures it read last, the network that is loaded, and the capture that is shown."""
+    """The engine's memory: the pictures it read last, the network that is loaded, and the capture that is shown.
 
-    def __init__(self) -> None:
+    Args:
+        live: a network of the program that this engine runs in. It is used as it is, under its backbone's name.
+    """
+
+    def __init__(self, live: Session | None = None) -> None:
+        self._live = live
         self._blocks = Blocks()
         self._pictures: dict[tuple[str, int, int, bytes], Picture] = {}
         self._shown: Shown | None = None
         self._runs = 0
 
-    def to(self, request: AnyRequest, *, progress: Tell, cancelled: Ask) -> Reply | Iterator[Reply]:
-        """The answer to `request`: its final reply, or for a long one an iterator of `Progress` that ends with it."""
+    def to(self, request: AnyRequest, *, progress: Tell, cancelled: Ask) -> Reply | Iterator[Reply] | Aside:
+        """The answer to `request`: its final reply; for a long one an iterator of `Progress` that ends with it, or what
+        makes it in a thread of its own."""
         match request:
             case Hello():
                 return Welcome(id=request.id, protocol=PROTOCOL, version=fmviz.__version__, process=os.getpid())
-            case Devices():
-                return self._devices(request, progress)
+            case Devices() | ListNetworks() | Fetch() | ListCache() | Propose() | Trust():
+                return shelf.answer(request, progress, cancelled, self._live.backbone if self._live else None)
             case ReadPicture():
                 return self._read_picture(request)
             case Run():
                 return self._run(request, progress, cancelled)
             case Tabulate():
-                return _tabulate(request)
+                return self._tabulate(request)
             case Cancel():
                 return Dropped(id=request.id)
             case _:
@@ -84,34 +91,6 @@ class Answers:
     def _about_the_capture(self, request: AboutCapture, cancelled: Ask) -> Reply | Iterator[Reply]:
         shown, capture = self._held(request.run, cancelled)
         return contents.answer(request, shown, capture, self._blocks, cancelled)
-
-    def _devices(self, request: Devices, progress: Tell) -> Reply:
-        progress("loading torch", "", None)
-        import torch
-
-        from fmviz.networks import catalog
-        from fmviz.session import devices
-
-        rows = [catalog.backbone(name) for name in catalog.backbones()]
-        return DevicesFound(
-            id=request.id,
-            torch=str(torch.__version__),
-            devices=devices(),
-            backbones=tuple(
-                BackboneInfo(
-                    name=row.name,
-                    family=row.family,
-                    paper=row.paper,
-                    year=row.year,
-                    parameters=row.parameters,
-                    weights=row.weights,
-                    pyramid=row.pyramid,
-                    crop=row.preprocessing.crop,
-                    minimum_input=row.minimum_input,
-                )
-                for row in rows
-            ),
-        )
 
     # Pictures
 
@@ -158,21 +137,26 @@ class Answers:
         check_budget(session, fed.geometry.input_size)
         self._drop_capture()
         progress("running", request.setup.backbone, 0.0)
-        capture = session.run(
-            picture,
-            preprocessing=fed.preprocessing,
-            cancelled=_counting(cancelled, progress, request.setup.backbone, session),
-        )
+        asked = _counting(cancelled, progress, request.setup.backbone, session)
+        capture, stopped = _run_as_far_as_it_goes(session, picture, fed.preprocessing, asked)
         self._runs += 1
-        self._shown = Shown(self._runs, request.source, picture, request.setup, session, capture)
-        return self._ran(request.id, self._shown, capture)
+        stamp = _stamp(request.setup)
+        self._shown = Shown(self._runs, request.source, picture, request.setup, session, capture, stamp)
+        return self._ran(request.id, self._shown, capture, stopped)
 
     def _session(self, setup: Setup, progress: Tell) -> Session:
         from fmviz.session import Session
 
         shown = self._shown
         same = ("backbone", "weights", "seed", "device")
-        if shown is not None and all(getattr(shown.setup, name) == getattr(setup, name) for name in same):
+        if self._live is not None and setup.backbone == self._live.backbone.name:
+            return self._live
+        # A file of weights or of code that was written anew since then is another one.
+        if (
+            shown is not None
+            and all(getattr(shown.setup, name) == getattr(setup, name) for name in same)
+            and shown.stamp == _stamp(setup)
+        ):
             return shown.session
         progress("loading", setup.backbone, None)
         return Session(setup.backbone, weights=setup.weights or None, seed=setup.seed, device=setup.device)
@@ -182,7 +166,7 @@ class Answers:
             self._shown.capture = None
             self._shown.statistics.clear()
 
-    def _ran(self, number: int, shown: Shown, capture: Capture) -> Ran:
+    def _ran(self, number: int, shown: Shown, capture: Capture, stopped: str) -> Ran:
         assert capture.input is not None
         weights = shown.session.weights
         return Ran(
@@ -204,7 +188,18 @@ class Answers:
             seconds=capture.seconds,
             bytes=capture.nbytes,
             device=str(shown.session.device),
+            stopped=stopped,
         )
+
+    def _tabulate(self, request: Tabulate) -> Reply:
+        from fmviz.table import layer_table
+
+        shown, live = self._shown, self._live
+        for session in (live, shown.session if shown else None):
+            # What a program or a file of code made is measured itself: another one might be made differently.
+            if session is not None and session.backbone.name == request.backbone and session.backbone.group == "own":
+                return _tabulated(request, session.table(request.size))
+        return _tabulated(request, layer_table(request.backbone, request.size))
 
     def _held(self, run: int, cancelled: Ask) -> tuple[Shown, Capture]:
         """The run with its capture, made again where a later run that failed had taken its place."""
@@ -212,11 +207,8 @@ class Answers:
         if shown is None or shown.run != run:
             raise Cancelled
         if shown.capture is None:
-            shown.capture = shown.session.run(
-                shown.picture,
-                preprocessing=preprocessing_of(shown.setup, shown.session),
-                cancelled=cancelled,
-            )
+            wanted = preprocessing_of(shown.setup, shown.session)
+            shown.capture, _ = _run_as_far_as_it_goes(shown.session, shown.picture, wanted, cancelled)
         return shown, shown.capture
 
 
@@ -228,13 +220,38 @@ def preprocessing_of(setup: Setup, session: Session) -> Preprocessing:
     return own.at(setup.side) if setup.side else own
 
 
+def _run_as_far_as_it_goes(
+    session: Session, picture: Picture, preprocessing: Preprocessing, cancelled: Ask
+) -> tuple[Capture, str]:
+    """The capture; and "", or where and why the network raised, with the layers up to there."""
+    from fmviz.capture import Capture
+
+    try:
+        return session.run(picture, preprocessing=preprocessing, cancelled=cancelled), ""
+    except ForwardError as error:
+        if not isinstance(error.capture, Capture) or not len(error.capture):
+            raise
+        return error.capture, str(error)
+
+
+def _stamp(setup: Setup) -> tuple[tuple[int, int], ...]:
+    """What tells that the files of a setup are still those that were loaded."""
+    code = setup.backbone.removeprefix("own:").rpartition(":")[0] if setup.backbone.startswith("own:") else ""
+    return tuple(_written(path) for path in (code, setup.weights))
+
+
+def _written(path: str) -> tuple[int, int]:
+    """When a file was written, in nanoseconds, and its size; zeros where there is none."""
+    try:
+        status = os.stat(path) if path else None
+    except (OSError, ValueError):
+        status = None
+    return (status.st_mtime_ns, status.st_size) if status else (0, 0)
+
+
 def _key(source: PictureSource) -> tuple[str, int, int, bytes]:
     """What tells that a file is still the one that was read. A file that is not there is for `read_picture` to report."""
-    try:
-        status = os.stat(source.path) if source.path else None
-    except OSError:
-        status = None
-    return (source.path, status.st_mtime_ns if status else 0, status.st_size if status else 0, source.data)
+    return (source.path, *_written(source.path), source.data)
 
 
 def _counting(cancelled: Ask, progress: Tell, name: str, session: Session) -> Ask:
@@ -277,10 +294,7 @@ def _layers(capture: Capture) -> Iterator[LayerInfo]:
         )
 
 
-def _tabulate(request: Tabulate) -> Reply:
-    from fmviz.table import layer_table
-
-    table = layer_table(request.backbone, request.size)
+def _tabulated(request: Tabulate, table: LayerTable) -> Reply:
     return Tabulated(
         id=request.id,
         backbone=request.backbone,

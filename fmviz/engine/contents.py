@@ -46,7 +46,8 @@ AboutCapture = ReadInput | RenderMaps | RenderTaps | ReadValue | DescribeChannel
 
 @dataclass(slots=True)
 class Shown:
-    """The run that the window looks at. Its capture is gone while another one runs, and made again when asked for."""
+    """The run that the window looks at. Its capture is gone while another one runs, and made again when asked for.
+    `stamp` tells whether the files that its network came from are still the same."""
 
     run: int
     source: PictureSource
@@ -54,6 +55,7 @@ class Shown:
     setup: Setup
     session: Session
     capture: Capture | None
+    stamp: tuple[tuple[int, int], ...] = ()
     statistics: dict[str, Statistics] = field(default_factory=dict)
 
 

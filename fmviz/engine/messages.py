@@ -20,13 +20,13 @@ import msgspec
 from fmviz.geometry import Geometry
 from fmviz.maps import Normalisation, Reduction
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAXIMUM_LENGTH = 1 << 30
 _LENGTH = struct.Struct("<I")
 _MAP_HEADS = (*range(0x80, 0x90), 0xDE)
 """Bytes with which a msgpack map begins, and so every message."""
 
-Doing = Literal["loading torch", "loading", "running", "writing"]
+Doing = Literal["loading torch", "loading", "running", "writing", "fetching", "comparing"]
 """The window has the words for these, in the user's language."""
 
 ExportForm = Literal["grid", "maps", "npz", "safetensors"]
@@ -69,18 +69,81 @@ class Pixels(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes = b""
 
 
-class BackboneInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the chooser."""
+class OfferInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Trained weights of a network; `here` where they are on the engine's computer. `mode` and `side` are what they are fed."""
 
     name: str
+    file_name: str
+    nbytes: int
+    here: bool
+    top1: float | None
+    mode: Literal["crop", "whole"]
+    side: int
+
+
+class BackboneInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the chooser. `parameters` is 0, `macs` None, `paper` empty and `year` 0 where it is not known."""
+
+    name: str
+    group: str
     family: str
     paper: str
     year: int
     parameters: int
-    weights: tuple[str, ...]
+    macs: int | None
+    offers: tuple[OfferInfo, ...]
     pyramid: bool
-    crop: int
+    mode: Literal["crop", "whole"]
+    side: int
     minimum_input: int
+    about: str = ""
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The names of all weights, best first; "random" last."""
+        return (*(offer.name for offer in self.offers), "random")
+
+    @property
+    def best_here(self) -> str:
+        """What is loaded where the user chose nothing."""
+        return next((offer.name for offer in self.offers if offer.here), "random")
+
+    def offer(self, name: str) -> OfferInfo | None:
+        return next((offer for offer in self.offers if offer.name == name), None)
+
+    def wants(self, weights: str) -> tuple[Literal["crop", "whole"], int]:
+        """How a picture is made ready for these weights, and the side of it in pixels."""
+        offer = self.offer(weights or self.best_here)
+        return (offer.mode, offer.side) if offer else (self.mode, self.side)
+
+
+class CachedInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A file in the cache of weights, and the networks that it is for; none where fmviz does not know it."""
+
+    file_name: str
+    nbytes: int
+    backbones: tuple[str, ...]
+    offer: str
+
+
+class ProposalInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A network that a file of weights may be for: how many of its `total` tensors agree in key and shape, how many are
+    missing, and how many of the file are left over."""
+
+    backbone: str
+    matched: int
+    total: int
+    missing: int
+    left_over: int
+    note: str
+
+
+class TrustWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of code that is run only after the user said so."""
+
+    path: str
+    sha256: str
+    edited: bool
 
 
 class LayerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +210,39 @@ class Hello(Request, frozen=True, kw_only=True):
 
 class Devices(Request, frozen=True, kw_only=True):
     """Import torch; what can it run on, and what networks are there? -> `DevicesFound`"""
+
+
+class ListNetworks(Request, frozen=True, kw_only=True):
+    """What networks are there now, and where are their weights? With `timm`, also those of that package. Importing it takes
+    seconds, and is done beside other requests. -> `NetworksListed`"""
+
+    timm: bool = False
+
+
+class Fetch(Request, frozen=True, kw_only=True):
+    """Fetch trained weights into the cache, beside other requests. The user has asked for it. -> `Fetched`"""
+
+    backbone: str
+    weights: str
+
+
+class ListCache(Request, frozen=True, kw_only=True):
+    """What lies in the cache of weights? `remove` names a file that is to be deleted first. -> `CacheListed`"""
+
+    remove: str = ""
+
+
+class Propose(Request, frozen=True, kw_only=True):
+    """Which networks may this file of weights be for? Answered beside other requests. -> `Proposed`"""
+
+    path: str
+
+
+class Trust(Request, frozen=True, kw_only=True):
+    """The user trusts this file of code, as it is now. -> `Trusted`"""
+
+    path: str
+    sha256: str
 
 
 class ReadPicture(Request, frozen=True, kw_only=True):
@@ -261,19 +357,26 @@ class Reply(Message, frozen=True, kw_only=True):
 
 
 class Progress(Reply, frozen=True, kw_only=True):
-    """What is being done, to what, and how much of it (0 to 1, or None where nobody knows)."""
+    """What is being done, to what, and how much of it (0 to 1, or None where nobody knows). Of a download also how many
+    bytes of how many are there (0: nobody knows), how many come in a second, and the seconds that are left."""
 
     doing: Doing
     name: str = ""
     fraction: float | None = None
+    done: int = 0
+    total: int = 0
+    speed: float = 0.0
+    left: float | None = None
 
 
 class Failed(Reply, frozen=True, kw_only=True):
-    """`kind` is the class of the `FmvizError`, "Unexpected" for anything else; `message` is one sentence."""
+    """`kind` is the class of the `FmvizError`, "Unexpected" for anything else; `message` is one sentence.
+    `trust` says which file a `TrustError` is about."""
 
     kind: str
     message: str
     details: str = ""
+    trust: TrustWanted | None = None
 
 
 class Dropped(Reply, frozen=True, kw_only=True):
@@ -292,6 +395,32 @@ class DevicesFound(Reply, frozen=True, kw_only=True):
     backbones: tuple[BackboneInfo, ...]
 
 
+class NetworksListed(Reply, frozen=True, kw_only=True):
+    backbones: tuple[BackboneInfo, ...]
+
+
+class Fetched(Reply, frozen=True, kw_only=True):
+    backbone: str
+    weights: str
+    file_name: str
+
+
+class CacheListed(Reply, frozen=True, kw_only=True):
+    folder: str
+    files: tuple[CachedInfo, ...]
+
+
+class Proposed(Reply, frozen=True, kw_only=True):
+    """The best first."""
+
+    path: str
+    proposals: tuple[ProposalInfo, ...]
+
+
+class Trusted(Reply, frozen=True, kw_only=True):
+    path: str
+
+
 class PictureRead(Reply, frozen=True, kw_only=True):
     """`size` is the picture's own (height, width); `pixels` (h, w, 3) may be smaller."""
 
@@ -303,7 +432,8 @@ class PictureRead(Reply, frozen=True, kw_only=True):
 
 
 class Ran(Reply, frozen=True, kw_only=True):
-    """A capture is there; `run` names it in later requests."""
+    """A capture is there; `run` names it in later requests. Where the network raised half way, `stopped` says where and
+    why, and the layers are those up to there."""
 
     run: int
     setup: Setup
@@ -316,6 +446,7 @@ class Ran(Reply, frozen=True, kw_only=True):
     seconds: float
     bytes: int
     device: str
+    stopped: str = ""
 
 
 class InputRead(Reply, frozen=True, kw_only=True):
@@ -382,6 +513,11 @@ class Exported(Reply, frozen=True, kw_only=True):
 AnyRequest = (
     Hello
     | Devices
+    | ListNetworks
+    | Fetch
+    | ListCache
+    | Propose
+    | Trust
     | ReadPicture
     | Run
     | ReadInput
@@ -400,6 +536,11 @@ AnyReply = (
     | Dropped
     | Welcome
     | DevicesFound
+    | NetworksListed
+    | Fetched
+    | CacheListed
+    | Proposed
+    | Trusted
     | PictureRead
     | Ran
     | InputRead

@@ -9,22 +9,25 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fmviz.engine.answers import Answers
 from fmviz.engine.mailbox import Mailbox
 from fmviz.engine.messages import (
     AnyRequest,
+    Doing,
     Dropped,
     Failed,
     Progress,
     ProtocolError,
     Reply,
+    TrustWanted,
     Unframer,
     pack,
     request_from,
 )
-from fmviz.errors import Cancelled, DeviceError, FmvizError
+from fmviz.engine.shelf import Aside, Tell
+from fmviz.errors import Cancelled, DeviceError, FmvizError, TrustError
 
 GRACE = 0.7
 """Seconds that an engine without a window has to end in good order: a file is closed, a layer comes to its end."""
@@ -121,29 +124,40 @@ class _Loop:
     def _start(self, request: AnyRequest) -> None:
         with self._told(request):
             answer = self._answers.to(
-                request,
-                progress=lambda doing, name, fraction: self._out.send(
-                    Progress(id=request.id, doing=doing, name=name, fraction=fraction)
-                ),
-                cancelled=lambda: self._mailbox.is_cancelled(request.id),
+                request, progress=self._telling(request.id), cancelled=lambda: self._mailbox.is_cancelled(request.id)
             )
             if isinstance(answer, Reply):
                 self._finish(request, answer)
+            elif isinstance(answer, Aside):
+                threading.Thread(target=self._aside, args=(request, answer), name="fmviz aside", daemon=True).start()
             else:
                 self._steps.append((request, answer))
 
+    def _telling(self, number: int) -> Tell:
+        def tell(doing: Doing, name: str, fraction: float | None, /, **more: Any) -> None:
+            self._out.send(Progress(id=number, doing=doing, name=name, fraction=fraction, **more))
+
+        return tell
+
     def _step(self) -> None:
         request, steps = self._steps[0]
+        reply: Reply | None = None
         with self._told(request):
             reply = next(steps)
-            if isinstance(reply, Progress):
-                self._out.send(reply)
-            else:
-                self._finish(request, reply)
+        if isinstance(reply, Progress):
+            self._out.send(reply)
+            return
+        del self._steps[0]
+        if reply is not None:
+            self._finish(request, reply)
+
+    def _aside(self, request: AnyRequest, answer: Aside) -> None:
+        """In a thread of its own: what waits for a network, or computes for itself, keeps nobody from looking at maps."""
+        with self._told(request):
+            self._finish(request, answer())
 
     def _finish(self, request: AnyRequest, reply: Reply) -> None:
         self._mailbox.finished(request.id)
-        self._steps = [(other, steps) for other, steps in self._steps if other.id != request.id]
         self._out.send(reply)
 
     @contextlib.contextmanager
@@ -155,6 +169,9 @@ class _Loop:
             yield
         except Cancelled:
             failure = Dropped(id=request.id)
+        except TrustError as error:
+            wanted = TrustWanted(path=str(error.path), sha256=error.sha256, edited=error.edited)
+            failure = Failed(id=request.id, kind=TrustError.__name__, message=str(error), trust=wanted)
         except FmvizError as error:
             failure = Failed(id=request.id, kind=type(error).__name__, message=str(error))
         except Exception as error:

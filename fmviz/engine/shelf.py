@@ -1,0 +1,222 @@
+"""What there is to choose from, and how it gets here: networks, their weights, files that the user brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from fmviz.engine.messages import (
+    BackboneInfo,
+    CachedInfo,
+    CacheListed,
+    Devices,
+    DevicesFound,
+    Doing,
+    Fetch,
+    Fetched,
+    ListCache,
+    ListNetworks,
+    NetworksListed,
+    OfferInfo,
+    ProposalInfo,
+    Propose,
+    Proposed,
+    Reply,
+    Trust,
+    Trusted,
+)
+from fmviz.errors import BackboneError
+
+if TYPE_CHECKING:
+    from fmviz.networks.backbone import Backbone
+    from fmviz.networks.download import Fetching
+    from fmviz.preprocess import Preprocessing
+
+AboutShelf = Devices | ListNetworks | Fetch | ListCache | Propose | Trust
+
+
+class Tell(Protocol):
+    """Says what is being done, to what, and how much of it; of a download also in bytes."""
+
+    def __call__(self, doing: Doing, name: str, fraction: float | None, /, **more: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """An answer that is worked out in a thread of its own, beside other requests."""
+
+    work: Callable[[], Reply]
+
+    def __call__(self) -> Reply:
+        return self.work()
+
+
+def answer(request: AboutShelf, progress: Tell, cancelled: Callable[[], bool], live: Backbone | None) -> Reply | Aside:
+    """The final reply to `request`, or what will make it. `live` is listed before all others."""
+    match request:
+        case Devices():
+            return _devices(request, progress, live)
+        case ListNetworks(timm=False):
+            return _networks(request, live)
+        case ListNetworks():
+            return Aside(lambda: _networks(request, live))
+        case Fetch():
+            return Aside(lambda: _fetch(request, progress, cancelled))
+        case ListCache():
+            return _cache(request)
+        case Propose():
+            return Aside(lambda: _propose(request, progress))
+        case Trust():
+            return _trust(request)
+
+
+def _devices(request: Devices, progress: Tell, live: Backbone | None) -> Reply:
+    progress("loading torch", "", None)
+    import torch
+
+    from fmviz.session import devices
+
+    return DevicesFound(
+        id=request.id, torch=str(torch.__version__), devices=devices(), backbones=tuple(_rows(live, timm=False))
+    )
+
+
+def _networks(request: ListNetworks, live: Backbone | None) -> Reply:
+    return NetworksListed(id=request.id, backbones=tuple(_rows(live, timm=request.timm)))
+
+
+def _rows(live: Backbone | None, *, timm: bool) -> Iterable[BackboneInfo]:
+    from fmviz.networks import catalog
+
+    if live is not None:
+        yield _info(live)
+    yield from (_info(catalog.backbone(name)) for name in catalog.backbones())
+    if timm:
+        yield from _timm_rows()
+
+
+def _timm_rows() -> Iterable[BackboneInfo]:
+    """By name only: what each of them wants is asked when it is chosen, for asking all would take minutes."""
+    from fmviz.networks import timm
+
+    if timm.installed():
+        for name in timm.names():
+            yield BackboneInfo(
+                name=f"timm/{name}",
+                group="timm",
+                family=name.partition("_")[0].partition(".")[0],
+                paper="",
+                year=0,
+                parameters=0,
+                macs=None,
+                offers=(),
+                pyramid=False,
+                mode="crop",
+                side=224,
+                minimum_input=1,
+            )
+
+
+def _info(row: Backbone) -> BackboneInfo:
+    from fmviz.networks.cache import is_here
+
+    mode, side = _fed(row.preprocessing)
+    return BackboneInfo(
+        name=row.name,
+        group=row.group,
+        family=row.family,
+        paper=row.paper,
+        year=row.year,
+        parameters=row.parameters,
+        macs=row.macs,
+        offers=tuple(
+            OfferInfo(
+                name=offer.name,
+                file_name=offer.file_name,
+                nbytes=offer.nbytes,
+                here=is_here(offer),
+                top1=offer.top1,
+                mode=_fed(offer.preprocessing or row.preprocessing)[0],
+                side=_fed(offer.preprocessing or row.preprocessing)[1],
+            )
+            for offer in row.offers
+        ),
+        pyramid=row.pyramid,
+        mode=mode,
+        side=side,
+        minimum_input=row.minimum_input,
+        about=row.about,
+    )
+
+
+def _fed(preprocessing: Preprocessing) -> tuple[Literal["crop", "whole"], int]:
+    if preprocessing.mode == "whole":
+        return "whole", preprocessing.longer_side
+    return "crop", preprocessing.crop
+
+
+def _fetch(request: Fetch, progress: Tell, cancelled: Callable[[], bool]) -> Reply:
+    from fmviz.networks import catalog
+    from fmviz.networks.download import fetch
+
+    offer = catalog.backbone(request.backbone).offer(request.weights)
+    if offer is None or not offer.url:
+        raise BackboneError(f"There are no weights “{request.weights}” to fetch for {request.backbone}: choose others.")
+
+    def heard(fetching: Fetching) -> None:
+        fraction = fetching.done / fetching.total if fetching.total else None
+        more = {
+            "done": fetching.done,
+            "total": fetching.total or 0,
+            "speed": fetching.speed,
+            "left": fetching.left,
+        }
+        progress("fetching", offer.file_name, fraction, **more)
+
+    fetch(offer, progress=heard, cancelled=cancelled)
+    return Fetched(id=request.id, backbone=request.backbone, weights=offer.name, file_name=offer.file_name)
+
+
+def _cache(request: ListCache) -> Reply:
+    from fmviz.networks import cache
+
+    if request.remove:
+        cache.remove(request.remove)
+    return CacheListed(
+        id=request.id,
+        folder=str(cache.folder()),
+        files=tuple(
+            CachedInfo(file_name=file.file_name, nbytes=file.nbytes, backbones=file.backbones, offer=file.offer)
+            for file in cache.listed()
+        ),
+    )
+
+
+def _propose(request: Propose, progress: Tell) -> Reply:
+    from fmviz.networks.proposing import propose
+
+    progress("comparing", Path(request.path).name, None)
+    return Proposed(
+        id=request.id,
+        path=request.path,
+        proposals=tuple(
+            ProposalInfo(
+                backbone=one.backbone,
+                matched=one.matched,
+                total=one.total,
+                missing=one.missing,
+                left_over=one.left_over,
+                note=one.note,
+            )
+            for one in propose(Path(request.path))
+        ),
+    )
+
+
+def _trust(request: Trust) -> Reply:
+    from fmviz import trust
+
+    trust.trust(request.path, request.sha256)
+    return Trusted(id=request.id, path=request.path)
