@@ -12,7 +12,9 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox
 
 import fmviz
 from fmviz.app.controller import Controller
+from fmviz.app.network_commands import WEIGHTS_SUFFIXES, NetworkCommands
 from fmviz.app.preferences import Preferences
+from fmviz.app.shelf import Shelf
 from fmviz.app.state import Store
 from fmviz.app.views.export_dialog import ExportChoice, ExportDialog
 from fmviz.colours import COLOUR_MAPS, colour_map
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
 class Commands(QObject):
     """Dialogs, clipboard and the rest that a menu entry sets off. `attach` gives it the window, which needs `table` first."""
 
-    def __init__(self, store: Store, controller: Controller, preferences: Preferences) -> None:
+    def __init__(self, store: Store, controller: Controller, shelf: Shelf, preferences: Preferences) -> None:
         super().__init__()
         self._store = store
         self._controller = controller
+        self._shelf = shelf
         self._preferences = preferences
         self._dialog: ExportDialog | None = None
         self._window: MainWindow
@@ -41,7 +44,7 @@ class Commands(QObject):
         self._window, self._presenter = window, presenter
         window.dropped.connect(self.take)
         window.sample_chosen.connect(lambda path: self._controller.open_paths([Path(path)]))
-        window.setup_bar.weights_file_wanted.connect(self.open_weights)
+        self.networks = NetworkCommands(self._store, self._controller, self._shelf, self._preferences, window)
 
     def table(self) -> dict[str, Callable[[], object]]:
         """What each action calls, by its name."""
@@ -72,7 +75,11 @@ class Commands(QObject):
             "previous_layer": lambda: self._presenter.step_layer(-1),
             "next_stage": lambda: self._presenter.step_stage(1),
             "previous_stage": lambda: self._presenter.step_stage(-1),
-            "open_weights": self.open_weights,
+            "choose_network": lambda: self.networks.choose(),
+            "open_model": lambda: self.networks.open_model(),
+            "show_weights": lambda: self.networks.show_weights(),
+            "open_weights": lambda: self.networks.open_weights(),
+            "trust_model": lambda: self.networks.trust_model(),
             "random_weights": lambda: controller.mend(weights="random"),
             "default_size": lambda: controller.mend(mode="crop", side=0),
             "cancel": controller.cancel,
@@ -97,21 +104,17 @@ class Commands(QObject):
         )
         if names:
             self._preferences.save_folder("open", str(Path(names[0]).parent))
-            self._controller.open_paths([Path(name) for name in names])
+            self.open_paths([Path(name) for name in names])
 
-    def open_weights(self) -> None:
-        """Ask for a file of weights. The toolbar shows again what is chosen, whatever comes of it."""
-        name, _ = QFileDialog.getOpenFileName(
-            self._window,
-            self.tr("Open weights"),
-            self._preferences.folder("weights"),
-            self.tr("Weights (*.safetensors *.pth *.pt *.bin *.ckpt);;All files (*)"),
-        )
-        state = self._store.state
-        self._window.setup_bar.set_choices(state.setup, state.backbones, state.devices)
-        if name:
-            self._preferences.save_folder("weights", str(Path(name).parent))
-            self._controller.mend(weights=name)
+    def open_paths(self, paths: list[Path]) -> None:
+        """Files of any kind: pictures become a strip; of weights and of code the first is taken."""
+        weights = [path for path in paths if path.suffix.lower() in WEIGHTS_SUFFIXES]
+        models = [path for path in paths if path.suffix.lower() == ".py"]
+        self._controller.open_paths([path for path in paths if path not in weights and path not in models])
+        if models:
+            self.networks.take_model(models[0].absolute())
+        if weights:
+            self._shelf.open_weights(str(weights[0].absolute()))
 
     def paste(self) -> None:
         """The picture, or the files, on the clipboard."""
@@ -123,7 +126,7 @@ class Commands(QObject):
         """Pictures out of a drop or the clipboard: files where there are files, else the image itself."""
         paths = [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()]
         if paths:
-            self._controller.open_paths(paths)
+            self.open_paths(paths)
             return True
         image = QImage(data.imageData()) if data.hasImage() else QImage()
         if image.isNull():
@@ -236,7 +239,7 @@ class Commands(QObject):
         """Half the side that was too large."""
         setup = self._controller.failed_setup()
         row = next((row for row in self._store.state.backbones if row.name == setup.backbone), None)
-        side = setup.side or (row.crop if row else 224)
+        side = setup.side or (row.wants(setup.weights)[1] if row else 224)
         self._controller.mend(side=max(side // 2, row.minimum_input if row else 32))
 
     def shortcuts(self) -> None:

@@ -23,6 +23,7 @@ from fmviz.app.looking import Looking
 from fmviz.app.qimage import rgb_image
 from fmviz.app.state import Activity, Place, Problem, Store, ViewState, layer_to_keep
 from fmviz.app.wanted import RunWanted, remedies, run_wanted
+from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import (
     PROTOCOL,
     AnyReply,
@@ -40,14 +41,17 @@ from fmviz.engine.messages import (
     ReadPicture,
     Run,
     Setup,
+    TrustWanted,
     Welcome,
 )
 from fmviz.errors import PictureError
 
 PICTURE_LIMIT = 2048
 """No side of the picture on the screen is longer; the network is fed from the original."""
-WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _PICTURES_KEPT = 12
+_OF_THE_NETWORK = ("BackboneError", "TrustError", "WeightsError")
+"""Errors after which a first run is tried again with the network that always works: nobody is left with an empty window
+because a file of last time is gone."""
 _CANCEL_PATIENCE_MS = 2000
 _SHORT_LIFE_S = 10.0
 
@@ -71,6 +75,8 @@ class Controller(QObject):
 
     picture_ready = Signal()
     """The image of a picture has come."""
+    trust_wanted = Signal(object)
+    """A `TrustWanted`: a file of code that the user must be asked about."""
     exported = Signal(object)
     """An `Exported`, a `Progress`, a `Failed` or a `Dropped` about the export that runs."""
 
@@ -82,6 +88,7 @@ class Controller(QObject):
         self.looking.failed.connect(self._tell)
         self._asked: RunWanted | None = None
         self._failed: RunWanted | None = None
+        self._untrusted: RunWanted | None = None
         self._run_number = 0
         self._captured = False
         self._export_number = 0
@@ -125,11 +132,8 @@ class Controller(QObject):
         self.store.update(sources=(*kept, *sources), current=len(kept))
 
     def open_paths(self, paths: list[Path]) -> None:
-        """Pictures become a strip; a weights file becomes the network's weights."""
-        weights = [path for path in paths if path.suffix.lower() in WEIGHTS_SUFFIXES]
-        self.open_pictures([self._source(path) for path in paths if path not in weights])
-        if weights:
-            self.set_setup(weights=str(weights[0].absolute()))
+        """Picture files become a strip."""
+        self.open_pictures([self._source(path) for path in paths])
 
     def _source(self, path: Path) -> PictureSource:
         path = path.absolute()
@@ -165,16 +169,26 @@ class Controller(QObject):
     def retry(self) -> None:
         """Do again what failed last; or run again what is shown."""
         failed, self._failed = self._failed, None
-        state = self.store.state
         self._asked = None
         if failed is not None:
-            sources = state.sources if failed.source in state.sources else (*state.sources, failed.source)
-            self.store.update(sources=sources, current=sources.index(failed.source), setup=failed.setup)
+            self._want(failed)
         if not self.link.running:
             self._short_lives = 0
             self.start()
         else:
             self._run_what_is_wanted()
+
+    def retry_trusted(self) -> None:
+        """Run what was not run before, because its file of code was not trusted."""
+        wanted, self._untrusted = self._untrusted, None
+        if wanted is not None:
+            self._failed = wanted
+        self.retry()
+
+    def _want(self, wanted: RunWanted) -> None:
+        state = self.store.state
+        sources = state.sources if wanted.source in state.sources else (*state.sources, wanted.source)
+        self.store.update(sources=sources, current=sources.index(wanted.source), setup=wanted.setup)
 
     def failed_setup(self) -> Setup:
         """The setup that a remedy starts from."""
@@ -263,8 +277,14 @@ class Controller(QObject):
             first = self.store.state.shown is None
             self._go_back(without=wanted.source if unreadable else None)
             mended_by = remedies(reply.kind, wanted.setup)
-            # The next picture of the strip is run at once, and must not wipe out what was wrong with this one.
-            self._tell("maps", reply.message, mended_by, reply.details, outlasts_a_run=unreadable and first)
+            # What is run next at once must not wipe out what was wrong with this one.
+            outlasts = first and (unreadable or reply.kind in _OF_THE_NETWORK)
+            self._tell("maps", reply.message, mended_by, reply.details, outlasts_a_run=outlasts, trust=reply.trust)
+            if reply.trust is not None:
+                self._untrusted = wanted
+                self.trust_wanted.emit(reply.trust)
+            if first and reply.kind in _OF_THE_NETWORK and wanted.setup.backbone != BACKBONE:
+                self.set_setup(backbone=BACKBONE)
         elif isinstance(reply, Dropped) and self._run_number == 0:
             self._failed = wanted
             self._go_back()
@@ -290,6 +310,11 @@ class Controller(QObject):
                 if problem.outlasts_a_run
             ),
         )
+        self._tell_where_it_stopped(ran)
+
+    def _tell_where_it_stopped(self, ran: Ran) -> None:
+        if ran.stopped:
+            self._tell("maps", ran.stopped, ("retry",))
 
     def _go_back(self, *, without: PictureSource | None = None) -> None:
         """What is wanted is what is shown again; a picture that cannot be read leaves the strip."""
@@ -357,10 +382,15 @@ class Controller(QObject):
         details: str = "",
         *,
         outlasts_a_run: bool = False,
+        trust: TrustWanted | None = None,
     ) -> None:
         others = tuple(problem for problem in self.store.state.problems if problem.place != place)
-        problem = Problem(place, message, mended_by, details, outlasts_a_run)
+        problem = Problem(place, message, mended_by, details, outlasts_a_run, trust)
         self.store.update(problems=(*others, problem))
+
+    def tell(self, message: str, mended_by: tuple[str, ...], details: str = "") -> None:
+        """What went wrong with a file or a network, over the maps; what is shown stays."""
+        self._tell("maps", message, mended_by, details)
 
     def tell_unexpected(self, message: str, details: str) -> None:
         """A fault of ours, over the whole window."""

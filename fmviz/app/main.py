@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 import traceback
@@ -20,9 +21,11 @@ from fmviz.app.controller import Controller, ShownPicture
 from fmviz.app.link import EngineLink
 from fmviz.app.preferences import Preferences
 from fmviz.app.presenter import Presenter
+from fmviz.app.shelf import Shelf
 from fmviz.app.state import Store, ViewState
 from fmviz.app.window import MainWindow
 from fmviz.assets import asset
+from fmviz.engine.messages import Setup
 from fmviz.figure import colour_table
 
 SAMPLES = (
@@ -43,16 +46,28 @@ class App:
         settings: where preferences are kept.
         pictures: to open first; the first sample where there are none.
         engine: the command that starts the engine, where it is not this Python's own.
+        backbone: to start with, instead of the one of last time.
     """
 
     def __init__(
-        self, settings: QSettings, pictures: Sequence[Path] = (), *, engine: Sequence[str] | None = None
+        self,
+        settings: QSettings,
+        pictures: Sequence[Path] = (),
+        *,
+        engine: Sequence[str] | None = None,
+        backbone: str = "",
     ) -> None:
         self.preferences = Preferences(settings)
-        self.store = Store(self.preferences.restored(ViewState()))
+        state = self.preferences.restored(ViewState())
+        if backbone:
+            # What the window was opened for is not what it is opened with the next time.
+            self.preferences.keep_setup(state.setup)
+            state = dataclasses.replace(state, setup=Setup(backbone=backbone))
+        self.store = Store(state)
         self.link = EngineLink(engine)
         self.controller = Controller(self.store, self.link)
-        self.commands = Commands(self.store, self.controller, self.preferences)
+        self.shelf = Shelf(self.store, self.link, self.controller)
+        self.commands = Commands(self.store, self.controller, self.shelf, self.preferences)
         _apply_theme(self.store.state)
         self.window = MainWindow(self.commands.table(), samples())
         self.window.maps.set_colour_maps([(name, label, colour_table(name)) for name, label in colour_map_labels()])
@@ -76,7 +91,7 @@ class App:
         QTimer.singleShot(0, self._start)
 
     def _start(self) -> None:
-        self.controller.open_paths(self._pictures)
+        self.commands.open_paths(self._pictures)
         self._show_sample_at_once()
         self.controller.start()
 
@@ -132,10 +147,10 @@ def make_application() -> QApplication:
     return application
 
 
-def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None) -> int:
-    """Open the window and stay until it is closed; the exit code."""
+def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbone: str = "") -> int:
+    """Open the window and stay until it is closed; the exit code. `engine` and `backbone` as `App` takes them."""
     application = make_application()
-    app = App(QSettings(), pictures, engine=engine)
+    app = App(QSettings(), pictures, engine=engine, backbone=backbone)
     sys.excepthook = _hook(app)
     app.show()
     return application.exec()

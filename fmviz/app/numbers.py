@@ -43,8 +43,25 @@ def seconds_words(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
+def duration_words(seconds: float) -> str:
+    """What is still to be waited for: "12 s", "3 min", "1 h 20 min"."""
+    whole = max(1, round(seconds))
+    if whole < 90:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def stride_words(stride: float | None) -> str:
     """ "8"; "≈ 7.9" where no whole stride explains the size; "" where there is none."""
     if stride is None:
         return ""
     return f"{stride:.0f}" if stride == int(stride) else f"≈ {stride:.1f}"
+
+
+def counted(number: int) -> str:
+    """Three digits that matter: "25.6 M", "4.09 G", "850"."""
+    for size, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)

@@ -16,7 +16,7 @@ from fmviz.maps import NORMALISATIONS
 LAYOUT = 1
 """Raised when docks come or go: a layout saved by another version is not restored."""
 
-_PLAIN = ("normalisation", "colour_map", "order", "smooth", "over_picture", "opacity", "appearance")
+_PLAIN = ("normalisation", "colour_map", "order", "smooth", "over_picture", "opacity", "appearance", "recent")
 
 
 class Preferences:
@@ -24,6 +24,11 @@ class Preferences:
 
     def __init__(self, settings: QSettings) -> None:
         self._settings = settings
+        self._kept: Setup | None = None
+
+    def keep_setup(self, setup: Setup) -> None:
+        """Save this setup at the end, whatever is shown then."""
+        self._kept = setup
 
     def restored(self, state: ViewState) -> ViewState:
         """`state` with the choices of last time."""
@@ -44,7 +49,7 @@ class Preferences:
         return {"setup": choices.setup, **{name: getattr(choices, name) for name in _PLAIN}}
 
     def save_choices(self, state: ViewState) -> None:
-        setup = state.shown.setup if state.shown else state.setup
+        setup = self._kept or (state.shown.setup if state.shown else state.setup)
         choices = _Choices(setup=setup, **{name: getattr(state, name) for name in _PLAIN})
         self._settings.setValue("choices", msgspec.json.encode(choices).decode())
 
@@ -77,3 +82,4 @@ class _Choices(msgspec.Struct, frozen=True, kw_only=True):
     over_picture: bool
     opacity: float
     appearance: str
+    recent: tuple[str, ...] = ()

@@ -149,8 +149,8 @@ class Presenter(QObject):
             self._push_overlay()
         if differs("pyramid", "shown"):
             self._push_pyramid_choice()
-        if differs("setup", "backbones", "devices", "shown"):
-            self.window.setup_bar.set_choices(new.setup, new.backbones, new.devices)
+        if differs("setup", "backbones", "devices", "shown", "fetching"):
+            self.window.setup_bar.set_choices(new.setup, new.backbones, new.devices, new.fetching)
         if differs("activity", "shown", "sources", "problems", "layer"):
             self._push_activity()
         if differs("problems"):
@@ -158,7 +158,7 @@ class Presenter(QObject):
 
     def _push_all(self) -> None:
         state = self.store.state
-        self.window.setup_bar.set_choices(state.setup, state.backbones, state.devices)
+        self.window.setup_bar.set_choices(state.setup, state.backbones, state.devices, state.fetching)
         self._push_choices()
         self.push_colours()
         self._push_overlay()

@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Signal
 
 from fmviz.app.views.grid_layout import GridView
 from fmviz.defaults import BACKBONE
-from fmviz.engine.messages import BackboneInfo, LayerInfo, PictureSource, Ran, Setup
+from fmviz.engine.messages import BackboneInfo, LayerInfo, PictureSource, Ran, Setup, TrustWanted
 from fmviz.maps import Normalisation, Reduction
 
 Order = Literal["index", "mean", "maximum", "variance", "zeros"]
@@ -38,6 +38,17 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetching:
+    """Weights that are being fetched, or how the last download ended: `text` says it, `going` tells which."""
+
+    backbone: str
+    weights: str
+    text: str
+    fraction: float | None = None
+    going: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What went wrong, over which view it is told, and the names of the actions that mend it."""
 
@@ -47,6 +58,8 @@ class Problem:
     details: str = ""
     outlasts_a_run: bool = False
     """Whether the next run that succeeds leaves it standing: what was wrong with one picture is news beside another."""
+    trust: TrustWanted | None = None
+    """The file of code that the user would have to trust."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,8 @@ class ViewState:
     grid_view: GridView = field(default_factory=GridView)
     table_wanted: bool = False
     activity: Activity | None = None
+    fetching: Fetching | None = None
+    recent: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     appearance: Appearance = "system"
 

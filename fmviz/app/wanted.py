@@ -116,8 +116,9 @@ def remedies(kind: str, setup: Setup) -> tuple[str, ...]:
     """The names of the actions that mend an error of this kind."""
     return {
         "PictureError": ("open",),
-        "WeightsError": ("random_weights", "open_weights"),
-        "BackboneError": ("default_size",),
+        "WeightsError": ("show_weights", "random_weights", "open_weights"),
+        "BackboneError": ("default_size", "choose_network"),
+        "TrustError": ("trust_model",),
         "DeviceError": ("smaller_size",) if setup.device == "cpu" else ("smaller_size", "use_cpu"),
         "ExportError": ("export",),
         "EngineError": ("retry",),

@@ -162,6 +162,7 @@ class MainWindow(QMainWindow):
             "appearance_system",
             "reset_layout",
             "next_layer",
+            "open_weights",
             "cancel",
             "about",
         }

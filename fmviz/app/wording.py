@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import QCoreApplication
 
-from fmviz.app.numbers import bytes_words, seconds_words, shape_words, stride_words, thousands, value_words
+from fmviz.app.numbers import (
+    bytes_words,
+    duration_words,
+    seconds_words,
+    shape_words,
+    stride_words,
+    thousands,
+    value_words,
+)
 from fmviz.app.state import ViewState
 from fmviz.engine.messages import LayerInfo, Progress, Ran, Tabulated, TapMaps
 from fmviz.maps import Statistics
@@ -25,8 +33,50 @@ def doing(progress: Progress) -> str:
         "loading": QCoreApplication.translate("Words", "Loading {name}"),
         "running": QCoreApplication.translate("Words", "Running {name}"),
         "writing": QCoreApplication.translate("Words", "Writing {name}"),
+        "fetching": QCoreApplication.translate("Words", "Fetching {name}"),
+        "comparing": QCoreApplication.translate("Words", "Comparing {name} with the networks"),
     }
     return texts[progress.doing].format(name=progress.name)
+
+
+def fetching(progress: Progress) -> str:
+    """ "34 of 98 MB  ·  5.2 MB a second  ·  12 s left" """
+    text = QCoreApplication.translate("Words", "{name}: {done}")
+    if progress.total:
+        text = QCoreApplication.translate("Words", "{name}: {done} of {total}")
+    done, total = bytes_words(progress.done), bytes_words(progress.total)
+    parts = [text.format(name=progress.name, done=done, total=total)]
+    if progress.speed:
+        speed = QCoreApplication.translate("Words", "{speed} a second")
+        parts.append(speed.format(speed=bytes_words(progress.speed)))
+    if progress.left is not None:
+        left = QCoreApplication.translate("Words", "{time} left")
+        parts.append(left.format(time=duration_words(progress.left)))
+    return "  ·  ".join(parts)
+
+
+def fetching_starts(weights: str) -> str:
+    return QCoreApplication.translate("Words", "Asking for {weights} …").format(weights=weights)
+
+
+def fetched(file_name: str) -> str:
+    return QCoreApplication.translate("Words", "{name} is on this computer now.").format(name=file_name)
+
+
+def fetching_cancelled() -> str:
+    return QCoreApplication.translate("Words", "Cancelled. What came is kept, and the next try goes on from there.")
+
+
+def fetching_lost() -> str:
+    return QCoreApplication.translate("Words", "The engine ended meanwhile: fetch again, it goes on from what came.")
+
+
+def fits_nothing(name: str) -> str:
+    """Of a file of weights that is for none of the networks."""
+    text = QCoreApplication.translate(
+        "Words", "{name} fits none of the networks: choose another file, or open the model that it was made for."
+    )
+    return text.format(name=name)
 
 
 def untrained(run: Ran) -> str:

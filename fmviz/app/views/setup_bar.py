@@ -6,27 +6,38 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QWheelEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSpinBox, QWidget
+from PySide6.QtGui import QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QToolButton, QWidget
 
-from fmviz.engine.messages import BackboneInfo, Setup
+from fmviz.app.numbers import bytes_words
+from fmviz.app.state import Fetching
+from fmviz.engine.messages import BackboneInfo, OfferInfo, Setup
 
-_FILE = "…"
+_FILE = "…file"
+_PAGE = "…page"
 _SEED_TOP = 2**31 - 1
 
 
 class SetupBar(QWidget):
     changed = Signal(object)
     """A dict of the fields of `Setup` that the user changed."""
+    chooser_wanted = Signal()
     weights_file_wanted = Signal()
+    weights_page_wanted = Signal()
+    fetch_wanted = Signal(object)
+    """The name of weights that are not on this computer."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.backbone = self._combo(self.tr("Backbone"), 19)
-        self.weights = self._combo(self.tr("Weights"), 10)
+        self.backbone = _Button(self)
+        self.weights = self._combo(self.tr("Weights"), 12)
+        self.fetch = QToolButton(self)
         self.mode = self._combo(self.tr("Size"), 8)
         self.side = _Side(self)
         self.seed = QSpinBox(self)
+        self._offers: dict[str, OfferInfo] = {}
+        self._best = ""
+        self._crop = 0
         self.device = self._combo(self.tr("Device"), 5)
         self.mode.addItem(self.tr("crop"), "crop")
         self.mode.addItem(self.tr("whole picture"), "whole")
@@ -38,7 +49,9 @@ class SetupBar(QWidget):
         self.seed.setMaximumWidth(90)
         self.seed.setAccessibleName(self.tr("Seed of the random weights"))
         self._lay_out()
-        self.backbone.activated.connect(lambda: self.changed.emit({"backbone": self.backbone.currentData()}))
+        self.backbone.setAccessibleName(self.tr("Backbone"))
+        self.backbone.clicked.connect(self.chooser_wanted)
+        self.fetch.clicked.connect(self._fetch_clicked)
         self.weights.activated.connect(self._weights_chosen)
         self.mode.activated.connect(self._mode_chosen)
         self.device.activated.connect(lambda: self.changed.emit({"device": self.device.currentData()}))
@@ -60,7 +73,7 @@ class SetupBar(QWidget):
         layout.setSpacing(5)
         groups = (
             (self.tr("Backbone"), (self.backbone,)),
-            (self.tr("Weights"), (self.weights, self.seed)),
+            (self.tr("Weights"), (self.weights, self.fetch, self.seed)),
             (self.tr("Size"), (self.side, self.mode)),
             (self.tr("Device"), (self.device,)),
         )
@@ -72,65 +85,142 @@ class SetupBar(QWidget):
                 layout.addWidget(widget)
             layout.addSpacing(6)
 
-    def set_choices(self, setup: Setup, backbones: Sequence[BackboneInfo], devices: Sequence[str]) -> None:
-        """What is chosen, and what there is to choose from."""
+    def set_choices(
+        self,
+        setup: Setup,
+        backbones: Sequence[BackboneInfo],
+        devices: Sequence[str],
+        fetching: Fetching | None = None,
+    ) -> None:
+        """What is chosen, what there is to choose from, and what is being fetched."""
         row = next((row for row in backbones if row.name == setup.backbone), None)
-        self._fill_backbones(setup, backbones)
-        self._fill_weights(setup, row.weights if row else ())
+        self._show_backbone(setup, row)
+        self._fill_weights(setup, row)
+        self._offer_to_fetch(setup, row, fetching)
         self._fill(self.device, [(name, name) for name in devices], setup.device)
-        self.mode.setCurrentIndex(self.mode.findData(setup.mode))
-        least = row.minimum_input if row else 1
-        self.side.set_quietly(setup.side or (row.crop if row else 224), least)
+        mode, side = row.wants(setup.weights) if row else ("crop", 224)
+        if setup.mode == "whole" or setup.side:
+            mode = setup.mode
+        # Where the weights want the whole picture, a crop needs a size of its own.
+        self._crop = 224 if row is not None and row.wants(setup.weights)[0] == "whole" else 0
+        self.mode.setCurrentIndex(self.mode.findData(mode))
+        self.side.set_quietly(setup.side or side, row.minimum_input if row else 1)
         self.seed.blockSignals(True)
         self.seed.setValue(setup.seed)
         self.seed.blockSignals(False)
         pyramid = bool(row and row.pyramid)
-        weights = setup.weights or (row.weights[0] if row else "")
-        self.seed.setVisible(weights == "random" or pyramid)
+        self.seed.setVisible(self._chosen(setup, row) == "random" or pyramid)
         self.setEnabled(bool(backbones))
 
-    def _fill_backbones(self, setup: Setup, backbones: Sequence[BackboneInfo]) -> None:
-        if self.backbone.count() < len(backbones) or not backbones:
-            self.backbone.clear()
-            family = None
-            for row in backbones:
-                if family not in (None, row.family):
-                    self.backbone.insertSeparator(self.backbone.count())
-                family = row.family
-                self.backbone.addItem(row.name, row.name)
-                tip = self.tr("{family}, {year}, arXiv {paper}: {count} parameters")
-                words = tip.format(family=row.family, year=row.year, paper=row.paper, count=f"{row.parameters:,}")
-                self.backbone.setItemData(self.backbone.count() - 1, words, Qt.ItemDataRole.ToolTipRole)
-            if not backbones:
-                self.backbone.addItem(setup.backbone, setup.backbone)
-        self.backbone.setCurrentIndex(self.backbone.findData(setup.backbone))
+    @staticmethod
+    def _chosen(setup: Setup, row: BackboneInfo | None) -> str:
+        return setup.weights or (row.best_here if row else "random")
 
-    def _fill_weights(self, setup: Setup, offers: Sequence[str]) -> None:
-        rows = [(name, name) for name in offers]
-        chosen = setup.weights or (offers[0] if offers else "")
-        if chosen and chosen not in offers:
+    def _show_backbone(self, setup: Setup, row: BackboneInfo | None) -> None:
+        name = setup.backbone
+        if name.startswith("own:"):
+            path, _, function = name.removeprefix("own:").rpartition(":")
+            name = f"{PurePath(path).name}:{function}"
+        self.backbone.set_text(name)
+        if row is None:
+            self.backbone.setToolTip(setup.backbone)
+            return
+        facts = [row.family, str(row.year or ""), f"arXiv {row.paper}" if row.paper else ""]
+        if row.parameters:
+            facts.append(self.tr("{count} parameters").format(count=f"{row.parameters:,}"))
+        self.backbone.setToolTip(", ".join(fact for fact in facts if fact) + (f"\n{row.about}" if row.about else ""))
+
+    def _fill_weights(self, setup: Setup, row: BackboneInfo | None) -> None:
+        self._offers = {offer.name: offer for offer in (row.offers if row else ())}
+        rows = [(_offer_words(offer), offer.name) for offer in self._offers.values()]
+        rows.append((self.tr("random"), "random"))
+        chosen = self._chosen(setup, row)
+        if chosen not in [data for _, data in rows]:
             rows.append((PurePath(chosen).name, chosen))
-        rows.append((self.tr("Open file…"), _FILE))
+        rows += [(self.tr("Open file…"), _FILE), (self.tr("All weights…"), _PAGE)]
         self._fill(self.weights, rows, chosen)
         self.weights.setToolTip(chosen)
 
+    def _offer_to_fetch(self, setup: Setup, row: BackboneInfo | None, fetching: Fetching | None) -> None:
+        """A button beside random weights: trained ones are a click away."""
+        going = fetching is not None and fetching.going
+        best = row.offers[0] if row and row.offers and not any(offer.here for offer in row.offers) else None
+        self.fetch.setVisible(going or (best is not None and self._chosen(setup, row) == "random"))
+        if fetching is not None and going:
+            share = f"{fetching.fraction:.0%}" if fetching.fraction is not None else "…"
+            self.fetch.setText(f"↓ {share}")
+            self.fetch.setToolTip(fetching.text)
+        elif best is not None:
+            self.fetch.setText(self.tr("↓ Fetch {size}").format(size=bytes_words(best.nbytes)))
+            self.fetch.setToolTip(self.tr("Fetch the trained weights {name}").format(name=best.name))
+        self._best = "" if going or best is None else best.name
+
+    def _fetch_clicked(self) -> None:
+        if self._best:
+            self.fetch_wanted.emit(self._best)
+        else:
+            self.weights_page_wanted.emit()
+
     @staticmethod
     def _fill(combo: QComboBox, rows: Sequence[tuple[str, str]], chosen: str) -> None:
-        if [combo.itemData(place) for place in range(combo.count())] != [data for _, data in rows]:
+        if [(combo.itemText(place), combo.itemData(place)) for place in range(combo.count())] != list(rows):
             combo.clear()
             for text, data in rows:
                 combo.addItem(text, data)
         combo.setCurrentIndex(combo.findData(chosen))
 
     def _weights_chosen(self) -> None:
-        if self.weights.currentData() == _FILE:
+        chosen, before = self.weights.currentData(), self.weights.toolTip()
+        offer = self._offers.get(chosen)
+        if chosen in (_FILE, _PAGE) or (offer is not None and not offer.here):
+            # Nothing is chosen yet: the box shows what is there until it is.
+            self.weights.setCurrentIndex(self.weights.findData(before))
+        if chosen == _FILE:
             self.weights_file_wanted.emit()
+        elif chosen == _PAGE:
+            self.weights_page_wanted.emit()
+        elif offer is not None and not offer.here:
+            self.fetch_wanted.emit(chosen)
         else:
-            self.changed.emit({"weights": self.weights.currentData()})
+            self.changed.emit({"weights": chosen})
 
     def _mode_chosen(self) -> None:
         mode = self.mode.currentData()
-        self.changed.emit({"mode": mode, "side": 0 if mode == "crop" else max(self.side.value(), 512)})
+        self.changed.emit({"mode": mode, "side": self._crop if mode == "crop" else max(self.side.value(), 512)})
+
+
+def _offer_words(offer: OfferInfo) -> str:
+    """ "IMAGENET1K_V2" where it is here, else with what it takes: "IMAGENET1K_V2  ↓ 98 MB"."""
+    return offer.name if offer.here else f"{offer.name}  ↓ {bytes_words(offer.nbytes)}"
+
+
+class _Button(QPushButton):
+    """Opens the list of networks; shows the chosen one, as much of its name as there is room for."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAutoDefault(False)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumWidth(self.fontMetrics().horizontalAdvance("efficientnet_lite0_fpn") + 40)
+        self.setStyleSheet("text-align: left; padding: 3px 8px;")
+        self._name = ""
+
+    def set_text(self, name: str) -> None:
+        self._name = name
+        self._elide()
+
+    @property
+    def name(self) -> str:
+        """The whole name."""
+        return self._name
+
+    def _elide(self) -> None:
+        room = self.width() - self.fontMetrics().horizontalAdvance(" ▾") - 22
+        self.setText(self.fontMetrics().elidedText(self._name, Qt.TextElideMode.ElideMiddle, room) + "  ▾")
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._elide()
 
 
 class _Combo(QComboBox):

@@ -1,0 +1,161 @@
+"""What the commands about networks and weights do: the chooser, the page of weights, files of weights and of code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QFileDialog
+
+from fmviz.app.controller import Controller
+from fmviz.app.preferences import Preferences
+from fmviz.app.shelf import Shelf
+from fmviz.app.state import Store, ViewState
+from fmviz.app.views.chooser import Chooser
+from fmviz.app.views.proposals_dialog import ProposalsDialog
+from fmviz.app.views.trust_dialog import TrustDialog
+from fmviz.app.views.weights_page import WeightsPage
+from fmviz.engine.messages import Proposed, TrustWanted
+
+if TYPE_CHECKING:
+    from fmviz.app.window import MainWindow
+
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+OWN = "own:"
+"""What the name of a network begins with that is built by a file of code."""
+
+
+class NetworkCommands(QObject):
+    """Dialogs about networks; made when they are first wanted."""
+
+    def __init__(
+        self, store: Store, controller: Controller, shelf: Shelf, preferences: Preferences, window: MainWindow
+    ) -> None:
+        super().__init__(window)
+        self._store = store
+        self._controller = controller
+        self._shelf = shelf
+        self._preferences = preferences
+        self._window = window
+        self._page: WeightsPage | None = None
+        self.chooser = Chooser(window)
+        self.chooser.network_chosen.connect(shelf.choose)
+        self.chooser.model_wanted.connect(self.open_model)
+        self.chooser.weights_wanted.connect(self.show_weights)
+        self.chooser.opened.connect(shelf.look_further)
+        bar = window.setup_bar
+        bar.chooser_wanted.connect(self.choose)
+        bar.weights_file_wanted.connect(self.open_weights)
+        bar.weights_page_wanted.connect(self.show_weights)
+        bar.fetch_wanted.connect(self.fetch)
+        shelf.proposed.connect(self._ask_which_network)
+        controller.trust_wanted.connect(self._ask_for_trust)
+        store.changed.connect(self._changed)
+
+    def choose(self) -> None:
+        """Open the list of networks."""
+        state = self._store.state
+        self.chooser.set_networks(state.backbones, state.recent, state.setup.backbone)
+        self.chooser.open_below(self._window.setup_bar.backbone)
+
+    def _changed(self, old: ViewState, new: ViewState) -> None:
+        if old.backbones != new.backbones and self.chooser.isVisible():
+            self.chooser.set_networks(new.backbones, new.recent, new.setup.backbone)
+        if self._page is not None and (old.backbones, old.setup, old.shown) != (new.backbones, new.setup, new.shown):
+            self._page.set_network(new.backbone_info, _loaded(new))
+        if self._page is not None and old.fetching != new.fetching:
+            self._show_fetching(new)
+
+    # Weights
+
+    def show_weights(self) -> None:
+        """Open the page of weights."""
+        page = self._page or self._made_page()
+        state = self._store.state
+        page.set_network(state.backbone_info, _loaded(state))
+        self._show_fetching(state)
+        self._shelf.list_cache()
+        page.show()
+        page.raise_()
+        page.activateWindow()
+
+    def _made_page(self) -> WeightsPage:
+        self._page = page = WeightsPage(self._window)
+        page.fetch_wanted.connect(self._shelf.fetch)
+        page.use_wanted.connect(lambda name: self._controller.set_setup(weights=name))
+        page.cancel_wanted.connect(self._shelf.cancel)
+        page.remove_wanted.connect(lambda name: self._shelf.list_cache(remove=name))
+        self._shelf.cache_listed.connect(page.set_cache)
+        self._shelf.cache_failed.connect(lambda words: page.show_fetching(words, None))
+        return page
+
+    def _show_fetching(self, state: ViewState) -> None:
+        fetching = state.fetching
+        if self._page is not None and fetching is not None:
+            self._page.show_fetching(fetching.text, fetching.fraction, going=fetching.going)
+
+    def fetch(self, weights: str) -> None:
+        """Fetch these weights of the chosen network; the page shows how it goes."""
+        self.show_weights()
+        self._shelf.fetch(self._store.state.setup.backbone, weights)
+
+    def open_weights(self) -> None:
+        """Ask for a file of weights. The toolbar shows again what is chosen, whatever comes of it."""
+        name, _ = QFileDialog.getOpenFileName(
+            self._window,
+            self.tr("Open weights"),
+            self._preferences.folder("weights"),
+            self.tr("Weights ({patterns});;All files (*)").format(
+                patterns=" ".join(f"*{suffix}" for suffix in WEIGHTS_SUFFIXES)
+            ),
+        )
+        state = self._store.state
+        self._window.setup_bar.set_choices(state.setup, state.backbones, state.devices, state.fetching)
+        if name:
+            self._preferences.save_folder("weights", str(Path(name).parent))
+            self._shelf.open_weights(name)
+
+    def _ask_which_network(self, proposed: Proposed) -> None:
+        dialog = ProposalsDialog(proposed.path, proposed.proposals, self._window)
+        dialog.chosen.connect(self._shelf.load)
+        dialog.open()
+
+    # Models of the user's own
+
+    def open_model(self) -> None:
+        """Ask for a file of code that builds a network."""
+        name, _ = QFileDialog.getOpenFileName(
+            self._window,
+            self.tr("Open model: a Python file with a function build()"),
+            self._preferences.folder("model"),
+            self.tr("Python (*.py)"),
+        )
+        if name:
+            self._preferences.save_folder("model", str(Path(name).parent))
+            self.take_model(Path(name))
+
+    def take_model(self, path: Path) -> None:
+        """The network that this file builds. It is not run before the user trusts it."""
+        name = f"{OWN}{path}:build"
+        if name == self._store.state.setup.backbone:
+            self._controller.retry()
+        else:
+            self._shelf.choose(name)
+
+    def trust_model(self) -> None:
+        """Ask again about the file that the banner is about."""
+        problem = self._store.state.problem("maps")
+        if problem is not None and problem.trust is not None:
+            self._ask_for_trust(problem.trust)
+
+    def _ask_for_trust(self, wanted: TrustWanted) -> None:
+        dialog = TrustDialog(wanted, self._window)
+        dialog.trusted.connect(self._shelf.trust)
+        dialog.open()
+
+
+def _loaded(state: ViewState) -> str:
+    """The name of the weights that the chosen network has now; "" before it has run."""
+    shown = state.shown
+    return shown.weights.name if shown is not None and shown.setup.backbone == state.setup.backbone else ""

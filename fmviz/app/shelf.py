@@ -1,0 +1,184 @@
+"""What there is to choose from, as the window sees it: networks, weights that are fetched, files that the user brings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from PySide6.QtCore import QObject, Signal
+
+from fmviz.app import wording
+from fmviz.app.blocks import Block
+from fmviz.app.controller import Controller
+from fmviz.app.link import EngineLink
+from fmviz.app.state import Fetching, Store
+from fmviz.engine.messages import (
+    AnyReply,
+    CacheListed,
+    Dropped,
+    Failed,
+    Fetch,
+    Fetched,
+    ListCache,
+    ListNetworks,
+    NetworksListed,
+    Progress,
+    Propose,
+    Proposed,
+    Trust,
+    Trusted,
+    TrustWanted,
+)
+
+RECENT = 6
+"""How many networks are remembered as chosen lately."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The download that runs: its request, and whether its weights are to be used when they are there."""
+
+    number: int
+    backbone: str
+    use: bool
+
+
+class Shelf(QObject):
+    """Asks the engine for networks and weights, and tells the store and the controller what became of it."""
+
+    cache_listed = Signal(object)
+    """A `CacheListed`."""
+    cache_failed = Signal(object)
+    """A sentence: a file that could not be removed."""
+    proposed = Signal(object)
+    """A `Proposed` that the user must choose from."""
+
+    def __init__(self, store: Store, link: EngineLink, controller: Controller, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._link = link
+        self._controller = controller
+        self._asked: _Asked | None = None
+        self._timm = False
+        link.lost.connect(self._lost)
+
+    # Networks
+
+    def refresh(self) -> None:
+        """Ask where the weights are now."""
+        if self._link.running:
+            self._link.ask(ListNetworks, self._networks_listed, lane="networks", timm=self._timm)
+
+    def look_further(self) -> None:
+        """The first time that somebody looks at the list: ask for timm's networks as well."""
+        if not self._timm:
+            self._timm = True
+            self.refresh()
+
+    def _networks_listed(self, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, NetworksListed):
+            self._store.update(backbones=reply.backbones)
+
+    def choose(self, name: str) -> None:
+        """Another network, remembered as chosen lately."""
+        recent = (name, *(other for other in self._store.state.recent if other != name))
+        self._store.update(recent=recent[:RECENT])
+        self._controller.set_setup(backbone=name)
+
+    # Weights that are fetched
+
+    def fetch(self, backbone: str, weights: str, *, use: bool = True) -> None:
+        """Fetch weights: the user clicked. One download at a time."""
+        if self._asked is not None or not self._link.running:
+            return
+        number = self._link.ask(Fetch, self._fetch_heard, backbone=backbone, weights=weights)
+        self._asked = _Asked(number, backbone, use)
+        self._store.update(fetching=Fetching(backbone, weights, text=wording.fetching_starts(weights), going=True))
+
+    def cancel(self) -> None:
+        if self._asked is not None:
+            self._link.cancel(self._asked.number)
+
+    def _fetch_heard(self, reply: AnyReply, _block: Block | None) -> None:
+        fetching, asked = self._store.state.fetching, self._asked
+        if fetching is None or asked is None:
+            return
+        if isinstance(reply, Progress):
+            self._tell(fetching, wording.fetching(reply), reply.fraction, going=True)
+            return
+        self._asked = None
+        match reply:
+            case Fetched(file_name=file_name):
+                self._tell(fetching, wording.fetched(file_name), 1.0)
+                self._fetched(fetching, asked)
+            case Failed(message=message):
+                self._tell(fetching, message, None)
+            case Dropped():
+                self._tell(fetching, wording.fetching_cancelled(), None)
+
+    def _fetched(self, fetching: Fetching, asked: _Asked) -> None:
+        self.refresh()
+        self.list_cache()
+        setup = self._store.state.setup
+        # Whoever went on to another network meanwhile is not pulled back.
+        if asked.use and setup.backbone == asked.backbone:
+            self._controller.set_setup(weights=fetching.weights)
+
+    def _tell(self, fetching: Fetching, text: str, fraction: float | None, *, going: bool = False) -> None:
+        told = Fetching(fetching.backbone, fetching.weights, text=text, fraction=fraction, going=going)
+        self._store.update(fetching=told)
+
+    def _lost(self, _errors: str, _started: bool) -> None:
+        fetching, self._asked = self._store.state.fetching, None
+        if fetching is not None and fetching.going:
+            self._tell(fetching, wording.fetching_lost(), None)
+
+    def list_cache(self, *, remove: str = "") -> None:
+        """Ask what is in the cache; `remove` names a file that goes first."""
+        if self._link.running:
+            self._link.ask(ListCache, self._cache_listed, remove=remove)
+
+    def _cache_listed(self, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, CacheListed):
+            self.cache_listed.emit(reply)
+            self.refresh()
+        elif isinstance(reply, Failed):
+            self.cache_failed.emit(reply.message)
+
+    # Files that the user brings
+
+    def open_weights(self, path: str) -> None:
+        """Ask which network a file of weights is for. What is shown stays until that is known."""
+        if not self._link.running:
+            self._controller.set_setup(weights=path)
+            return
+        self._link.ask(Propose, self._proposed, lane="propose", path=path)
+
+    def _proposed(self, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, Failed):
+            self._controller.tell(reply.message, ("open_weights",), reply.details)
+        if not isinstance(reply, Proposed):
+            return
+        setup = self._store.state.setup
+        for one in reply.proposals:
+            if one.backbone == setup.backbone and not one.missing and not one.left_over:
+                self._controller.mend(weights=reply.path)
+                return
+        if reply.proposals:
+            self.proposed.emit(reply)
+        else:
+            self._controller.tell(wording.fits_nothing(PurePath(reply.path).name), ("open_weights",))
+
+    def load(self, backbone: str, path: str) -> None:
+        """These weights, in this network."""
+        self._controller.mend(backbone=backbone, weights=path)
+
+    def trust(self, wanted: TrustWanted) -> None:
+        """The user trusts a file of code, as it was when it was asked about; then do again what wanted it."""
+        self._link.ask(Trust, self._trusted, path=wanted.path, sha256=wanted.sha256)
+
+    def _trusted(self, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, Trusted):
+            self._controller.retry_trusted()
+        elif isinstance(reply, Failed):
+            self._controller.tell(reply.message, ("retry",), reply.details)

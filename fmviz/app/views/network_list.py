@@ -1,0 +1,118 @@
+"""The networks as a tree of groups: what the chooser shows and searches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from PySide6.QtCore import QCoreApplication, QModelIndex, QObject, QSortFilterProxyModel, Qt
+from PySide6.QtGui import QStandardItem, QStandardItemModel
+
+from fmviz.app.numbers import bytes_words, counted
+from fmviz.engine.messages import BackboneInfo
+
+NAME_ROLE = Qt.ItemDataRole.UserRole
+SEARCH_ROLE = Qt.ItemDataRole.UserRole + 1
+
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+_BY_FAMILY = ("torchvision", "timm")
+"""Groups so large that they are divided by family."""
+
+
+class NetworkList(QStandardItemModel):
+    """Columns: name, parameters, MACs, year, where its weights are."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._by_name: dict[str, QStandardItem] = {}
+
+    def set_networks(self, networks: Sequence[BackboneInfo], recent: Sequence[str]) -> None:
+        """All there are, in their order; before them those of `recent` that there are."""
+        self.clear()
+        titles = (self.tr("Network"), self.tr("Parameters"), self.tr("MACs"), self.tr("Year"), self.tr("Weights"))
+        self.setHorizontalHeaderLabels(titles)
+        for column in (1, 2, 3):
+            self.horizontalHeaderItem(column).setTextAlignment(_RIGHT)
+        self._by_name = {}
+        by_name = {row.name: row for row in networks}
+        self._add(self.tr("Recent"), [by_name[name] for name in recent if name in by_name])
+        for group in dict.fromkeys(row.group for row in networks):
+            self._add_group(group, [row for row in networks if row.group == group])
+
+    def _add_group(self, group: str, rows: list[BackboneInfo]) -> None:
+        if group not in _BY_FAMILY:
+            self._add(group_words(group), rows)
+            return
+        for family in sorted({row.family for row in rows}, key=str.casefold):
+            self._add(f"{group_words(group)} · {family}", [row for row in rows if row.family == family])
+
+    def _add(self, title: str, rows: Iterable[BackboneInfo]) -> None:
+        items = [self._items(row, title) for row in rows]
+        if not items:
+            return
+        head = QStandardItem(title)
+        head.setFlags(Qt.ItemFlag.ItemIsEnabled)
+        font = head.font()
+        font.setBold(True)
+        head.setFont(font)
+        for row in items:
+            head.appendRow(row)
+        self.invisibleRootItem().appendRow(head)
+
+    def _items(self, row: BackboneInfo, title: str) -> list[QStandardItem]:
+        texts = (
+            row.name,
+            counted(row.parameters) if row.parameters else "",
+            counted(row.macs) if row.macs else "",
+            str(row.year) if row.year else "",
+            weights_mark(row),
+        )
+        items = [QStandardItem(text) for text in texts]
+        for item in items[1:4]:
+            item.setTextAlignment(_RIGHT)
+        for item in items:
+            item.setData(row.name, NAME_ROLE)
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+        items[0].setData(f"{row.name} {row.family} {title} {row.paper} {row.year or ''}", SEARCH_ROLE)
+        self._by_name[row.name] = items[0]
+        return items
+
+    def index_of(self, name: str) -> QModelIndex:
+        """Where the network stands in its own group, not among the recent ones."""
+        item = self._by_name.get(name)
+        return self.indexFromItem(item) if item is not None else QModelIndex()
+
+
+class NetworkFilter(QSortFilterProxyModel):
+    """Rows that hold all the words, in any order, with their group. Qt's own matching: a thousand rows at every key."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.setRecursiveFilteringEnabled(True)
+        self.setFilterRole(SEARCH_ROLE)
+        self.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+
+    def set_text(self, text: str) -> None:
+        self.setFilterRegularExpression("".join(f"(?=.*{re.escape(word)})" for word in text.split()))
+        self.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+
+
+def group_words(group: str) -> str:
+    """The heading of a group of networks."""
+    return {
+        "papers": QCoreApplication.translate("Networks", "The papers"),
+        "article": QCoreApplication.translate("Networks", "The founding article"),
+        "own": QCoreApplication.translate("Networks", "Your own"),
+    }.get(group, group)
+
+
+def weights_mark(row: BackboneInfo) -> str:
+    """Where its weights are: on this computer, to be fetched, or nowhere."""
+    if any(offer.here for offer in row.offers):
+        return QCoreApplication.translate("Networks", "● on this computer")
+    if row.offers:
+        size = bytes_words(row.offers[0].nbytes)
+        return QCoreApplication.translate("Networks", "↓ {size} to fetch").format(size=size)
+    if row.group == "own":
+        return QCoreApplication.translate("Networks", "its own")
+    return QCoreApplication.translate("Networks", "○ random only")
