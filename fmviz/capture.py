@@ -215,7 +215,7 @@ class _Outcome:
 
     output: object = None
     seconds: float = 0.0
-    error: Exception | None = None
+    error: BaseException | None = None
     out_of_memory: str = ""
 
 
@@ -230,7 +230,10 @@ def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs
             output = model(*own_args, **own_kwargs)
             _wait_for(devices)
             seconds = time.perf_counter() - start
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    # A model that calls `sys.exit` ends its forward, not the program that looks at it.
+    except BaseException as error:
         if is_out_of_memory(error):
             recorder.forget()
             return _Outcome(out_of_memory=_memory_words(layer_that_ran(model, error), devices))

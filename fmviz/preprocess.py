@@ -6,8 +6,9 @@ Two ways: as the weights were trained (the shorter side resized, a square cut fr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from fmviz.errors import BackboneError
+from fmviz.failures import one_line
 from fmviz.geometry import Geometry
 from fmviz.pictures import MAX_PIXELS, Picture
 
@@ -95,6 +97,67 @@ IMAGENET = Preprocessing()
 """What torchvision's first weights want: 256 and 224, bilinear, the mean and deviation of ImageNet's colours."""
 
 
+@dataclass(frozen=True, slots=True)
+class PreprocessingFunction(Preprocessing):
+    """A function of the user's that makes the network's input, in the place of all else.
+
+    What it does to the picture is not known: where things lie is told as if it had resized the whole of it.
+
+    Attributes:
+        function: PIL image in RGB -> (1, channels, h, w) or (channels, h, w), a floating-point tensor or array.
+    """
+
+    function: Callable[[Image.Image], Any] = field(kw_only=True)
+    mode: Literal["crop", "whole"] = "whole"
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+    def at(self, size: int) -> Preprocessing:
+        """Itself: the size is the function's affair."""
+        return self
+
+    def whole(self, longer_side: int) -> Preprocessing:
+        """Itself: the size is the function's affair."""
+        return self
+
+    def describe(self) -> dict[str, str | int | list[float]]:
+        return {"mode": "function", "function": self.name}
+
+    def words(self) -> str:
+        return f"by the function {self.name}, taken to resize the whole picture"
+
+    def geometry(self, picture_size: tuple[int, int]) -> Geometry:
+        """`BackboneError`: only the input that the function has made tells its size."""
+        raise BackboneError(f"What the function {self.name} makes of a picture is not known before it has run.")
+
+    def apply(self, picture: Picture) -> NetworkInput:
+        """The function's answer, checked.
+
+        Raises:
+            BackboneError: the function raised, or gave something that is no input.
+        """
+        try:
+            made = torch.as_tensor(self.function(Image.fromarray(picture.pixels)))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise BackboneError(
+                f"The function {self.name}, which prepares pictures, stopped with {one_line(error)}: "
+                "let it take a PIL image and give a tensor (1, 3, h, w)."
+            ) from error
+        tensor = made[None] if made.dim() == 3 else made
+        if tensor.dim() != 4 or len(tensor) != 1 or not tensor.numel() or not tensor.is_floating_point():
+            raise BackboneError(
+                f"The function {self.name}, which prepares pictures, gave a tensor of shape {tuple(made.shape)} and type "
+                f"{str(made.dtype).removeprefix('torch.')}: let it give (1, 3, h, w) in floating point."
+            )
+        size = (tensor.shape[2], tensor.shape[3])
+        owned = torch.empty(tensor.shape, dtype=torch.float32).copy_(tensor.detach())
+        return NetworkInput(owned, Geometry(picture.size, size, (0, 0), size), self)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkInput:
     """What a network is fed.
@@ -110,7 +173,12 @@ class NetworkInput:
     preprocessing: Preprocessing
 
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """(h, w, 3) RGB: what the network sees, with mean and std undone."""
+        """(h, w, 3) RGB: what the network sees, with mean and std undone.
+
+        What a function made is drawn from its smallest to its largest value, in grey where it has not three channels.
+        """
+        if isinstance(self.preprocessing, PreprocessingFunction):
+            return _stretched(self.tensor[0])
         mean, std = _colour_constants(self.preprocessing)
         values = (self.tensor[0] * std + mean) * 255  # (3, h, w)
         return values.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
@@ -121,7 +189,12 @@ def preprocess(picture: Picture, preprocessing: Preprocessing) -> NetworkInput:
 
     In "crop" equal, bit for bit, to what torchvision's `ImageClassification` makes of the same picture as a PIL image:
     Pillow's resizing, torchvision's rounding and its order of arithmetic.
+
+    Raises:
+        BackboneError: a function of the user's failed, see `PreprocessingFunction`.
     """
+    if isinstance(preprocessing, PreprocessingFunction):
+        return preprocessing.apply(picture)
     geometry = preprocessing.geometry(picture.size)
     image = _resized_and_cropped(Image.fromarray(picture.pixels), geometry, _FILTERS[preprocessing.interpolation])
     values = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (3, h, w)
@@ -136,6 +209,16 @@ def _colour_constants(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
         torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (preprocessing.mean, preprocessing.std)
     )
     return mean, std
+
+
+def _stretched(values: Tensor) -> npt.NDArray[np.uint8]:
+    """(channels, h, w) -> (h, w, 3); what is not finite is black."""
+    coloured = values if len(values) == 3 else values.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    coloured = coloured.nan_to_num(nan=float("-inf"))
+    finite = coloured[coloured.isfinite()]
+    low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 1.0)
+    shares = (coloured - low) / max(high - low, 1e-12)
+    return (shares.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
 def _resized_and_cropped(image: Image.Image, geometry: Geometry, resample: Image.Resampling) -> Image.Image:
