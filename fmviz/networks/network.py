@@ -51,8 +51,8 @@ class StagedNetwork(Network):
     def classify(self, c5: Tensor) -> Tensor:
         """C5 -> (B, classes) logits."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, h, w) -> (B, classes) logits."""
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        """(B, 3, h, w) -> (B, classes) logits; in training some networks give those of auxiliary classifiers as well."""
         return self.classify(self.stages(x)["C5"])
 
 
@@ -62,7 +62,7 @@ def build(make: Callable[[], N]) -> N:
     torch's modules initialise themselves when they are made, only for the network to do it again: half of the second
     that a VGG19 takes. On the meta device the same calls import torch._dynamo, which takes another second.
     """
-    with _WithoutInitialisation():
+    with WithoutInitialisation():
         network = make()
     if not any(parameter.is_meta for parameter in network.parameters()):
         network.initialise(network)
@@ -82,7 +82,7 @@ def initialise_convolution(convolution: nn.Conv2d) -> None:
         nn.init.zeros_(convolution.bias)
 
 
-class _WithoutInitialisation(TorchFunctionMode):
+class WithoutInitialisation(TorchFunctionMode):
     """While it is entered, the functions of `torch.nn.init` leave tensors as they are; in this thread only."""
 
     def __torch_function__(
