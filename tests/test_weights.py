@@ -128,7 +128,9 @@ def test_the_first_start_has_a_trained_body_and_an_untrained_pyramid(lite0: tupl
 
 
 def test_only_what_is_on_offer_is_a_name() -> None:
-    with pytest.raises(WeightsError, match=r"resnet18 has no weights called “imagenet”: choose random, or a \.safe"):
+    with pytest.raises(
+        WeightsError, match=r"resnet18 has no weights called “imagenet”: choose IMAGENET1K_V1 or random"
+    ):
         load(backbone("resnet18"), "imagenet")
     with pytest.raises(WeightsError, match=r"There is no file nowhere/best\.pth: choose"):
         load(backbone("resnet18"), "nowhere/best.pth")
@@ -471,6 +473,8 @@ def test_there_are_a_thousand_classes() -> None:
     assert classes[967] == "espresso"
 
 
-@pytest.mark.parametrize("name", backbones())
-def test_a_pyramid_offers_its_bodys_weights(name: str) -> None:
-    assert backbone(name).weights == (("imagenet", "random") if "lite0" in name else ("random",))
+def test_every_name_on_offer_leads_to_its_offer_and_random_is_always_there() -> None:
+    for name in backbones():
+        row = backbone(name)
+        assert row.weights[-1] == "random"
+        assert [row.offer(weights.lower()) for weights in row.weights[:-1]] == list(row.offers)

