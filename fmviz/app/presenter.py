@@ -134,6 +134,7 @@ class Presenter(QObject):
             self._push_run()
         if differs("sources", "current", "shown_source"):
             self._push_strip()
+        if differs("sources", "current", "shown_source", "shown"):
             self._push_picture()
         if differs("shown", "layer"):
             self._push_layer()

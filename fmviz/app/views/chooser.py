@@ -69,6 +69,7 @@ class Chooser(QFrame):
         tree.setUniformRowHeights(True)
         tree.setFont(numbers_font())
         tree.setIndentation(14)
+        tree.setStyleSheet("QTreeView::item { padding: 2px 0; }")
         tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         tree.setAccessibleName(self.tr("Networks"))
         tree.header().setStretchLastSection(True)
@@ -106,7 +107,7 @@ class Chooser(QFrame):
         header, metrics = self.tree.header(), self.tree.fontMetrics()
         for column, widest in ((1, "Parameters"), (2, "999.9 G"), (3, "2024 ")):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
-            header.resizeSection(column, metrics.horizontalAdvance(widest) + 22)
+            header.resizeSection(column, metrics.horizontalAdvance(widest) + 28)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(4, QHeaderView.ResizeMode.Fixed)
         header.resizeSection(4, metrics.horizontalAdvance("● on this computer ") + 24)
@@ -133,17 +134,18 @@ class Chooser(QFrame):
             group = self._filter.index(place, 0)
             self.tree.setFirstColumnSpanned(place, QModelIndex(), True)
             self.tree.setExpanded(group, bool(text.strip()) or _FOLDED not in str(group.data()))
-        wanted = self._first() if text.strip() else self._filter.mapFromSource(self._model.index_of(self._current))
+        wanted = self._found(text.strip()) if text.strip() else self._filter.mapFromSource(self._model.index_of(self._current))
         self.tree.setCurrentIndex(wanted)
         if wanted.isValid():
             self.tree.setExpanded(wanted.parent(), True)
             self.tree.scrollTo(wanted, QAbstractItemView.ScrollHint.EnsureVisible)
         self._show_about(wanted)
 
-    def _first(self) -> QModelIndex:
-        """The first network that was found."""
+    def _found(self, text: str) -> QModelIndex:
+        """The network of just this name, or else the first that has all the words."""
+        exact = self._filter.mapFromSource(self._model.index_of(text.lower()))
         group = self._filter.index(0, 0)
-        return self._filter.index(0, 0, group) if group.isValid() else QModelIndex()
+        return exact if exact.isValid() or not group.isValid() else self._filter.index(0, 0, group)
 
     def _show_about(self, index: QModelIndex, _before: QModelIndex | None = None) -> None:
         row = self._rows.get(str(index.data(NAME_ROLE) or ""))
@@ -156,7 +158,7 @@ class Chooser(QFrame):
             facts.append(self.tr("at least {side} × {side} pixels").format(side=row.minimum_input))
         best = next((offer for offer in row.offers if offer.top1 is not None), None)
         if best is not None:
-            facts.append(self.tr("top-1 {share} % ({weights})").format(share=best.top1, weights=best.name))
+            facts.append(self.tr("top-1 {share:.1f} % ({weights})").format(share=best.top1, weights=best.name))
         self._about.setText("  ·  ".join(fact for fact in facts if fact) + (f"\n{row.about}" if row.about else ""))
 
     def _activated(self, index: QModelIndex) -> None:

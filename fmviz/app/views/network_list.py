@@ -61,7 +61,7 @@ class NetworkList(QStandardItemModel):
 
     def _items(self, row: BackboneInfo, title: str) -> list[QStandardItem]:
         texts = (
-            row.name,
+            shown_name(row.name),
             counted(row.parameters) if row.parameters else "",
             counted(row.macs) if row.macs else "",
             str(row.year) if row.year else "",
@@ -95,6 +95,11 @@ class NetworkFilter(QSortFilterProxyModel):
     def set_text(self, text: str) -> None:
         self.setFilterRegularExpression("".join(f"(?=.*{re.escape(word)})" for word in text.split()))
         self.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+
+
+def shown_name(name: str) -> str:
+    """Of a network out of a file of code only the file's name: "model.py:build"."""
+    return name.replace("\\", "/").rpartition("/")[2] if name.startswith("own:") else name
 
 
 def group_words(group: str) -> str:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSpin
 
 from fmviz.app.numbers import bytes_words
 from fmviz.app.state import Fetching
+from fmviz.app.views.network_list import shown_name
 from fmviz.engine.messages import BackboneInfo, OfferInfo, Setup
 
 _FILE = "…file"
@@ -30,9 +31,9 @@ class SetupBar(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.backbone = _Button(self)
-        self.weights = self._combo(self.tr("Weights"), 12)
+        self.weights = self._combo(self.tr("Weights"), 9)
         self.fetch = QToolButton(self)
-        self.mode = self._combo(self.tr("Size"), 8)
+        self.mode = self._combo(self.tr("Size"), 6)
         self.side = _Side(self)
         self.seed = QSpinBox(self)
         self._offers: dict[str, OfferInfo] = {}
@@ -117,11 +118,7 @@ class SetupBar(QWidget):
         return setup.weights or (row.best_here if row else "random")
 
     def _show_backbone(self, setup: Setup, row: BackboneInfo | None) -> None:
-        name = setup.backbone
-        if name.startswith("own:"):
-            path, _, function = name.removeprefix("own:").rpartition(":")
-            name = f"{PurePath(path).name}:{function}"
-        self.backbone.set_text(name)
+        self.backbone.set_text(shown_name(setup.backbone))
         if row is None:
             self.backbone.setToolTip(setup.backbone)
             return
@@ -151,7 +148,7 @@ class SetupBar(QWidget):
             self.fetch.setText(f"↓ {share}")
             self.fetch.setToolTip(fetching.text)
         elif best is not None:
-            self.fetch.setText(self.tr("↓ Fetch {size}").format(size=bytes_words(best.nbytes)))
+            self.fetch.setText(self.tr("↓ {size}").format(size=bytes_words(best.nbytes)))
             self.fetch.setToolTip(self.tr("Fetch the trained weights {name}").format(name=best.name))
         self._best = "" if going or best is None else best.name
 
