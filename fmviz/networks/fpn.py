@@ -2,13 +2,15 @@
 
 From the top down: a 1×1 lateral on each of C2–C5, the coarser map enlarged to the lateral's size and added, giving
 M2–M5; a 3×3 convolution on each, giving P2–P5; P6 by taking every second pixel of P5. No non-linearity anywhere. The
-pyramid's keys are torchvision's.
+pyramid's keys are torchvision's. Two widely copied variants are to be had as options: one 3×3 for all levels, and
+bilinear enlarging.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,16 +32,31 @@ TAPS = {
     "P6": "fpn.subsample",
 }
 
+Upsampling = Literal["nearest", "bilinear"]
+"""How a coarser level is enlarged."""
+
 
 class TopDownMerge(nn.Module):
-    """The coarser level enlarged to the size of the lateral, and added to it (Figure 3)."""
+    """The coarser level enlarged to the size of the lateral, and added to it (Figure 3).
+
+    Args:
+        upsampling: "nearest", the paper's, or "bilinear" with the corner pixels' centres on each other.
+    """
+
+    def __init__(self, *, upsampling: Upsampling = "nearest") -> None:
+        super().__init__()
+        self.upsampling = upsampling
+
+    def extra_repr(self) -> str:
+        return self.upsampling
 
     def forward(self, lateral: Tensor, coarser: Tensor) -> Tensor:
         """(B, d, h, w) and (B, d, h', w') -> (B, d, h, w)
 
         Enlarged to a size and not by a factor of two: 13 rows come from 7, where the picture is 200 high.
         """
-        return lateral + F.interpolate(coarser, size=lateral.shape[-2:], mode="nearest")
+        align = True if self.upsampling == "bilinear" else None
+        return lateral + F.interpolate(coarser, size=lateral.shape[-2:], mode=self.upsampling, align_corners=align)
 
 
 class FeaturePyramid(nn.Module):
@@ -48,20 +65,33 @@ class FeaturePyramid(nn.Module):
     Args:
         channels: of C2–C5.
         width: channels of every level.
+        shared_output: one 3×3 convolution for all levels; the paper has one for each.
+        upsampling: see `TopDownMerge`.
+        sixth: with P6.
     """
 
-    def __init__(self, channels: Sequence[int], *, width: int = WIDTH) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        *,
+        width: int = WIDTH,
+        shared_output: bool = False,
+        upsampling: Upsampling = "nearest",
+        sixth: bool = True,
+    ) -> None:
         super().__init__()
+        outputs = [
+            nn.Conv2d(width, width, kernel_size=3, padding=1) for _ in (channels[:1] if shared_output else channels)
+        ]
         # Each in a Sequential of its own for torchvision's keys: inner_blocks.0.0.weight.
         self.inner_blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(c, width, kernel_size=1)) for c in channels)
-        self.top_down = nn.ModuleDict({"M4": TopDownMerge(), "M3": TopDownMerge(), "M2": TopDownMerge()})
-        self.layer_blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, width, kernel_size=3, padding=1)) for _ in channels
-        )
-        self.subsample = nn.MaxPool2d(kernel_size=1, stride=2)
+        self.top_down = nn.ModuleDict({level: TopDownMerge(upsampling=upsampling) for level in ("M4", "M3", "M2")})
+        # A shared convolution is in all four: each level has a module, and thereby a map, of its own.
+        self.layer_blocks = nn.ModuleList(nn.Sequential(outputs[i % len(outputs)]) for i in range(len(channels)))
+        self.subsample = nn.MaxPool2d(kernel_size=1, stride=2) if sixth else None
 
     def forward(self, stages: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """C2–C5 -> P2–P6, each (B, width, h, w), at strides 4 to 64."""
+        """C2–C5 -> P2–P6 (or P5), each (B, width, h, w), at strides 4 to 64."""
         lateral2, lateral3, lateral4, lateral5 = self.inner_blocks
         output2, output3, output4, output5 = self.layer_blocks
 
@@ -73,25 +103,26 @@ class FeaturePyramid(nn.Module):
         p3 = output3(m3)
         m2 = self.top_down["M2"](lateral2(stages["C2"]), m3)
         p2 = output2(m2)
-        return {"P2": p2, "P3": p3, "P4": p4, "P5": p5, "P6": self.subsample(p5)}
+        levels = {"P2": p2, "P3": p3, "P4": p4, "P5": p5}
+        return levels if self.subsample is None else {**levels, "P6": self.subsample(p5)}
 
 
 class PyramidNetwork(Network):
     """A classifier with a feature pyramid on its stages: one run gives predictions and maps.
 
     Args:
-        body: the whole classifier.
-        width: channels of every level of the pyramid.
+        body: the whole classifier. Auxiliary classifiers in it do not run.
+        fpn: the pyramid, where it is not the paper's.
     """
 
-    def __init__(self, body: StagedNetwork, *, width: int = WIDTH) -> None:
+    def __init__(self, body: StagedNetwork, fpn: FeaturePyramid | None = None) -> None:
         super().__init__()
         self.parts = {"classifier": f"body.{body.parts['classifier']}", "pyramid": "fpn"}
         self.body = body
-        self.fpn = FeaturePyramid(body.stage_channels, width=width)
+        self.fpn = FeaturePyramid(body.stage_channels) if fpn is None else fpn
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, 3, h, w) -> "logits", (B, classes), and "P2" to "P6", each (B, width, h, w)."""
+        """(B, 3, h, w) -> "logits", (B, classes), and the pyramid's levels "P2" to "P6", each (B, width, h, w)."""
         stages = self.body.stages(x)
         return {"logits": self.body.classify(stages["C5"]), **self.fpn(stages)}
 
@@ -116,9 +147,10 @@ class PyramidNetwork(Network):
         return own | {_second_version(key): tensor for key, tensor in rest.items()}
 
 
-def parameters(channels: Sequence[int], *, width: int = WIDTH) -> int:
-    """How many a pyramid has: a 1×1 and a 3×3 with bias for each of the stages."""
-    return sum((c + 1) * width + (9 * width + 1) * width for c in channels)
+def parameters(channels: Sequence[int], *, width: int = WIDTH, shared_output: bool = False) -> int:
+    """How many a pyramid has: a 1×1 and a 3×3 with bias for each of the stages, or one 3×3 for all."""
+    outputs = 1 if shared_output else len(channels)
+    return sum((c + 1) * width for c in channels) + outputs * (9 * width + 1) * width
 
 
 def _initialise_linear_convolution(convolution: nn.Conv2d) -> None:

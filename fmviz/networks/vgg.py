@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fmviz.networks.network import Network, initialise_convolution
+from fmviz.networks.network import StagedNetwork, initialise_convolution
 
 WIDTHS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Depth -> convolutions in each block, Table 1."""
 
+STAGE_CHANNELS = WIDTHS[1:]
 
-class VGG(Network):
+
+class VGG(StagedNetwork):
     """Five blocks of convolutions, each ended by a pool; then three fully connected layers.
 
     Args:
@@ -28,6 +30,7 @@ class VGG(Network):
     def __init__(self, depth: int, *, batch_norm: bool = False, classes: int = 1000) -> None:
         super().__init__()
         self.parts = {"classifier": "classifier"}
+        self.stage_channels = STAGE_CHANNELS
         layers: list[nn.Module] = []
         channels = 3
         for convolutions, width in zip(CONVOLUTIONS[depth], WIDTHS, strict=True):
@@ -40,7 +43,7 @@ class VGG(Network):
             layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
         self.features = nn.Sequential(*layers)
         # 7 × 7 already at the paper's 224; for other sizes, torchvision's way of feeding the fully connected layers.
-        self.avgpool = nn.AdaptiveAvgPool2d(7)
+        self.avgpool: nn.Module = nn.AdaptiveAvgPool2d(7)
         self.classifier = nn.Sequential(
             nn.Linear(512 * 7 * 7, 4096),
             nn.ReLU(),
@@ -53,8 +56,21 @@ class VGG(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, h, w), h and w from 32 -> (B, classes) logits."""
-        x = self.features(x)
-        x = self.avgpool(x)
+        # The blocks as one module, which then has an output of its own among the layers.
+        return self.classify(self.features(x))
+
+    def stages(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 3, h, w) -> C2–C5 by name: the pools at strides 4, 8, 16 and 32."""
+        pooled = []
+        for layer in self.features:
+            x = layer(x)
+            if isinstance(layer, nn.MaxPool2d):
+                pooled.append(x)
+        return dict(zip(("C2", "C3", "C4", "C5"), pooled[1:], strict=True))
+
+    def classify(self, c5: Tensor) -> Tensor:
+        """C5 -> (B, classes) logits."""
+        x = self.avgpool(c5)
         x = x.flatten(1)  # (B, 25088)
         logits: Tensor = self.classifier(x)
         return logits
