@@ -20,11 +20,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.qt_log_level_fail("WARNING"))
-            # What the offscreen platform says whenever a window is laid out.
-            item.add_marker(pytest.mark.qt_log_ignore("does not support (propagateSizeHints|raise)", extend=True))
+            # What the offscreen platform says of every window and every popup.
+            item.add_marker(pytest.mark.qt_log_ignore("does not support (propagateSizeHints|raise|grabbing the)", extend=True))
 
 
 OpenDesk = Callable[..., Desk]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _places_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither the user's cache of weights nor what they trust is touched; the engines inherit this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        patch.setenv("FMVIZ_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -113,6 +113,24 @@ class Desk:
         combo.setCurrentIndex(place)
         combo.activated.emit(place)
 
+    @property
+    def chooser(self) -> Any:
+        """The list of networks."""
+        return self.app.commands.networks.chooser
+
+    def choose_backbone(self, name: str) -> None:
+        """Open the list of networks, type the name, press Enter."""
+        QTest.mouseClick(self.window.setup_bar.backbone, Qt.MouseButton.LeftButton)
+        assert self.chooser.isVisible()
+        QTest.keyClicks(self.chooser.field, name)
+        QTest.keyClick(self.chooser.field, Qt.Key.Key_Return)
+        assert not self.chooser.isVisible(), f"{name} is not on the list"
+
+    def dialog(self, kind: type[QWidget]) -> Any:
+        """The open dialog of this kind; None where there is none."""
+        found = [widget for widget in self.window.findChildren(kind) if widget.isVisible()]
+        return found[-1] if found else None
+
     def choose_layer(self, name: str) -> None:
         """Pick a row of the tree."""
         tree = self.window.layers.tree

@@ -27,7 +27,7 @@ def test_killed_at_rest(desk: Desk) -> None:
 
 def test_killed_in_mid_run(desk: Desk) -> None:
     process, maps = desk.app.link.process_id, desk.maps
-    desk.choose(desk.window.setup_bar.backbone, "resnet50")
+    desk.choose_backbone("resnet50")
     assert desk.state.activity is not None
     os.kill(process, signal.SIGKILL)
     until(desk.problem, "the banner says that the engine ended")
@@ -45,7 +45,7 @@ def test_killed_in_mid_run(desk: Desk) -> None:
 
 
 def test_a_cancelled_run_leaves_what_was_shown(desk: Desk) -> None:
-    desk.choose(desk.window.setup_bar.backbone, "resnet34")
+    desk.choose_backbone("resnet34")
     assert desk.window.actions_by_name["cancel"].isEnabled()
     desk.do("cancel")
     desk.settle()

@@ -170,12 +170,12 @@ def test_a_layer_without_maps_is_a_bar_plot(desk: Desk) -> None:
 
 def test_another_backbone_keeps_the_tap(desk: Desk) -> None:
     desk.choose_tap("P3")
-    desk.choose(desk.window.setup_bar.backbone, "resnet18_fpn")
+    desk.choose_backbone("resnet18_fpn")
     desk.settle()
     assert "resnet18_fpn" in desk.window.windowTitle()
     assert desk.state.layer_info is not None
     assert "P3" in desk.state.layer_info.taps
-    desk.choose(desk.window.setup_bar.backbone, "resnet18")
+    desk.choose_backbone("resnet18")
     desk.settle()
     assert desk.state.layer_info.stride == 8
     assert desk.state.shown is not None
