@@ -8,6 +8,7 @@
     capture.taps["P3"].tensor                # (1, 256, 28, 28)
     capture["body.stage3.0"].tensor          # any layer, as it was when the layer put it out
     fmviz.layer_table("vgg19").totals.parameters
+    fmviz.show(my_module, "cat.png")         # the window on a live model; the program goes on
 
 Names are imported when they are first asked for: `import fmviz` loads neither torch nor Qt.
 """
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
         BackboneError,
         Cancelled,
         DeviceError,
+        DownloadError,
         EngineError,
         ExportError,
         FmvizError,
         ForwardError,
         LayerError,
         PictureError,
+        TrustError,
         WeightsError,
     )
     from fmviz.layers import Layer
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from fmviz.pictures import Picture, read_picture
     from fmviz.preprocess import Preprocessing
     from fmviz.session import Session
+    from fmviz.showing import Showing, show
     from fmviz.table import LayerTable, layer_table
 
 __version__ = "0.1.0"
@@ -47,6 +51,7 @@ __all__ = [
     "Cancelled",
     "Capture",
     "DeviceError",
+    "DownloadError",
     "EngineError",
     "ExportError",
     "FmvizError",
@@ -58,6 +63,8 @@ __all__ = [
     "PictureError",
     "Preprocessing",
     "Session",
+    "Showing",
+    "TrustError",
     "WeightsError",
     "__version__",
     "backbones",
@@ -65,6 +72,7 @@ __all__ = [
     "export",
     "layer_table",
     "read_picture",
+    "show",
 ]
 
 _ROOMS = {
@@ -74,12 +82,14 @@ _ROOMS = {
         "BackboneError",
         "Cancelled",
         "DeviceError",
+        "DownloadError",
         "EngineError",
         "ExportError",
         "FmvizError",
         "ForwardError",
         "LayerError",
         "PictureError",
+        "TrustError",
         "WeightsError",
     ),
     "fmviz.layers": ("Layer",),
@@ -87,6 +97,7 @@ _ROOMS = {
     "fmviz.pictures": ("Picture", "read_picture"),
     "fmviz.preprocess": ("Preprocessing",),
     "fmviz.session": ("Session",),
+    "fmviz.showing": ("Showing", "show"),
     "fmviz.table": ("LayerTable", "layer_table"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -103,7 +103,7 @@ def _exported(
 ) -> PictureExported:
     # Asked before: where memory runs out, the system may end the whole process, and the pictures after this one with it.
     read = read_picture(picture)
-    check_budget(session, session.preprocessing.geometry(read.size).input_size)
+    check_budget(session, session.input_size(read))
     capture = session.run(read)
     files, notes = [], []
     layers = chosen["layers"] or tuple(capture.taps)

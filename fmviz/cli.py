@@ -1,6 +1,7 @@
 """The command line: starts the window or the engine, or calls a Session.
 
-Exit codes: 0 all done; 1 some or all failed, each named in one line on stderr; 2 wrong usage.
+Exit codes: 0 all done; 1 some or all failed, each named in one line on stderr; 2 wrong usage; 3 a file of code that the user
+has not said they trust, and nothing was run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fmviz
-from fmviz.errors import FmvizError
+from fmviz import backbones_command
+from fmviz.errors import FmvizError, TrustError
 
 if TYPE_CHECKING:
     from fmviz.batch import PictureExported
@@ -43,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run, options = _window, _window_parser().parse_args(arguments)
     try:
         return run(options)
+    except TrustError as error:
+        _complain(f"{str(error).removesuffix('.')}; --trust says that you do.")
+        return 3
     except FmvizError as error:
         _complain(str(error))
         return 1
@@ -74,6 +79,9 @@ def _window_parser() -> argparse.ArgumentParser:
         prog="fmviz", description=WINDOW_HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("pictures", metavar="PICTURE", nargs="*", help="picture files to open")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("--backbone", metavar="NAME", help="network to look into (default: the one of last time)")
+    _add_model_options(parser, network)
     parser.add_argument(
         "--engine",
         metavar="COMMAND",
@@ -88,6 +96,8 @@ def _window(options: argparse.Namespace) -> int:
     if first and "." not in first and not Path(first).exists():
         print(f"fmviz: “{first}” is neither a command ({', '.join(COMMANDS)}) nor a picture.", file=sys.stderr)
         return 2
+    # The engine has the file where it is; what it does not trust, the window asks about.
+    backbone = f"own:{options.model}" if options.model and options.engine else _network(options) or ""
     try:
         from fmviz.app.main import run
     except ImportError as error:
@@ -98,7 +108,43 @@ def _window(options: argparse.Namespace) -> int:
         )
         return 1
     engine = shlex.split(options.engine) if options.engine else None
-    return run([Path(name) for name in options.pictures], engine=engine)
+    return run([Path(name) for name in options.pictures], engine=engine, backbone=backbone)
+
+
+# A model of one's own
+
+
+def _add_model_options(parser: argparse.ArgumentParser, network: argparse._MutuallyExclusiveGroup) -> None:
+    network.add_argument(
+        "--model",
+        metavar="FILE[:FUNCTION]",
+        help="a network of your own: a Python file and its function that makes it (default: build)",
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run the code of that file, and remember that it may be, until it is edited",
+    )
+
+
+def _network(options: argparse.Namespace) -> str | None:
+    """The name of the network that is asked for; None where none is.
+
+    Raises:
+        TrustError: it is a file of code, and the user has not said, now or before, that they trust it.
+    """
+    from fmviz import own_model, trust
+
+    name: str | None = options.backbone
+    if options.model:
+        name = own_model.reference(options.model)
+    if name and name.startswith(own_model.PREFIX):
+        path, _ = own_model.split(name)
+        _, sha256 = own_model.read(path)
+        if options.trust:
+            trust.trust(path, sha256)
+        own_model.check(path, sha256)
+    return name
 
 
 # Export
@@ -146,7 +192,9 @@ def _export_parser() -> argparse.ArgumentParser:
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
     from fmviz.defaults import BACKBONE
 
-    parser.add_argument("--backbone", metavar="NAME", default=BACKBONE, help=f"network (default: {BACKBONE})")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("--backbone", metavar="NAME", default=BACKBONE, help=f"network (default: {BACKBONE})")
+    _add_model_options(parser, network)
     parser.add_argument(
         "--weights",
         metavar="NAME|FILE",
@@ -173,13 +221,10 @@ def _pixels(text: str) -> int:
     return number
 
 
-def _preprocessing(options: argparse.Namespace) -> Preprocessing | None:
-    from fmviz.networks.catalog import backbone
-
-    own = backbone(options.backbone).preprocessing
+def _sized(options: argparse.Namespace, preprocessing: Preprocessing) -> Preprocessing:
     if options.whole:
-        return own.whole(options.whole)
-    return own.at(options.crop) if options.crop else None
+        return preprocessing.whole(options.whole)
+    return preprocessing.at(options.crop) if options.crop else preprocessing
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -190,13 +235,8 @@ def _export(options: argparse.Namespace) -> int:
     if options.colours not in COLOUR_MAPS:
         print(f"fmviz export: there is no colour map {options.colours!r}: {', '.join(COLOUR_MAPS)}", file=sys.stderr)
         return 2
-    session = Session(
-        options.backbone,
-        weights=options.weights,
-        device=options.device,
-        seed=options.seed,
-        preprocessing=_preprocessing(options),
-    )
+    session = Session(_network(options), weights=options.weights, device=options.device, seed=options.seed)
+    session.preprocessing = _sized(options, session.preprocessing)
     failed = 0
     with _progress() as progress:
         for done in export_pictures(
@@ -244,7 +284,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield done
 
 
-# Table, backbones, engine
+# Table, engine
 
 
 def _table_parser() -> argparse.ArgumentParser:
@@ -252,7 +292,9 @@ def _table_parser() -> argparse.ArgumentParser:
         prog="fmviz table",
         description="Print the layers of a network with their shapes and parameters; needs no weights.",
     )
-    parser.add_argument("backbone", metavar="BACKBONE", help="a network that `fmviz backbones` lists")
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument("backbone", metavar="BACKBONE", nargs="?", help="a network that `fmviz backbones` lists")
+    _add_model_options(parser, network)
     parser.add_argument(
         "--size", metavar="N", type=_pixels, default=224, help="side of the input in pixels (default: 224)"
     )
@@ -266,9 +308,17 @@ def _table_parser() -> argparse.ArgumentParser:
 
 
 def _table(options: argparse.Namespace) -> int:
+    from fmviz.own_model import PREFIX
     from fmviz.table import layer_table
 
-    table = layer_table(options.backbone, options.size)
+    name = _network(options)
+    assert name is not None
+    if name.startswith(PREFIX):
+        from fmviz.session import Session
+
+        table = Session(name).table(options.size)
+    else:
+        table = layer_table(name, options.size)
     written: dict[str, Callable[[], str]] = {
         "text": table.to_text,
         "csv": table.to_csv,
@@ -277,22 +327,6 @@ def _table(options: argparse.Namespace) -> int:
         "json": table.to_json,
     }
     print(written[options.format]().rstrip("\n"))
-    return 0
-
-
-def _backbones_parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog="fmviz backbones", description="List the networks that there are, with parameters, paper and weights."
-    )
-
-
-def _backbones(options: argparse.Namespace) -> int:
-    from fmviz.networks.catalog import backbone, backbones
-
-    rows = [backbone(name) for name in backbones()]
-    width = max(len(row.name) for row in rows)
-    for row in rows:
-        print(f"{row.name:{width}}  {row.parameters:>12,}  {row.year}  arXiv {row.paper}  {', '.join(row.weights)}")
     return 0
 
 
@@ -314,6 +348,6 @@ def _engine(options: argparse.Namespace) -> int:
 COMMANDS: dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], int]]] = {
     "export": (_export_parser, _export),
     "table": (_table_parser, _table),
-    "backbones": (_backbones_parser, _backbones),
+    "backbones": backbones_command.COMMAND,
     "engine": (_engine_parser, _engine),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -33,6 +35,19 @@ def layer_that_ran(model: nn.Module, error: BaseException) -> str:
         traceback = traceback.tb_next
     path, kind = paths[id(running)], type(running).__name__
     return f"layer “{path}” ({kind})" if path else f"the forward of the whole network ({kind})"
+
+
+def place_of(error: BaseException) -> tuple[str, int] | None:
+    """The name of the file, and the line in it, of the innermost code outside of torch and fmviz that was running when
+    `error` was raised; None where there was none."""
+    ours = (Path(torch.__file__).parent, Path(__file__).parent)
+    place, traceback = None, error.__traceback__
+    while traceback is not None:
+        file = Path(traceback.tb_frame.f_code.co_filename)
+        if not any(file.is_relative_to(folder) for folder in ours):
+            place = file.name, traceback.tb_lineno
+        traceback = traceback.tb_next
+    return place
 
 
 def one_line(error: BaseException) -> str:

@@ -6,7 +6,9 @@ The engine, the command line and notebooks all call this; it needs neither Qt no
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +18,15 @@ from torch import Tensor, nn
 import fmviz
 from fmviz.capture import Capture, Layer, capture_activations
 from fmviz.defaults import BACKBONE
-from fmviz.errors import BackboneError, DeviceError, PictureError
-from fmviz.networks import catalog
-from fmviz.networks.backbone import Backbone
+from fmviz.errors import BackboneError, DeviceError, ForwardError, PictureError
+from fmviz.failures import place_of
+from fmviz.networks import catalog, own
+from fmviz.networks.backbone import RANDOM, Backbone
+from fmviz.networks.own import OwnBackbone
 from fmviz.networks.weights import Weights, best_here, load
 from fmviz.pictures import Picture, read_picture
-from fmviz.preprocess import NetworkInput, Preprocessing, preprocess
+from fmviz.preprocess import NetworkInput, Preprocessing, PreprocessingFunction
+from fmviz.preprocess import preprocess as network_input
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -30,18 +35,24 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """A network with its weights on a device, in eval mode, to run pictures through.
+    """A network with its weights on a device, in eval mode, to run pictures through; or a model that is there already.
 
     Args:
-        backbone: a name of `fmviz.backbones()`.
+        backbone: a name of `fmviz.backbones()`, or a file of your own and its function, "own:mine.py:build".
         weights: a name on offer for this backbone, the path of a `.safetensors` or `.pth` file, or "random". None takes
             the best on offer that needs no download.
-        device: "cpu", "cuda", "cuda:1", "mps", …; "auto" takes the accelerator where there is one.
+        device: "cpu", "cuda", "cuda:1", "mps", …; "auto" takes the accelerator where there is one. None is the CPU.
         seed: for whatever is initialised at random.
         preprocessing: other than the weights' own, for every picture.
+        model: a module to look into instead. It is used as it is and where it is; only a `device` that is given moves it.
+            It is in eval mode while a picture runs and else in its own: do not train it at the same moment.
+        preprocess: how `model` wants its pictures: a `Preprocessing` (ImageNet's where None), or a function from a PIL
+            image to a tensor (1, 3, h, w).
+        classes: what the logits stand for, in their order, where the weights do not say.
+        name: what to call `model`; its class where None.
 
     Raises:
-        BackboneError, WeightsError, DeviceError: in one sentence each; nothing is left half loaded.
+        BackboneError, WeightsError, DeviceError, TrustError: in one sentence each; nothing is left half loaded.
 
     Example:
         >>> session = Session("efficientnet_lite0_fpn")
@@ -54,20 +65,56 @@ class Session:
 
     def __init__(
         self,
-        backbone: str = BACKBONE,
+        backbone: str | None = None,
         *,
         weights: str | os.PathLike[str] | None = None,
-        device: str = "cpu",
+        device: str | None = None,
         seed: int = 0,
         preprocessing: Preprocessing | None = None,
+        model: nn.Module | None = None,
+        preprocess: Preprocessing | Callable[[PIL.Image.Image], Any] | None = None,
+        classes: Sequence[str] | None = None,
+        name: str | None = None,
     ) -> None:
-        self.backbone: Backbone = catalog.backbone(backbone)
-        self.device = find_device(device)
+        if model is not None and (backbone is not None or weights is not None):
+            raise TypeError("a model that is given has its weights: give no backbone and no weights beside it")
+        if preprocess is not None and not isinstance(preprocess, Preprocessing):
+            preprocess = PreprocessingFunction(function=preprocess)
+        self._latest: weakref.ref[Capture] | None = None
+        self.backbone: Backbone
         self.model: nn.Module
         self.weights: Weights
+        self.device: torch.device
+        if model is None:
+            self._load(backbone or BACKBONE, weights, find_device(device or "cpu"), seed)
+        else:
+            self._take(model, device, name, preprocess or preprocessing)
+        if classes is not None:
+            self.weights = replace(self.weights, classes=tuple(classes))
+        self.preprocessing: Preprocessing = (
+            preprocess or preprocessing or self.weights.preprocessing or self.backbone.preprocessing
+        )
+
+    def _load(self, name: str, weights: str | os.PathLike[str] | None, device: torch.device, seed: int) -> None:
+        self.backbone, self.device = catalog.backbone(name), device
         self.model, self.weights = load(self.backbone, weights or best_here(self.backbone), seed=seed)
         self.model.to(self.device)
-        self.preprocessing = preprocessing or self.weights.preprocessing or self.backbone.preprocessing
+        if isinstance(self.backbone, OwnBackbone):
+            self.weights = _own_weights(self.backbone, self.weights, seed)
+
+    def _take(
+        self, model: nn.Module, device: str | None, name: str | None, preprocessing: Preprocessing | None
+    ) -> None:
+        self.model, self.backbone = model, own.live(model, name=name, preprocessing=preprocessing)
+        self.weights = Weights(name=LIVE, notes=("The model is the one of the program that shows it, as it is now.",))
+        if device is not None:
+            model.to(find_device(device))
+        self.device = _device_of(model)
+
+    @property
+    def latest(self) -> Capture | None:
+        """What the last run left behind, as long as somebody holds it."""
+        return self._latest() if self._latest is not None else None
 
     def run(
         self,
@@ -92,17 +139,28 @@ class Session:
         """
         if isinstance(picture, Tensor):
             self._check_tensor(picture)
-            return self._annotated(self._forward(picture, keep, cancelled), None, None)
+            return self._run(picture, None, None, keep, cancelled)
         read = read_picture(picture)
-        fed = preprocess(read, preprocessing or self.preprocessing)
+        fed = network_input(read, preprocessing or self.preprocessing)
         self.check_size(fed.geometry.input_size)
-        return self._annotated(self._forward(fed.tensor, keep, cancelled), read, fed)
+        return self._run(fed.tensor, read, fed, keep, cancelled)
 
     def table(self, size: int | tuple[int, int] | None = None) -> LayerTable:
-        """The layer table of this backbone for an input of `size` (height, width); the crop's where None."""
+        """The layer table of this network for an input of `size` (height, width); the crop's where None."""
         from fmviz.table import layer_table
 
-        return layer_table(self.backbone.name, size or self.preprocessing.crop)
+        size = size or self.preprocessing.crop
+        if self.backbone.group != "own":
+            return layer_table(self.backbone.name, size)
+        table = layer_table(self.model, size)
+        table.network = self.backbone.name
+        return table
+
+    def input_size(self, picture: Picture) -> tuple[int, int]:
+        """(height, width) of what the network would be fed of `picture`."""
+        if isinstance(self.preprocessing, PreprocessingFunction):
+            return network_input(picture, self.preprocessing).geometry.input_size
+        return self.preprocessing.geometry(picture.size).input_size
 
     def check_size(self, size: tuple[int, int]) -> None:
         """`BackboneError` where an input of `size` (height, width) is too small for the network."""
@@ -119,12 +177,14 @@ class Session:
         facts: dict[str, Any] = {
             "fmviz": fmviz.__version__,
             "network": self.backbone.name,
-            "paper": f"arXiv {self.backbone.paper}",
+            **({"paper": f"arXiv {self.backbone.paper}"} if self.backbone.paper else {}),
             "weights": {"name": weights.name, "sha256": weights.sha256, "seed": weights.seed},
             "untrained": list(weights.untrained),
             "torch": str(torch.__version__),
             "device": device_words(self.device),
         }
+        if isinstance(self.backbone, OwnBackbone) and self.backbone.file is not None:
+            facts["code"] = {"name": self.backbone.file.name, "sha256": self.backbone.sha256}
         if capture.picture is not None:
             facts["picture"] = {"name": capture.picture.name, "sha256": capture.picture.sha256}
         if capture.input is not None:
@@ -133,7 +193,9 @@ class Session:
         return facts
 
     def _check_tensor(self, tensor: Tensor) -> None:
-        if tensor.dim() != 4 or tensor.shape[:2] != (1, 3) or not tensor.is_floating_point():
+        # What channels a model of the user's takes is its own affair.
+        channels = tensor.shape[1] if tensor.dim() == 4 and self.backbone.group == "own" else 3
+        if tensor.dim() != 4 or tensor.shape[:2] != (1, channels) or not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise PictureError(
                 f"A tensor of shape {tuple(tensor.shape)} and type {kind} is not what {self.backbone.name} takes: "
@@ -141,29 +203,74 @@ class Session:
             )
         self.check_size((tensor.shape[2], tensor.shape[3]))
 
-    def _forward(
-        self, tensor: Tensor, keep: Callable[[Layer], bool] | None, cancelled: Callable[[], bool] | None
+    def _run(
+        self,
+        tensor: Tensor,
+        picture: Picture | None,
+        fed: NetworkInput | None,
+        keep: Callable[[Layer], bool] | None,
+        cancelled: Callable[[], bool] | None,
     ) -> Capture:
-        own = next(self.model.parameters()).dtype
-        return capture_activations(
-            self.model, *self.backbone.arguments(tensor.to(self.device, own)), keep=keep, cancelled=cancelled
-        )
+        """What a forward that raised half way had put out by then is handed on as a whole run's is."""
+        inputs = self.backbone.arguments(tensor.to(self.device, _dtype_of(self.model)))
+        try:
+            capture = capture_activations(self.model, *inputs, keep=keep, cancelled=cancelled)
+        except ForwardError as error:
+            partial = error.capture if isinstance(error.capture, Capture) else Capture(())
+            message = f"{str(error).removesuffix('.')}{self._place(error.__cause__)}."
+            raise ForwardError(message, self._annotated(partial, picture, fed)) from error.__cause__
+        return self._annotated(capture, picture, fed)
+
+    def _place(self, error: BaseException | None) -> str:
+        """Where in the user's code, for those who can mend it: " (mine.py, line 12)"."""
+        place = place_of(error) if error is not None and self.backbone.group == "own" else None
+        return f" ({place[0]}, line {place[1]})" if place else ""
 
     def _annotated(self, capture: Capture, picture: Picture | None, fed: NetworkInput | None) -> Capture:
-        return capture.annotated(
+        annotated = capture.annotated(
             taps=self.backbone.taps,
             predictions=self._predictions(capture.output),
             picture=picture,
             input=fed,
         )
+        self._latest = weakref.ref(annotated)
+        return annotated
 
     def _predictions(self, output: object) -> list[tuple[str, float]]:
+        classes = self.weights.classes
         logits = output.get("logits") if isinstance(output, Mapping) else output
-        if not self.weights.classes or not isinstance(logits, Tensor):
+        if not classes or not isinstance(logits, Tensor) or logits.shape != (1, len(classes)):
             return []
         probabilities = torch.softmax(logits[0].float(), dim=0).cpu()
-        values, indices = probabilities.topk(min(5, len(self.weights.classes)))
-        return [(self.weights.classes[i], float(p)) for p, i in zip(values, indices.tolist(), strict=True)]
+        values, indices = probabilities.topk(min(5, len(classes)))
+        return [(classes[i], float(p)) for p, i in zip(values, indices.tolist(), strict=True)]
+
+
+LIVE = "live model"
+"""The name of the weights of a model that was there already."""
+
+AS_BUILT = "as built"
+"""The name of the weights that a file of code itself gave its network: it may have drawn them, or read them somewhere."""
+
+
+def _own_weights(row: OwnBackbone, weights: Weights, seed: int) -> Weights:
+    """Nobody but the file's code knows what its parameters are."""
+    weights = replace(weights, classes=row.classes)
+    if weights.name != RANDOM or row.file is None:
+        return weights
+    note = f"The parameters are as {row.file.name} makes them; what is random in them comes from the seed {seed}."
+    return replace(weights, name=AS_BUILT, untrained=(), notes=(note,))
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    """Where its first parameter or buffer is; the CPU where it has none."""
+    tensors = (tensor for part in (model.parameters(), model.buffers()) for tensor in part)
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def _dtype_of(model: nn.Module) -> torch.dtype:
+    """The precision of its first parameter that is no integer."""
+    return next((one.dtype for one in model.parameters() if one.is_floating_point()), torch.float32)
 
 
 def find_device(name: str) -> torch.device:

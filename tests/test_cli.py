@@ -321,9 +321,11 @@ def test_a_table_of_an_unknown_network_or_of_too_small_an_input(capsys):
 
 def test_all_backbones_are_listed(capsys):
     assert main(["backbones"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(backbones())
-    assert "25,557,032" in next(line for line in lines if line.startswith("resnet50 "))
+    *lines, legend = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == list(backbones())
+    assert all(line == "" or line.endswith(":") for line in lines if not line.startswith("  "))
+    assert all(sign in legend for sign in "●↓○")
+    assert "25,557,032" in next(line for line in lines if line.startswith("  resnet50 "))
 
 
 def test_the_version(capsys):
@@ -358,11 +360,18 @@ def test_each_command_is_in_the_readme():
 def test_without_a_command_the_window_opens_on_the_pictures(monkeypatch):
     opened = []
     window = type(sys)("fmviz.app.main")
-    window.run = lambda pictures, engine: opened.append((pictures, engine)) or 0
+    window.run = lambda pictures, engine, backbone: opened.append((pictures, engine, backbone)) or 0
     monkeypatch.setitem(sys.modules, "fmviz.app.main", window)
     assert main(["a.png", "b.png"]) == 0
     assert main(["--engine", 'ssh box "fmviz engine"']) == 0
-    assert opened == [([Path("a.png"), Path("b.png")], None), ([], ["ssh", "box", "fmviz engine"])]
+    assert main(["--backbone", "vgg16", "a.png"]) == 0
+    assert main(["--engine", "box", "--model", "theirs.py:net"]) == 0
+    assert opened == [
+        ([Path("a.png"), Path("b.png")], None, ""),
+        ([], ["ssh", "box", "fmviz engine"], ""),
+        ([Path("a.png")], None, "vgg16"),
+        ([], ["box"], "own:theirs.py:net"),
+    ]
 
 
 def test_where_qt_is_missing_it_is_said_what_to_install(monkeypatch, capsys):

@@ -1,6 +1,6 @@
 """The user's own networks: a file of Python with a function that makes one, "path/to/mine.py:build".
 
-Code is code: it is run only where the user trusts this file as it is, see `fmviz.trust`. What is run are the very bytes
+Code is code: it is run only where the user trusts this file as it is, see `fmviz.own_model`. What is run are the very bytes
 whose checksum was trusted, not what the file may hold a moment later. The files that it imports are its own affair.
 
 A file may say more, by names of its own:
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
 import importlib
 import inspect
 import os
@@ -28,17 +27,11 @@ from typing import Any
 
 from torch import nn
 
-from fmviz import trust
-from fmviz.errors import BackboneError, FmvizError, TrustError
+from fmviz.errors import BackboneError, FmvizError
 from fmviz.failures import one_line
 from fmviz.networks.backbone import Backbone, the_tensor_alone
+from fmviz.own_model import check, read, split
 from fmviz.preprocess import IMAGENET, Preprocessing
-
-PREFIX = "own:"
-"""What a reference to a file begins with where the catalog's names are meant as well: "own:/abs/mine.py:build"."""
-
-FUNCTION = "build"
-"""What is called where a reference names only the file."""
 
 FAMILY = "Your own"
 
@@ -58,33 +51,6 @@ class OwnBackbone(Backbone):
     classes: tuple[str, ...] = ()
 
 
-def split(reference: str | os.PathLike[str]) -> tuple[Path, str]:
-    """ "own:models/mine.py:build" -> the file's absolute path, links resolved, and the name of the function.
-
-    Raises:
-        BackboneError: it names no .py file, or something that can be no function's name.
-    """
-    text = os.fspath(reference).removeprefix(PREFIX)
-    path, function = text, FUNCTION
-    if not text.lower().endswith(".py"):
-        path, _, function = text.rpartition(":")
-    if not path.lower().endswith(".py") or not function.isidentifier():
-        raise BackboneError(
-            f"“{text}” is no model of your own: write the file and its function, as in mine.py:{FUNCTION}."
-        )
-    return Path(os.path.realpath(Path(path).expanduser())), function
-
-
-def reference(path: str | os.PathLike[str], function: str = FUNCTION) -> str:
-    """What the catalog knows this network as, from any folder: "own:/abs/mine.py:build"."""
-    return f"{PREFIX}{os.path.realpath(path)}:{function}"
-
-
-def checksum(path: Path) -> str:
-    """The SHA-256 in hex of the file as it is now. `BackboneError` where it cannot be read."""
-    return hashlib.sha256(_bytes_of(path)).hexdigest()
-
-
 def backbone(reference: str | os.PathLike[str]) -> OwnBackbone:
     """The network that `reference` ("mine.py:build", with or without "own:") names; the file is run.
 
@@ -93,10 +59,8 @@ def backbone(reference: str | os.PathLike[str]) -> OwnBackbone:
         BackboneError: it cannot be read, is no Python, raises, or has no such function; with file and line.
     """
     path, function = split(reference)
-    source = _bytes_of(path)
-    sha256 = hashlib.sha256(source).hexdigest()
-    if not trust.is_trusted(path, sha256):
-        raise _untrusted(path, sha256)
+    source, sha256 = read(path)
+    check(path, sha256)
     maker = _Maker(path, function, _compiled(path, source), sha256)
     file = maker.run()
     return OwnBackbone(
@@ -121,7 +85,6 @@ def live(
     *,
     name: str | None = None,
     preprocessing: Preprocessing | None = None,
-    classes: tuple[str, ...] = (),
 ) -> OwnBackbone:
     """The row of a module that is there already; it is named after its class where `name` is None."""
     name = name or type(model).__name__
@@ -137,7 +100,6 @@ def live(
         find_taps=partial(find_taps, partial(_held, held, name), name),
         group="own",
         about=f"A {type(model).__name__} that lives in the program which shows it.",
-        classes=classes,
     )
 
 
@@ -284,14 +246,6 @@ def line_of(path: Path, error: BaseException) -> int:
     return line
 
 
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be opened ({error.strerror})"
-        raise BackboneError(f"{path} {reason}: choose a Python file with a function that makes your model.") from error
-
-
 def _compiled(path: Path, source: bytes) -> CodeType:
     try:
         return compile(source, str(path), "exec", dont_inherit=True)
@@ -317,14 +271,6 @@ def _no_function(path: Path, function: str, file: ModuleType) -> str:
     others = difflib.get_close_matches(function, own, n=3) or own[:3]
     remedy = f"it has {' and '.join(others)}: write {path.name}:{others[0]}" if others else "define it"
     return f"{path.name} has no {function}; {remedy}."
-
-
-def _untrusted(path: Path, sha256: str) -> TrustError:
-    edited = trust.edited(path, sha256)
-    why = "was edited since you trusted it" if edited else "is code that you have not said you trust"
-    return TrustError(
-        f"{path} {why} (SHA-256 {sha256}): it is not run before you do.", path=str(path), sha256=sha256, edited=edited
-    )
 
 
 def _preprocessing(path: Path, file: ModuleType) -> Preprocessing:
