@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fmviz.networks.offers import Offer
 from fmviz.preprocess import Preprocessing
+from fmviz.tokens import Finder
 
 RANDOM = "random"
 """The name of the weights that every network has: initialised from a seed."""
@@ -46,6 +47,12 @@ class Backbone:
         about: what the user should know of this network, a sentence or two: how it differs from its paper, say.
         arguments: what its forward is called with, from a (1, 3, h, w) tensor.
         parts: of a network that is not ours, what a weights file may lack as a whole: "classifier" -> path.
+        only_input: pixels of each side of its input, where it takes no other; 0 where it does.
+        token_grid: for a size (height, width) of its input, what tells where the values of its layers lie on it.
+        build_for: the network that a file's tensors, by their keys, are for: where there is more than one of this name.
+        finish: what is still to be done to a network after its weights were loaded, those of an offer or others.
+        by_values: whether what it computes depends on the values it finds, as in choosing boxes: without values it then
+            runs up to there.
     """
 
     name: str
@@ -64,6 +71,11 @@ class Backbone:
     about: str = ""
     arguments: Callable[[Tensor], tuple[Any, ...]] = the_tensor_alone
     parts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    only_input: int = 0
+    token_grid: Callable[[tuple[int, int]], Finder] | None = None
+    build_for: Callable[[Mapping[str, Tensor]], nn.Module] | None = None
+    finish: Callable[[nn.Module, Offer | None], None] | None = None
+    by_values: bool = False
 
     @cached_property
     def taps(self) -> Mapping[str, str]:
@@ -78,6 +90,15 @@ class Backbone:
     def weights(self) -> tuple[str, ...]:
         """The names of the weights that can be had, best first; "random" last."""
         return (*(offer.name for offer in self.offers), RANDOM)
+
+    def why_not(self, size: tuple[int, int]) -> str:
+        """A sentence on why it cannot run on an input of `size` (height, width); "" where it can."""
+        start = f"{self.name} cannot run on an input of {size[0]} × {size[1]} pixels: "
+        if self.only_input and size != (self.only_input, self.only_input):
+            return f"{start}it takes {self.only_input} × {self.only_input} and no other; choose the crop of that size."
+        if min(size) < self.minimum_input:
+            return f"{start}it needs at least {self.minimum_input} on each side; choose a larger size."
+        return ""
 
     def offer(self, name: str) -> Offer | None:
         """The offer called `name`, upper case or lower."""

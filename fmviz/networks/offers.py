@@ -72,17 +72,18 @@ class Published:
 def published() -> Mapping[str, Published]:
     """torchvision's networks by their names."""
     rows = json.loads(asset("torchvision.json").read_text(encoding="utf-8"))["networks"]
-    return {name: _row(name, row) for name, row in rows.items()}
+    return {name: published_network(name, row) for name, row in rows.items()}
 
 
-def _row(name: str, row: dict[str, Any]) -> Published:
+def published_network(name: str, row: dict[str, Any]) -> Published:
+    """A network as the asset has it."""
     offers = tuple(_offer(offer) for offer in row["weights"])
     facts = (row["kind"], row["module"], row["parameters"], row["macs"], row["minimum_input"])
     return Published(name, *facts, offers)
 
 
 def _offer(offer: dict[str, Any]) -> Offer:
-    wanted = offer.pop("preprocessing")
+    wanted = dict(offer["preprocessing"])
     for colours in ("mean", "std"):
         wanted[colours] = tuple(wanted[colours])
-    return Offer(**offer, preprocessing=Preprocessing(**wanted))
+    return Offer(**{**offer, "preprocessing": Preprocessing(**wanted)})
