@@ -279,7 +279,8 @@ class Controller(QObject):
             mended_by = remedies(reply.kind, wanted.setup)
             # What is run next at once must not wipe out what was wrong with this one.
             outlasts = first and (unreadable or reply.kind in _OF_THE_NETWORK)
-            self._tell("maps", reply.message, mended_by, reply.details, outlasts_a_run=outlasts, trust=reply.trust)
+            message = wording.untrusted(reply.trust) if reply.trust else reply.message
+            self._tell("maps", message, mended_by, reply.details, outlasts_a_run=outlasts, trust=reply.trust)
             if reply.trust is not None:
                 self._untrusted = wanted
                 self.trust_wanted.emit(reply.trust)

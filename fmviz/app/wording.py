@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 import numpy as np
 from PySide6.QtCore import QCoreApplication
 
@@ -15,7 +17,7 @@ from fmviz.app.numbers import (
     value_words,
 )
 from fmviz.app.state import ViewState
-from fmviz.engine.messages import LayerInfo, Progress, Ran, Tabulated, TapMaps
+from fmviz.engine.messages import LayerInfo, Progress, Ran, Tabulated, TapMaps, TrustWanted
 from fmviz.maps import Statistics
 
 
@@ -77,6 +79,14 @@ def fits_nothing(name: str) -> str:
         "Words", "{name} fits none of the networks: choose another file, or open the model that it was made for."
     )
     return text.format(name=name)
+
+
+def untrusted(wanted: TrustWanted) -> str:
+    """Why a file of code was not run; the checksum is for the dialog."""
+    text = QCoreApplication.translate("Words", "{name} is a program that you have not said you trust: it was not run.")
+    if wanted.edited:
+        text = QCoreApplication.translate("Words", "{name} was changed since you trusted it: it was not run.")
+    return text.format(name=PurePath(wanted.path).name)
 
 
 def untrained(run: Ran) -> str:

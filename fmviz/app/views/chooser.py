@@ -134,7 +134,11 @@ class Chooser(QFrame):
             group = self._filter.index(place, 0)
             self.tree.setFirstColumnSpanned(place, QModelIndex(), True)
             self.tree.setExpanded(group, bool(text.strip()) or _FOLDED not in str(group.data()))
-        wanted = self._found(text.strip()) if text.strip() else self._filter.mapFromSource(self._model.index_of(self._current))
+        wanted = (
+            self._found(text.strip())
+            if text.strip()
+            else self._filter.mapFromSource(self._model.index_of(self._current))
+        )
         self.tree.setCurrentIndex(wanted)
         if wanted.isValid():
             self.tree.setExpanded(wanted.parent(), True)
