@@ -14,7 +14,7 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def _from_file(
     backbone: Backbone, path: Path, *, name: str, seed: int, offer: Offer | None = None
 ) -> tuple[nn.Module, Weights]:
     tensors, sha256 = read_tensors(path)
-    network = _unfilled(backbone, seed)
+    network = _unfilled(backbone, seed, tensors)
     parts = parts_of(backbone, network)
     found = fit(network, tensors, parts=parts)
     if not found.fits:
@@ -155,7 +155,7 @@ def parts_of(backbone: Backbone, network: nn.Module) -> Mapping[str, str]:
     return network.parts if isinstance(network, Network) else backbone.parts
 
 
-def _unfilled(backbone: Backbone, seed: int) -> nn.Module:
+def _unfilled(backbone: Backbone, seed: int, tensors: Mapping[str, Tensor]) -> nn.Module:
     """The network before its values: ours on the meta device, which is quickest; others on the CPU.
 
     Theirs hold more than their state dict: tables of positions and masks must have their values. A user's own network
@@ -167,7 +167,7 @@ def _unfilled(backbone: Backbone, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=()), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         with contextlib.nullcontext() if backbone.group == "own" else WithoutInitialisation():
-            return backbone.build()
+            return backbone.build_for(tensors) if backbone.build_for else backbone.build()
 
 
 def _fill(network: nn.Module, state: dict[str, Tensor]) -> None:
@@ -223,9 +223,8 @@ def _classes(backbone: Backbone, network: nn.Module, offer: Offer | None) -> tup
 
 
 def _finish(backbone: Backbone, network: nn.Module, offer: Offer | None) -> None:
-    finish: Callable[[nn.Module, Offer | None], None] | None = getattr(backbone, "finish", None)
-    if finish is not None:
-        finish(network, offer)
+    if backbone.finish is not None:
+        backbone.finish(network, offer)
 
 
 def _frozen(network: nn.Module) -> nn.Module:
