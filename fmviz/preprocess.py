@@ -6,6 +6,7 @@ Two ways: as the weights were trained (the shorter side resized, a square cut fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -212,9 +213,9 @@ def _colour_constants(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
 
 
 def _stretched(values: Tensor) -> npt.NDArray[np.uint8]:
-    """(channels, h, w) -> (h, w, 3); what is not finite is black."""
+    """(channels, h, w) -> (h, w, 3); infinite values are black or white, NaN is black."""
     coloured = values if len(values) == 3 else values.mean(dim=0, keepdim=True).expand(3, -1, -1)
-    coloured = coloured.nan_to_num(nan=float("-inf"))
+    coloured = coloured.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
     finite = coloured[coloured.isfinite()]
     low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 1.0)
     shares = (coloured - low) / max(high - low, 1e-12)

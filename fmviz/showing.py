@@ -100,6 +100,7 @@ class Showing:
         try:
             pictures = [] if picture is None else [self._on_disk(picture)]
             self._listener = _listener(self._key)
+            self._address = self._listener.address
             self.process = self._opened(pictures)
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -152,7 +153,7 @@ class Showing:
     def _opened(self, pictures: list[str]) -> subprocess.Popen[bytes]:
         relay = shlex.join((sys.executable, "-m", "fmviz.relay"))
         command = [sys.executable, "-m", "fmviz", f"--engine={relay}", f"--backbone={self.session.backbone.name}"]
-        environment = {**os.environ, ADDRESS: address_words(self._listener.address), KEY: self._key.hex()}
+        environment = {**os.environ, ADDRESS: address_words(self._address), KEY: self._key.hex()}
         try:
             return subprocess.Popen([*command, "--", *pictures], env=environment, stdin=subprocess.DEVNULL)
         except OSError as error:
@@ -178,7 +179,7 @@ class Showing:
         """When the window has closed, the server, which waits for it to connect, is woken."""
         self.process.wait()
         with contextlib.suppress(OSError, EOFError, AuthenticationError):
-            Client(self._listener.address, authkey=self._key).close()
+            Client(self._address, authkey=self._key).close()
         self._server.join()
         shutil.rmtree(self._folder, ignore_errors=True)
 

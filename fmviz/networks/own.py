@@ -110,8 +110,10 @@ def find_taps(model: Callable[[], nn.Module], name: str) -> Mapping[str, str]:
         from fmviz.without_values import without_values
 
         return find_stages(lambda: without_values(model(), name), the_tensor_alone, (IMAGENET.crop, IMAGENET.crop))
+    except KeyboardInterrupt:
+        raise
     # Somebody else's code: what it does without values is its own affair, and its pictures run all the same.
-    except Exception:
+    except BaseException:
         return {}
 
 
