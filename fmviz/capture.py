@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from fmviz.channels import why_not_spatial
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
 from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
 from fmviz.layers import Layer
-from fmviz.recording import Knowledge, Recorder, not_compiled
+from fmviz.recording import Knowledge, Record, Recorder, not_compiled
 from fmviz.structures import tensors_in, with_tensors
+from fmviz.tokens import Elsewhere, Finder, Places, apart, as_maps, places_of
 
 if TYPE_CHECKING:
     from fmviz.pictures import Picture
@@ -43,11 +45,30 @@ class Activation:
         kind: class name of the module.
         tensor: as it was when the layer put it out: its shape, the network's dtype and device, detached. Layers that pass
             a tensor on may share it; it shares no memory with the network's weights or the caller's input.
+        places: where its values lie on the picture, where they are not 1 × channels × height × width, or nowhere on it.
     """
 
     layer: Layer
     kind: str
     tensor: Tensor
+    places: Places | None = None
+
+    @property
+    def maps(self) -> Tensor:
+        """`tensor` as maps, 1 × channels × height × width: a view of it where it can be. Ask `why_no_maps` first.
+
+        All that draws takes the maps from here; `LayerError` with the reason where there are none.
+        """
+        if self.why_no_maps:
+            raise LayerError(f"{self.layer} has no maps: {self.why_no_maps[0].lower()}{self.why_no_maps[1:]}")
+        return as_maps(self.tensor, self.places)
+
+    @property
+    def why_no_maps(self) -> str:
+        """A sentence on why it cannot be drawn as maps; "" where it can."""
+        if isinstance(self.places, Elsewhere):
+            return self.places.reason
+        return why_not_spatial(as_maps(self.tensor, self.places))
 
 
 class Capture(Mapping[Layer, Activation]):
@@ -91,14 +112,17 @@ class Capture(Mapping[Layer, Activation]):
         predictions: Iterable[tuple[str, float]] = (),
         input: NetworkInput | None = None,
         picture: Picture | None = None,
+        tokens: Finder | None = None,
     ) -> Capture:
         """The same activations, with what only the caller of the network knows.
 
         Args:
             taps: name -> path of the module; those whose layers were not kept are left out.
+            tokens: where the values of its layers lie. Tokens that stand for no cell of a grid become layers of their own
+                beside those of modules that contain others: "encoder[class token]".
         """
         return Capture(
-            self._activations.values(),
+            self._activations.values() if tokens is None else self._placed(tokens),
             output=self.output,
             seconds=self.seconds,
             taps=taps,
@@ -141,6 +165,17 @@ class Capture(Mapping[Layer, Activation]):
 
     def __repr__(self) -> str:
         return f"<Capture of {len(self)} layers, {self.nbytes / 1e6:.1f} MB>"
+
+    def _placed(self, tokens: Finder) -> Iterator[Activation]:
+        containers = {path.rpartition(".")[0] for path in (layer.path for layer in self._activations) if path}
+        for activation in self._activations.values():
+            layer, tensor = activation.layer, activation.tensor
+            places = tokens(layer, tuple(tensor.shape)) or activation.places
+            yield Activation(layer, activation.kind, tensor, places)
+            # Beside every layer norm and activation function they would only make the list twice as long.
+            if layer.path in containers:
+                for apart_layer, token in apart(layer, tensor, places):
+                    yield Activation(apart_layer, activation.kind, token)
 
     def _find(self, key: Layer | str) -> Layer | None:
         if isinstance(key, str):
@@ -202,7 +237,7 @@ def capture_activations(
             # Raised here and not where it was caught: there the traceback would keep the tensors alive.
             raise DeviceError(outcome.out_of_memory)
         if recorder.learn():
-            return _finished(model, recorder, outcome)
+            return _finished(model, recorder, outcome, _input_size((args, kwargs)))
         failures += 1
 
 
@@ -246,8 +281,11 @@ def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs
     return _Outcome(with_tensors(output, Tensor.detach), seconds)
 
 
-def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome) -> Capture:
-    activations = [Activation(layer, record.kind, record.tensor) for layer, record in recorder.records.items()]
+def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, input_size: tuple[int, int] | None) -> Capture:
+    activations = [
+        Activation(layer, record.kind, record.tensor, _places(layer, record, input_size))
+        for layer, record in recorder.records.items()
+    ]
     capture = Capture(activations, output=outcome.output, seconds=outcome.seconds)
     if outcome.error is not None:
         raise ForwardError(
@@ -262,6 +300,17 @@ def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome) -> Captur
             capture,
         )
     return capture
+
+
+def _input_size(given: object) -> tuple[int, int] | None:
+    """(height, width) of the first picture that a network was given, in a batch of one or without one; None for no picture."""
+    sizes = ((t.shape[-2], t.shape[-1]) for _, t in tensors_in(given) if t.dim() in (3, 4))
+    return next(sizes, None)
+
+
+def _places(layer: Layer, record: Record, input_size: tuple[int, int] | None) -> Places | None:
+    shape = tuple(record.tensor.shape)
+    return places_of(layer, shape, channels_last=record.channels_last, input_size=input_size, finder=None)
 
 
 def _wait_for(devices: set[torch.device]) -> None:

@@ -53,7 +53,7 @@ class Drawing:
         """How many maps of a layer."""
         if self.reduction:
             return 1
-        return int(chosen.tensor.shape[1]) if self.channels is None else len(self.channels)
+        return int(chosen.maps.shape[1]) if self.channels is None else len(self.channels)
 
 
 def layer_tasks(chosen: Chosen, stem: Path, facts: Facts, drawing: Drawing) -> Iterator[Task]:
@@ -92,7 +92,7 @@ def _rendered(chosen: Chosen, drawing: Drawing) -> Maps:
     from fmviz.render import render
 
     return render(
-        chosen.tensor,
+        chosen.maps,
         channels=drawing.channels,
         reduction=drawing.reduction,
         normalisation=drawing.normalisation,
@@ -110,7 +110,7 @@ def _map_size(own: tuple[int, int], drawing: Drawing) -> tuple[int, int]:
 
 def _too_large(chosen: Chosen, drawing: Drawing) -> str:
     """Why the PNG would be larger than programs open; "" where it is not."""
-    height, width = _map_size((chosen.tensor.shape[2], chosen.tensor.shape[3]), drawing)
+    height, width = _map_size((chosen.maps.shape[2], chosen.maps.shape[3]), drawing)
     pixels = height * width * (drawing.count(chosen) if drawing.form == "grid" else 1)
     if pixels <= _MOST_PIXELS:
         return ""

@@ -134,7 +134,7 @@ def _picture_size(capture: Capture, facts: Facts, given: tuple[int, int] | None)
 
 def _check_channels(chosen: Sequence[Chosen], drawing: Drawing) -> None:
     for layer in chosen:
-        count = 0 if layer.why_no_maps else layer.tensor.shape[1]
+        count = 0 if layer.why_no_maps else layer.maps.shape[1]
         missing = [channel for channel in drawing.channels or () if not -count <= channel < count]
         if count and missing and drawing.reduction is None:
             raise LayerError(f"{layer.name} has no channel {missing[0]}: choose from 0 to {count - 1}.")
@@ -242,7 +242,7 @@ def export_pyramid(
     colours = colour_table(colour_map, dark=dark)
     maps = tap_maps(capture, channel=channel, reduction=reduction, scale=scale)
     what = REDUCTION_WORDS[reduction] if reduction else f"channel {channel}"
-    figure = pyramid_figure(maps, {tap: capture.taps[tap].tensor.shape[1] for tap in maps}, facts, what)
+    figure = pyramid_figure(maps, {tap: capture.taps[tap].maps.shape[1] for tap in maps}, facts, what)
     about = {
         **facts,
         "colour_map": colour_map,

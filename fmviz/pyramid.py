@@ -30,7 +30,7 @@ def tap_maps(
     Raises:
         LayerError: the capture has no taps with maps.
     """
-    single = {tap: _single(activation.tensor, channel, reduction) for tap, activation in capture.taps.items()}
+    single = {tap: _single(activation.maps, channel, reduction) for tap, activation in capture.taps.items()}
     found = {tap: tensor for tap, tensor in single.items() if tensor is not None}
     if not found:
         raise LayerError(

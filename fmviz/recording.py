@@ -22,6 +22,7 @@ from fmviz.checksums import checksum
 from fmviz.errors import Cancelled
 from fmviz.layers import Layer
 from fmviz.structures import tensors_in
+from fmviz.tokens import Layouts
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Knowledge:
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """A tensor as a layer put it out: shared with the network, and then watched, or `owned`."""
+    """A tensor as a layer put it out: shared with the network, and then watched, or `owned`; see `fmviz.tokens.Layouts`."""
 
     kind: str
     tensor: Tensor
@@ -49,6 +50,7 @@ class Record:
     version: int = 0
     nbytes: int = 0
     checksum: Tensor | None = None
+    channels_last: bool = False
 
     def overwritten(self) -> str:
         """ "" as long as the tensor is what it was; otherwise "counted" or "quiet"."""
@@ -90,6 +92,7 @@ class Recorder:
         self._keep = keep
         self._ask = cancelled
         self._calls: Counter[str] = Counter()
+        self._layouts = Layouts()
         own = [tensor for _, module in self._modules for tensor in _own_tensors(module)]
         self._of_the_model = {_storage(tensor) for tensor in own} - {None}
         self.devices = {torch.device("cpu")} | {tensor.device for tensor in own if not tensor.is_meta}
@@ -164,8 +167,10 @@ class Recorder:
             call = self._calls[path]
             for where, tensor in tensors_in(output):
                 layer = Layer(path, call, where)
+                channels_last = self._layouts.channels_last(module, tensor)
                 if self._keep is None or self._keep(layer):
                     self.records[layer] = self._record(layer, type(module).__name__, tensor)
+                    self.records[layer].channels_last = channels_last
 
         return hook
 

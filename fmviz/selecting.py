@@ -15,7 +15,7 @@ from fmviz.naming import distinct_names
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fmviz.capture import Capture
+    from fmviz.capture import Activation, Capture
 
 _LONGEST_PICTURE_NAME = 40
 
@@ -29,6 +29,7 @@ class Chosen:
         tap: the names it is known by in a pyramid, "P3"; "" for most.
         kind: class of the module.
         tensor: as captured.
+        maps: the same as 1 × channels × height × width; `tensor` where it cannot be drawn as maps.
         why_no_maps: one sentence where it cannot be drawn as maps; "" where it can.
     """
 
@@ -36,6 +37,7 @@ class Chosen:
     tap: str
     kind: str
     tensor: Tensor
+    maps: Tensor
     why_no_maps: str
 
     @property
@@ -45,7 +47,7 @@ class Chosen:
     @property
     def shape_words(self) -> str:
         """Kind and shape: "Conv2d · 512 × 28 × 28"."""
-        shape = self.tensor.shape[1:] if not self.why_no_maps else self.tensor.shape
+        shape = self.maps.shape[1:] if not self.why_no_maps else self.tensor.shape
         return f"{self.kind} · {' × '.join(f'{length:,}' for length in shape)}"
 
     @property
@@ -83,18 +85,12 @@ def chosen_layers(capture: Capture, patterns: Sequence[str]) -> list[Chosen]:
     ]
 
 
-def _chosen(name: str, taps: Sequence[str], activation: Any) -> Chosen:
-    return Chosen(name, "+".join(taps), activation.kind, activation.tensor, _why_no_maps(activation.tensor))
-
-
-def _why_no_maps(tensor: Tensor) -> str:
-    # Importing torch takes seconds, and whoever has a tensor has done so.
-    from fmviz.render import why_not_spatial
-
-    why = why_not_spatial(tensor)
+def _chosen(name: str, taps: Sequence[str], activation: Activation) -> Chosen:
+    tensor, why = activation.tensor, activation.why_no_maps
+    maps = tensor if why else activation.maps
     if not why and not tensor.numel():
         why = "It is empty."
-    return f"{why[0].lower()}{why[1:]}" if why else ""
+    return Chosen(name, "+".join(taps), activation.kind, tensor, maps, f"{why[0].lower()}{why[1:]}" if why else "")
 
 
 def _matching(pattern: str, names: Sequence[str], taps: Mapping[str, Sequence[str]]) -> set[str]:

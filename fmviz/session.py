@@ -27,6 +27,7 @@ from fmviz.networks.weights import Weights, best_here, load
 from fmviz.pictures import Picture, read_picture
 from fmviz.preprocess import NetworkInput, Preprocessing, PreprocessingFunction
 from fmviz.preprocess import preprocess as network_input
+from fmviz.tokens import Finder
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -163,13 +164,9 @@ class Session:
         return self.preprocessing.geometry(picture.size).input_size
 
     def check_size(self, size: tuple[int, int]) -> None:
-        """`BackboneError` where an input of `size` (height, width) is too small for the network."""
-        least = self.backbone.minimum_input
-        if min(size) < least:
-            raise BackboneError(
-                f"{self.backbone.name} cannot run on an input of {size[0]} × {size[1]} pixels: "
-                f"it needs at least {least} on each side; choose a larger size."
-            )
+        """`BackboneError` where the network cannot run on an input of `size` (height, width): too small, most of all."""
+        if why := self.backbone.why_not(size):
+            raise BackboneError(why)
 
     def facts(self, capture: Capture) -> dict[str, Any]:
         """What it takes to make a figure of `capture` again, as JSON values; never a path."""
@@ -213,25 +210,30 @@ class Session:
     ) -> Capture:
         """What a forward that raised half way had put out by then is handed on as a whole run's is."""
         inputs = self.backbone.arguments(tensor.to(self.device, _dtype_of(self.model)))
+        grid_at = self.backbone.token_grid
+        tokens = grid_at((tensor.shape[2], tensor.shape[3])) if grid_at else None
         try:
             capture = capture_activations(self.model, *inputs, keep=keep, cancelled=cancelled)
         except ForwardError as error:
             partial = error.capture if isinstance(error.capture, Capture) else Capture(())
             message = f"{str(error).removesuffix('.')}{self._place(error.__cause__)}."
-            raise ForwardError(message, self._annotated(partial, picture, fed)) from error.__cause__
-        return self._annotated(capture, picture, fed)
+            raise ForwardError(message, self._annotated(partial, picture, fed, tokens)) from error.__cause__
+        return self._annotated(capture, picture, fed, tokens)
 
     def _place(self, error: BaseException | None) -> str:
         """Where in the user's code, for those who can mend it: " (mine.py, line 12)"."""
         place = place_of(error) if error is not None and self.backbone.group == "own" else None
         return f" ({place[0]}, line {place[1]})" if place else ""
 
-    def _annotated(self, capture: Capture, picture: Picture | None, fed: NetworkInput | None) -> Capture:
+    def _annotated(
+        self, capture: Capture, picture: Picture | None, fed: NetworkInput | None, tokens: Finder | None
+    ) -> Capture:
         annotated = capture.annotated(
             taps=self.backbone.taps,
             predictions=self._predictions(capture.output),
             picture=picture,
             input=fed,
+            tokens=tokens,
         )
         self._latest = weakref.ref(annotated)
         return annotated

@@ -85,15 +85,15 @@ def as_maps(tensor: Tensor, places: Places | None) -> Tensor:
     """`tensor` as 1 × channels × height × width; as it is where it has no places, or is elsewhere. A view where it can be."""
     match places:
         case TokenGrid():
-            on_grid = tensor[:, len(places.prefix) :]  # (1, h·w, C)
-            return on_grid.transpose(1, 2).unflatten(2, (places.height, places.width))
+            on_grid = tensor[:, len(places.prefix) :].transpose(1, 2)  # (1, C, h·w)
+            return on_grid.view(*on_grid.shape[:2], places.height, places.width)
         case ChannelsLast():
             return tensor.permute(0, 3, 1, 2)
         case Windows():
             windows = tensor.transpose(1, 2) if places.swapped else tensor
-            side = isqrt(windows.shape[2])
-            parts = windows[0].unflatten(0, (places.across, -1)).unflatten(2, (side, side))  # (hp, wp, p, p, C)
-            return parts.permute(4, 0, 2, 1, 3).flatten(1, 2).flatten(2, 3)[None]
+            across, side, channels = places.across, isqrt(windows.shape[2]), windows.shape[3]
+            parts = windows.reshape(1, across, across, side, side, channels).permute(0, 5, 1, 3, 2, 4)
+            return parts.reshape(1, channels, across * side, across * side)
     return tensor
 
 

@@ -270,7 +270,6 @@ def _counting(cancelled: Ask, progress: Tell, name: str, session: Session) -> As
 
 
 def _layers(capture: Capture) -> Iterator[LayerInfo]:
-    from fmviz.render import is_spatial
     from fmviz.table import stride_of
 
     assert capture.input is not None
@@ -279,8 +278,8 @@ def _layers(capture: Capture) -> Iterator[LayerInfo]:
     for name, activation in capture.taps.items():
         taps.setdefault(str(activation.layer), []).append(name)
     for layer, activation in capture.items():
-        shape = tuple(activation.tensor.shape)
-        spatial = is_spatial(activation.tensor)
+        spatial = not activation.why_no_maps
+        shape = tuple((activation.maps if spatial else activation.tensor).shape)
         yield LayerInfo(
             name=str(layer),
             path=layer.path,

@@ -92,14 +92,14 @@ def _statistics(shown: Shown, capture: Capture, layer: str) -> Statistics:
     from fmviz.render import statistics
 
     if layer not in shown.statistics:
-        shown.statistics[layer] = statistics(capture[layer].tensor)
+        shown.statistics[layer] = statistics(capture[layer].maps)
     return shown.statistics[layer]
 
 
 def _render_maps(request: RenderMaps, shown: Shown, capture: Capture, blocks: Blocks) -> Reply:
     from fmviz.render import feature_maps, render
 
-    tensor = capture[request.layer].tensor
+    tensor = capture[request.layer].maps
     channels, height, width = feature_maps(tensor).shape
     count = 1 if request.reduction else channels if request.channels is None else len(request.channels)
     shape = (count, -(-height // request.step), -(-width // request.step))
@@ -140,7 +140,7 @@ def _render_taps(request: RenderTaps, capture: Capture, blocks: Blocks) -> Reply
             TapMaps(
                 tap=tap,
                 layer=str(capture.taps[tap].layer),
-                channels=capture.taps[tap].tensor.shape[1],
+                channels=capture.taps[tap].maps.shape[1],
                 shape=maps.map_size,
                 offset=offset,
                 limits=(float(maps.limits[0, 0]), float(maps.limits[0, 1])),
@@ -155,7 +155,7 @@ def _render_taps(request: RenderTaps, capture: Capture, blocks: Blocks) -> Reply
 def _read_value(request: ReadValue, capture: Capture) -> Reply:
     from fmviz.render import feature_maps, reduce_channels
 
-    tensor = capture[request.layer].tensor
+    tensor = capture[request.layer].maps
     maps = feature_maps(tensor)
     place = (request.channel if request.reduction is None else 0, request.row, request.column)
     if not all(0 <= index < length for index, length in zip(place, maps.shape, strict=True)):
@@ -170,7 +170,7 @@ def _read_value(request: ReadValue, capture: Capture) -> Reply:
 def _describe_channel(request: DescribeChannel, shown: Shown, capture: Capture) -> Reply:
     from fmviz.render import histogram
 
-    counts, edges = histogram(capture[request.layer].tensor, request.channel, bins=request.bins)
+    counts, edges = histogram(capture[request.layer].maps, request.channel, bins=request.bins)
     numbers = _packed(_statistics(shown, capture, request.layer))[:, request.channel]
     return ChannelDescribed(
         id=request.id,
@@ -183,7 +183,7 @@ def _describe_channel(request: DescribeChannel, shown: Shown, capture: Capture) 
 
 
 def _read_vector(request: ReadVector, capture: Capture) -> Reply:
-    from fmviz.render import vector, why_not_spatial
+    from fmviz.render import vector
 
     tensor = capture[request.layer].tensor
     values = vector(tensor).numpy().astype("<f8")
@@ -192,7 +192,7 @@ def _read_vector(request: ReadVector, capture: Capture) -> Reply:
         layer=request.layer,
         values=values.tobytes(),
         count=tensor.numel(),
-        reason=why_not_spatial(tensor),
+        reason=capture[request.layer].why_no_maps,
     )
 
 

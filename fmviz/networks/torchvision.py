@@ -99,7 +99,10 @@ _ABOUT = {
     "ssd": "Made for squares of 300 pixels: the picture is cropped to one, where torchvision would squeeze it.",
     "ssdlite": "Made for squares of 320 pixels: the picture is cropped to one, where torchvision would squeeze it.",
 }
-_ABOUT_DETECTORS = "It is fed the picture in 0–1, which it normalises itself. Its own resizing is left out, so that maps lie on the picture."
+_ABOUT_DETECTORS = (
+    "It is fed the picture in 0–1, which it normalises itself. "
+    "Its own resizing is left out, so that maps lie on the picture."
+)
 _ABOUT_SEGMENTATION = "Its last stages are dilated: they have the stride of the one before."
 
 

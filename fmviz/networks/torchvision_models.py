@@ -56,11 +56,7 @@ def build_googlenet(network: Published, tensors: Mapping[str, Tensor]) -> nn.Mod
 
 
 def finish(model: nn.Module, offer: Offer | None) -> None:
-    """As torchvision does after loading: the eps of frozen batch norm, and no auxiliary classifiers that nobody trained."""
-    if offer is not None and offer.frozen_eps is not None:
-        for module in model.modules():
-            if type(module).__name__ == "FrozenBatchNorm2d":
-                module.eps = offer.frozen_eps  # type: ignore[assignment]
+    """As torchvision does after loading: without the auxiliary classifiers of GoogLeNet, which nobody trained."""
     if type(model).__name__ == "GoogLeNet":
         for name in ("aux1", "aux2"):
             setattr(model, name, None)
@@ -171,6 +167,6 @@ def resized_positions(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
     side = isqrt(embedding.shape[1] - 1)
     if grid == (side, side):
         return embedding
-    square = embedding[:, 1:].transpose(1, 2).unflatten(2, (side, side))  # (1, C, n, n)
+    square = embedding[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # (1, C, n, n)
     resized = F.interpolate(square, size=grid, mode="bicubic", align_corners=True)
     return torch.cat((embedding[:, :1], resized.flatten(2).transpose(1, 2)), dim=1)
