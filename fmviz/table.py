@@ -131,13 +131,13 @@ class LayerTable(Sequence[Row]):
         return table_formats.json(self)
 
 
-def layer_table(network: str | nn.Module, size: int | tuple[int, int] = 224) -> LayerTable:
+def layer_table(network: str | nn.Module, size: int | tuple[int, int] | None = None) -> LayerTable:
     """Measure a network at an input of one picture of `size`.
 
     Args:
         network: the name of a backbone, or any module that takes one (1, channels, h, w) tensor. It is not touched: a
             copy without memory is run, and without the hooks that it has.
-        size: (height, width) in pixels; one number for both.
+        size: (height, width) in pixels; one number for both. None is the only size that the network takes, else 224.
 
     Raises:
         BackboneError: no such backbone, or it cannot run at this size, or not on the meta device.
@@ -148,7 +148,8 @@ def layer_table(network: str | nn.Module, size: int | tuple[int, int] = 224) -> 
         ((1, 64, 224, 224), 143667240)
     """
     name = network if isinstance(network, str) else type(network).__name__
-    height, width = _checked(size, name)
+    only = backbone(network).only_input if isinstance(network, str) else 0
+    height, width = _checked(size or only or 224, name)
     twin = _built(network, height, width) if isinstance(network, str) else without_values(network, name)
     twin.train(False)
     image = torch.empty(1, _channels(twin), height, width, dtype=_dtype(twin), device="meta")
@@ -273,10 +274,7 @@ def _checked(size: int | tuple[int, int], name: str) -> tuple[int, int]:
 
 def _built(name: str, height: int, width: int) -> nn.Module:
     row = backbone(name)
-    if min(height, width) < row.minimum_input:
-        raise BackboneError(
-            f"{name} cannot run on an input of {height} × {width} pixels: "
-            f"it needs at least {row.minimum_input} on each side; choose a larger size."
-        )
+    if why := row.why_not((height, width)):
+        raise BackboneError(why)
     with torch.device("meta"):
         return row.build()
