@@ -94,13 +94,15 @@ def _to_fetch() -> Iterable[Cached]:
     """The files that could be fetched, as they would be in the cache."""
     from fmviz.networks import cache, catalog
 
-    networks: dict[Offer, list[str]] = {}
+    files: dict[str, Cached] = {}
     for name in catalog.backbones():
         for offer in catalog.backbone(name).offers:
-            if not cache.is_here(offer):
-                networks.setdefault(offer, []).append(name)
-    for offer, names in networks.items():
-        yield cache.Cached(offer.file_name, cache.path_of(offer), offer.nbytes, tuple(names), offer.name)
+            if cache.is_here(offer):
+                continue
+            before = files[offer.file_name].backbones if offer.file_name in files else ()
+            path, networks = cache.path_of(offer), (*before, name)
+            files[offer.file_name] = cache.Cached(offer.file_name, path, offer.nbytes, networks, offer.name)
+    return files.values()
 
 
 def _print_table(rows: list[tuple[str, str, str, str, str]]) -> None:

@@ -237,9 +237,10 @@ class _Fetch:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(self._aside, self._path)
-        except (Cancelled, _Useless):
+        except BaseException as error:
             with contextlib.suppress(OSError):
-                self._aside.unlink()
+                if isinstance(error, Cancelled | _Useless) or not self._aside.stat().st_size:
+                    self._aside.unlink()
             raise
 
     def _bring_right(self, part: _Part) -> None:
