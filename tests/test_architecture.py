@@ -88,7 +88,7 @@ def test_only_one_module_opens_checkpoints_and_it_never_unpickles_code():
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "pickle.load", "pickle.loads"):
-                assert path.name == "weights.py", path
+                assert path.name == "checkpoints.py", path
                 weights_only = [word.value for word in node.keywords if word.arg == "weights_only"]
                 assert [ast.unparse(value) for value in weights_only] == ["True"], ast.unparse(node)
 

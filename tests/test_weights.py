@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from fmviz.assets import asset
 from fmviz.errors import WeightsError
 from fmviz.networks.catalog import backbone, backbones
-from fmviz.networks.weights import Weights, class_names, load, read_tensors
+from fmviz.networks.checkpoints import read_tensors
+from fmviz.networks.weights import Weights, class_names, load
 from fmviz.pictures import read_picture
 from fmviz.preprocess import preprocess
 
@@ -269,7 +270,7 @@ def test_torchvisions_pyramid_is_loaded_as_it_is(detection_backbone: State, tmp_
     assert holds(model, detection_backbone)
     assert not any(tensor.is_meta for tensor in model.state_dict().values())
     assert (weights.untrained, weights.classes, weights.seed) == ((), (), 2)
-    assert weights.notes == ("The file has no classifier: the network's is random (seed 2).",)
+    assert weights.notes[0] == "The file has no classifier: the network's is random (seed 2)."
 
 
 def test_the_first_versions_keys_of_a_pyramid_are_known(detection_backbone: State, tmp_path: Path) -> None:
@@ -295,7 +296,7 @@ def test_a_file_of_another_network_is_refused_with_the_one_that_it_fits(resnet18
     path = save(tmp_path / "eighteen.pth", resnet18)
     message = refusal("resnet34", path)
     assert "was not made for resnet34: 80 of its 182 tensors are missing (such as layer1.2.conv1.weight)" in message
-    assert message.endswith("; it fits resnet18_fpn and resnet18.")
+    assert message.endswith("; it fits resnet18 and resnet18_fpn.")
 
 
 def test_tensors_that_the_network_does_not_have_are_no_fit(resnet18: State, tmp_path: Path) -> None:
@@ -305,12 +306,12 @@ def test_tensors_that_the_network_does_not_have_are_no_fit(resnet18: State, tmp_
 
 
 def test_another_shape_or_type_is_named(resnet18: State, tmp_path: Path) -> None:
-    ten = resnet18 | {"fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
-    message = refusal("resnet18", save(tmp_path / "ten.pth", ten))
-    assert "2 of 102 have another shape or type (fc.weight is 10 × 512 instead of 1000 × 512)" in message
+    four = resnet18 | {"conv1.weight": torch.zeros(64, 4, 7, 7)}
+    message = refusal("resnet18", save(tmp_path / "four.pth", four))
+    assert "1 of 102 have another shape or type (conv1.weight is 64 × 4 × 7 × 7 instead of 64 × 3 × 7 × 7)" in message
     assert message.endswith("choose the network that it was made for.")
-    whole = resnet18 | {"fc.bias": torch.zeros(1000, dtype=torch.int32)}
-    assert "fc.bias is int32 instead of float32" in refusal("resnet18", save(tmp_path / "whole.pth", whole))
+    whole = resnet18 | {"bn1.bias": torch.zeros(64, dtype=torch.int32)}
+    assert "bn1.bias is int32 instead of float32" in refusal("resnet18", save(tmp_path / "whole.pth", whole))
 
 
 def test_a_pyramid_alone_is_no_network(detection_backbone: State, tmp_path: Path) -> None:
@@ -427,7 +428,7 @@ NO_STATE = {
     "nothing within": ({"state_dict": {}}, "holds no tensors"),
     "numbers": (collections.OrderedDict(a=torch.zeros(1), epoch=3), "holds a int as “epoch”"),
     "keys that are numbers": ({1: torch.zeros(1)}, "names a tensor 1, which is no text"),
-    "itself": (recursive(), "holds a dict as “model”"),
+    "itself": (recursive(), "holds no tensors"),
     "a sparse tensor": ({"w": sparse()}, "sparse, nested or quantized"),
     "a meta tensor": ({"w": torch.empty(3, device="meta")}, "saved from the meta device"),
 }

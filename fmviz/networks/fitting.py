@@ -1,30 +1,40 @@
-"""Whether the tensors of a file are those of a network: asked, and answered in words, before any of them is loaded."""
+"""Whether the tensors of a file are those of a network: asked, and answered in words, before any of them is loaded.
+
+A file may hold more than the network, and under longer names: a detector's has its backbone under `backbone.body.`, what
+DataParallel and torch.compile wrap has `module._orig_mod.` before every key. So the prefix is looked for under which most
+keys and shapes agree, whatever it is called.
+
+What then does not fit is told apart. Parts that a network can do without (the classifier, the pyramid) may be absent or
+others: they are left out. Tensors that lie beside the network (a detector's heads) are left over. Anything else, a block
+more or less, another width, makes it another network's file.
+"""
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from fmviz.networks.backbone import Backbone
 from fmviz.networks.network import Network
+from fmviz.networks.tables import Table, is_averaged, quoted
 
-NESTED = ("state_dict", "model_state_dict", "model")
-"""Keys under which training programs keep the network's tensors beside other things."""
+COUNT = "num_batches_tracked"
+"""Frozen batch norm does not keep it, and in eval mode nothing depends on it: a file may lack it, or have it in vain."""
 
-WRAPPERS = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every key."""
-
-COUNT = ".num_batches_tracked"
-"""Frozen batch norm does not keep it, and in eval mode nothing depends on it: a file may lack it."""
+MOST_PREFIXES = 12
+"""Prefixes that are tried, of those that most keys have."""
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
-
-class ContentError(Exception):
-    """What a file holds is no state dict. The text follows the file's name: "resnet.pth holds a list, not …"."""
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
+"""torchvision's DenseNet files have `denselayer1.norm.1.weight` for `denselayer1.norm1.weight`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +42,62 @@ class Fit:
     """The comparison of a file's tensors with a network's.
 
     Attributes:
-        state: what to load: the network's own keys; float32, contiguous. Only whole where `fits`.
-        absent: parts ("classifier", "pyramid") of which the file has nothing.
+        place: what they lie under in the file: "model_ema", "state_dict → backbone.".
+        state: what agrees: the network's key -> the file's tensor, in whatever precision.
         total: how many tensors the network has, batch norm's counts of batches left out.
-        missing: keys of the network that are not in the file, those of absent parts left out.
-        unknown: keys of the file that the network does not have.
-        misfits: of tensors with another shape or type: "fc.weight is 10 × 512 instead of 1000 × 512".
+        absent: parts ("classifier", "pyramid") of which the file has nothing.
+        others: parts of which the file has another one -> how it differs; nothing of them is in `state`.
+        missing: keys of the network that are not in the file, those of such parts left out.
+        unknown: keys of the file that lie within the network, which does not have them.
+        misfits: of tensors with another shape or type: "conv1.weight is 64 × 4 × 7 × 7 instead of 64 × 3 × 7 × 7".
+        left_over: keys of the file that lie beside the network.
+        averaged: whether it is the running average of a network.
+        frozen: whether its batch norm was frozen in training, as a detector's is.
+        dropped: keys of the file in such other parts, without the prefix.
+        unused: keys of the file that the network knows and does without, as auxiliary classifiers.
+        inside: the file's tensors by their keys without the prefix.
+        again: where else in the file there is as good a one.
     """
 
+    place: str
     state: dict[str, Tensor]
-    absent: tuple[str, ...]
     total: int
+    absent: tuple[str, ...]
+    others: Mapping[str, str]
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
     misfits: tuple[str, ...]
+    left_over: tuple[str, ...]
+    averaged: bool
+    frozen: bool
+    dropped: tuple[str, ...]
+    unused: tuple[str, ...]
+    inside: Mapping[str, Tensor]
+    again: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
-        return not (self.missing or self.unknown or self.misfits)
+        return bool(self.state) and not (self.missing or self.unknown or self.misfits)
+
+    @property
+    def matched(self) -> int:
+        """How many tensors agree, batch norm's counts of batches left out."""
+        return sum(not key.endswith(COUNT) for key in self.state)
+
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """The parts that must be initialised."""
+        return (*self.absent, *self.others)
+
+    @property
+    def astray(self) -> int:
+        """How many tensors of the file have no place in the network."""
+        return len(self.left_over) + len(self.dropped) + len(self.unknown) + len(self.misfits)
+
+    @property
+    def rank(self) -> tuple[bool, bool, int, int]:
+        """Greater is better, among those of one network."""
+        return (self.fits, self.averaged, self.matched, -len(self.left_over))
 
     def reasons(self) -> str:
         """Why not: numbers, and an example of each."""
@@ -59,93 +107,181 @@ class Fit:
         if self.misfits:
             reasons.append(f"{len(self.misfits)} of {self.total} have another shape or type ({self.misfits[0]})")
         if self.unknown:
-            reasons.append(f"{len(self.unknown)} in the file are unknown to it (such as {self.unknown[0]})")
-        return ", ".join(reasons)
+            reasons.append(f"{len(self.unknown)} in the file are unknown to it (such as {quoted(self.unknown[0])})")
+        return ", ".join(reasons) or "it holds none of its tensors"
 
 
-def state_dict_of(content: object) -> dict[str, Tensor]:
-    """The tensors by key in whatever a file held: a state dict, or one beside an epoch, an optimizer and the like.
-
-    Raises:
-        ContentError: there are none, or not tensors only.
-    """
-    # Three levels are more than any program nests; a dictionary that holds itself must not keep us here.
-    for _ in range(3):
-        nested = [key for key in NESTED if isinstance(content, dict) and isinstance(content.get(key), dict)]
-        if isinstance(content, dict) and nested:
-            content = content[nested[0]]
-    if not isinstance(content, dict):
-        raise ContentError(f"holds one {type(content).__name__}, not tensors by name")
-    if not content:
-        raise ContentError("holds no tensors")
-    state = {_checked_key(key): _checked_tensor(key, value) for key, value in content.items()}
-    return _unwrapped(state)
+def parts_of(backbone: Backbone, network: nn.Module) -> Mapping[str, str]:
+    """What a weights file of this network may lack as a whole -> its path."""
+    return network.parts if isinstance(network, Network) else backbone.parts
 
 
-def fit(network: nn.Module, tensors: Mapping[str, Tensor], *, parts: Mapping[str, str]) -> Fit:
-    """How `tensors` fit `network`, which may be on the meta device and is left as it is.
+def fit(network: nn.Module, tensors: Mapping[str, Tensor], *, parts: Mapping[str, str] | None = None) -> Fit:
+    """How one state dict fits; `parts` are the network's own where None."""
+    known = network.parts if isinstance(network, Network) else {}
+    return best_fit(network, (Table("", dict(tensors)),), parts=known if parts is None else parts)
+
+
+def best_fit(network: nn.Module, tables: tuple[Table, ...], *, parts: Mapping[str, str]) -> Fit:
+    """How that of the state dicts fits which fits best, under the prefix under which it does.
 
     Args:
-        network: ours, or any other.
-        tensors: by its keys; for a network of ours also by those that others gave it.
+        network: ours, or any other; it may be on the meta device, and is left as it is.
+        tables: at least one.
         parts: what may be absent as a whole: "classifier" -> its path in the network.
     """
-    given = network.renamed(dict(tensors)) if isinstance(network, Network) else dict(tensors)
-    wanted: dict[str, Tensor] = network.state_dict()
-    absent = tuple(part for part, path in parts.items() if not any(key.startswith(f"{path}.") for key in given))
-    optional = tuple(f"{parts[part]}." for part in absent)
-    counts = {key: torch.tensor(0, device="cpu") for key in wanted if key.endswith(COUNT) and key not in given}
-    common = {key: tensor for key, tensor in given.items() if key in wanted}
-    misfits = tuple(words for key, tensor in common.items() if (words := _misfit(key, tensor, wanted[key])))
+    wanted = tensors_of(network)
+    found = [
+        _fit(network, wanted, table, prefix, parts) for table in tables for prefix in _prefixes(wanted, table.tensors)
+    ]
+    best = max(found, key=lambda fit: fit.rank)
+    again = tuple(fit.place for fit in found if fit is not best and fit.fits and fit.matched == best.matched)
+    return replace(best, again=again) if best.fits else best
+
+
+def told(found: Fit, name: str, seed: int) -> tuple[str, ...]:
+    """What the user should know of a file that fits the network called `name`, a sentence each."""
+    notes = [f"The file has no {part}: the network's is random (seed {seed})." for part in found.absent]
+    for part, words in found.others.items():
+        notes.append(f"The file's {part} is another one ({words}) and was left out: {name}'s is random (seed {seed}).")
+    if left := (*found.left_over, *found.unused):
+        count = "One tensor" if len(left) == 1 else f"{len(left)} tensors"
+        notes.append(f"{count} of the file are no part of {name} and were left out (such as {quoted(left[0])}).")
+    if found.again:
+        notes.append(f"The file holds {1 + len(found.again)} such networks: that under “{found.place}” was taken.")
+    return tuple(notes)
+
+
+def owned(found: Fit, network: nn.Module) -> dict[str, Tensor]:
+    """What to load: half and double precision become the network's own, channels-last and the like contiguous."""
+    wanted = tensors_of(network)
+    return {key: tensor.to(wanted[key].dtype).contiguous() for key, tensor in found.state.items()}
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """The network's state dict, without what is no tensor."""
+    return {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
+
+
+def _prefixes(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Those under which the network may lie, "" first: with keys enough, and most keys first."""
+    counts: Counter[str] = Counter()
+    for key in tensors:
+        names = key.split(".")[:-1]
+        counts.update(".".join(names[:depth]) + "." for depth in range(1, len(names) + 1))
+    likely = [prefix for prefix, count in counts.most_common() if 4 * count >= len(wanted)]
+    return ["", *likely[:MOST_PREFIXES]]
+
+
+def _fit(network: nn.Module, wanted: Mapping[str, Tensor], table: Table, prefix: str, parts: Mapping[str, str]) -> Fit:
+    inside = {key.removeprefix(prefix): tensor for key, tensor in table.tensors.items() if key.startswith(prefix)}
+    given = _renamed(network, wanted, inside)
+    state = {key: given[key] for key in wanted if key in given and not _misfit(key, given[key], wanted[key])}
+    misfits = {key: words for key in wanted if key in given and (words := _misfit(key, given[key], wanted[key]))}
+    missing = [key for key in wanted if key not in given and not key.endswith(COUNT)]
+    unknown = [key for key in given if key not in wanted and not key.endswith(COUNT)]
+    absent, dropped = [], []
+    others: dict[str, str] = {}
+    for part, path in parts.items():
+        under = f"{path}."
+        if not any(key.startswith(under) for key in given):
+            absent.append(part)
+        elif words := _difference(under, misfits, missing, unknown):
+            others[part] = words
+            dropped += [key for key in given if key.startswith(under)]
+        else:
+            continue
+        state = {key: tensor for key, tensor in state.items() if not key.startswith(under)}
+        misfits = {key: words for key, words in misfits.items() if not key.startswith(under)}
+        missing = [key for key in missing if not key.startswith(under)]
+        unknown = [key for key in unknown if not key.startswith(under)]
+    beside = [key for key in unknown if _lies_beside(key, network, parts)]
+    kept = {id(tensor) for tensor in given.values()}
+    place = " → ".join(part for part in (table.place, quoted(prefix) if prefix else "") if part)
     return Fit(
-        state={key: _owned(tensor, wanted[key]) for key, tensor in (common | counts).items()} if not misfits else {},
-        absent=absent,
+        place=place,
+        state=state,
         total=sum(not key.endswith(COUNT) for key in wanted),
-        missing=tuple(k for k in wanted if k not in given and k not in counts and not k.startswith(optional)),
-        unknown=tuple(key for key in given if key not in wanted),
-        misfits=misfits,
+        absent=tuple(absent),
+        others=others,
+        missing=tuple(missing),
+        unknown=tuple(key for key in unknown if key not in beside),
+        misfits=tuple(misfits.values()),
+        left_over=tuple(key for key in table.tensors if not key.startswith(prefix)) + tuple(beside),
+        averaged=is_averaged(table.place) or is_averaged(prefix),
+        dropped=tuple(dropped),
+        unused=tuple(key for key, tensor in inside.items() if id(tensor) not in kept and not key.endswith(COUNT)),
+        inside=inside,
+        frozen=any(key.endswith(COUNT) for key in wanted) and not any(key.endswith(COUNT) for key in state),
     )
 
 
-def _checked_key(key: object) -> str:
-    if not isinstance(key, str):
-        raise ContentError(f"names a tensor {key!r:.40}, which is no text")
-    return key
+def _difference(under: str, misfits: Mapping[str, str], missing: list[str], unknown: list[str]) -> str:
+    """How a part of the file is not the network's; "" where it is."""
+    for key, words in misfits.items():
+        if key.startswith(under):
+            return words
+    for key in missing:
+        if key.startswith(under):
+            return f"it has no {key}"
+    return next((f"it has {quoted(key)} besides" for key in unknown if key.startswith(under)), "")
 
 
-def _checked_tensor(key: object, value: object) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise ContentError(f"holds a {type(value).__name__} as “{key}”, where only tensors are expected")
-    if value.is_meta:
-        raise ContentError(f"holds no values for “{key}”: it was saved from the meta device")
-    if value.layout != torch.strided or value.is_quantized or value.is_nested:
-        raise ContentError(f"holds “{key}” in a sparse, nested or quantized form")
-    return value.detach()
+def _lies_beside(key: str, network: nn.Module, parts: Mapping[str, str]) -> bool:
+    """Whether it is a neighbour of the network's modules rather than one within them, or one after another of a kind."""
+    # The body of a network with a pyramid is the network that it was put on.
+    body = parts["classifier"].rpartition(".")[0] if "pyramid" in parts and "classifier" in parts else ""
+    name = key.removeprefix(f"{body}.") if body else key
+    root = network.get_submodule(body) if name != key else network
+    return not hasattr(root, name.partition(".")[0])
 
 
-def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the wrappers' prefixes, in whatever order they lie around each other."""
-    while prefix := next((w for w in WRAPPERS if all(key.startswith(w) for key in state)), ""):
-        state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
-    return state
+def _renamed(network: nn.Module, wanted: Mapping[str, Tensor], given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`given` under the network's own keys, where it has those of others, or of an earlier version of itself."""
+    if isinstance(network, Network):
+        return network.renamed(given)
+    if given.keys() <= wanted.keys():
+        return given
+    # Stand-ins, by which each tensor is known again under another key: torch's modules rename while they load.
+    stand_ins: dict[str, Tensor] = {key: torch.empty(like.shape, device="meta") for key, like in given.items()}
+    known = {id(stand_in): given[key] for key, stand_in in stand_ins.items()}
+    keep = list(stand_ins.values())
+    renamed = {_OLD_DENSENET.sub(r"\1\2", key): stand_in for key, stand_in in stand_ins.items()}
+    for path, module in network.named_modules():
+        _rename_as_loading_does(module, f"{path}." if path else "", renamed, wanted)
+    found = {key: known[id(stand_in)] for key, stand_in in renamed.items() if id(stand_in) in known}
+    del keep
+    return found
+
+
+def _rename_as_loading_does(
+    module: nn.Module, prefix: str, state: dict[str, Tensor], wanted: Mapping[str, Tensor]
+) -> None:
+    """What this module does to the keys of its earlier versions, done to `state`."""
+    load = type(module)._load_from_state_dict
+    if load is nn.Module._load_from_state_dict or isinstance(module, nn.modules.batchnorm._NormBase):
+        return
+    # MNASNet takes a file without a version for one of its first, and makes itself into that.
+    if not prefix or not any(key.startswith(prefix) and key not in wanted for key in state):
+        return
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        load(module, state, prefix, {}, False, [], [], [])
 
 
 def _misfit(key: str, given: Tensor, wanted: Tensor) -> str:
     """What is wrong with a tensor; "" where nothing is."""
     if given.shape != wanted.shape:
         return f"{key} is {_shape(given)} instead of {_shape(wanted)}"
-    if given.dtype not in (FLOATS if wanted.is_floating_point() else INTEGERS):
+    kinds = FLOATS if wanted.is_floating_point() else (wanted.dtype,) if wanted.dtype == torch.bool else INTEGERS
+    if given.dtype not in kinds:
         return f"{key} is {_dtype(given)} instead of {_dtype(wanted)}"
     return ""
 
 
-def _owned(given: Tensor, wanted: Tensor) -> Tensor:
-    """Half and double precision become the network's float32, channels-last and the like contiguous."""
-    return given.to(wanted.dtype).contiguous()
-
-
 def _shape(tensor: Tensor) -> str:
-    return " × ".join(map(str, tensor.shape)) or "a single number"
+    sides = " × ".join(map(str, tensor.shape[:6])) or "a single number"
+    return f"{sides} × …" if tensor.dim() > 6 else sides
 
 
 def _dtype(tensor: Tensor) -> str:

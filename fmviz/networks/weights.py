@@ -1,41 +1,31 @@
-"""Where a network's parameters come from: its package, a file, or a seed. Checked before a network sees them.
-
-The only module that calls `torch.load`, and always with `weights_only=True`: nothing in a file is ever run.
-"""
+"""Where a network's parameters come from: its package, a file, or a seed. Checked before a network sees them."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
-import pickle
-import re
-import warnings
-import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from fmviz.assets import asset
 from fmviz.errors import WeightsError
-from fmviz.networks import cache, catalog
+from fmviz.networks import cache
 from fmviz.networks.backbone import RANDOM, Backbone
-from fmviz.networks.fitting import ContentError, Fit, fit, state_dict_of
+from fmviz.networks.checkpoints import Checkpoint, read_checkpoint
+from fmviz.networks.fitting import COUNT, Fit, best_fit, owned, parts_of, told
 from fmviz.networks.network import Network, WithoutInitialisation
-from fmviz.networks.offers import Offer
+from fmviz.networks.offers import Offer, published
+from fmviz.networks.proposing import fitting_of_ours
 from fmviz.preprocess import Preprocessing
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 """For file dialogs. What a file is, is told by its content."""
-
-LARGEST_HEADER = 100_000_000
-"""Bytes of a safetensors header at most: its specification's own limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +56,10 @@ def load(backbone: Backbone, weights: str | os.PathLike[str], *, seed: int = 0) 
 
     Args:
         backbone: a row of the catalog.
-        weights: a name of `backbone.weights`, or the path of a `.safetensors` or `.pth` file with this network's state
-            dict or torchvision's. A file may lack the classifier, or the pyramid, as a whole: it is then random. A
-            classifier of 1000 classes is taken to be ImageNet's.
+        weights: a name of `backbone.weights`, or the path of a `.safetensors` or `.pth` file that holds this network's
+            state dict, alone or among other things and under whatever prefix. A file may lack the classifier, or the
+            pyramid, or have another one: it is then random. A classifier of the network's own size is taken to be
+            trained on the classes of the weights on offer for it, or of ImageNet where there are a thousand.
         seed: for whatever is random, from 0; the global random generators are left as they are.
 
     Raises:
@@ -117,7 +108,8 @@ def _random(backbone: Backbone, seed: int) -> tuple[nn.Module, Weights]:
         # Not torch.manual_seed, which seeds the accelerators as well: fork_rng puts back the CPU's generator only.
         torch.default_generator.manual_seed(seed)
         network = backbone.build()
-    _finish(backbone, network, None)
+    if backbone.finish is not None:
+        backbone.finish(network, None)
     untrained = ("body", "pyramid") if backbone.pyramid else ("body",)
     notes = (f"All parameters are random (seed {seed}): nobody trained them.",)
     return _frozen(network), Weights(name=RANDOM, seed=seed, untrained=untrained, notes=notes)
@@ -126,36 +118,46 @@ def _random(backbone: Backbone, seed: int) -> tuple[nn.Module, Weights]:
 def _from_file(
     backbone: Backbone, path: Path, *, name: str, seed: int, offer: Offer | None = None
 ) -> tuple[nn.Module, Weights]:
-    tensors, sha256 = read_tensors(path)
-    network = _unfilled(backbone, seed, tensors)
-    parts = parts_of(backbone, network)
-    found = fit(network, tensors, parts=parts)
+    checkpoint = read_checkpoint(path)
+    network, found = _fitted(backbone, checkpoint, seed)
     if not found.fits:
-        raise WeightsError(_unfit(backbone, path.name, found, tensors))
-    _fill(network, found.state)
-    for part in found.absent:
+        raise WeightsError(_unfit(backbone, checkpoint, found))
+    parts = parts_of(backbone, network)
+    _fill(network, owned(found, network))
+    for part in found.untrained:
         _initialise(backbone, network, parts[part], seed)
-    if offer is not None and offer.frozen_eps is not None:
-        _set_eps(network, offer.frozen_eps, apart=parts)
-    _finish(backbone, network, offer)
+    known = offer or next((known for known in backbone.offers if _is_of(checkpoint, known)), None)
+    notes = told(found, backbone.name, seed)
+    if backbone.group in ("papers", "article"):
+        eps, words = _frozen_eps(checkpoint, found, known)
+        if eps is not None:
+            _set_eps(network, eps, apart=parts)
+        notes += words
+    if backbone.finish is not None:
+        backbone.finish(network, known)
     weights = Weights(
         name=name,
-        sha256=sha256,
-        seed=seed if found.absent else None,
-        classes=() if "classifier" in found.absent else _classes(backbone, network, offer),
-        untrained=("pyramid",) if "pyramid" in found.absent else (),
-        notes=tuple(f"The file has no {part}: the network's is random (seed {seed})." for part in found.absent),
-        preprocessing=offer.preprocessing if offer else None,
+        sha256=checkpoint.sha256,
+        seed=seed if found.untrained else None,
+        classes=() if "classifier" in found.untrained else _classes(backbone, network, known),
+        untrained=("pyramid",) if "pyramid" in found.untrained else (),
+        notes=notes,
+        preprocessing=known.preprocessing if known else None,
     )
     return _frozen(network), weights
 
 
-def parts_of(backbone: Backbone, network: nn.Module) -> Mapping[str, str]:
-    """What a weights file of this network may lack as a whole -> its path."""
-    return network.parts if isinstance(network, Network) else backbone.parts
+def _fitted(backbone: Backbone, checkpoint: Checkpoint, seed: int) -> tuple[nn.Module, Fit]:
+    """The network without its values, and how those of the file fit it."""
+    network = _unfilled(backbone, seed, backbone.build)
+    found = best_fit(network, checkpoint.tables, parts=parts_of(backbone, network))
+    if backbone.build_for is not None and not found.fits:
+        network = _unfilled(backbone, seed, functools.partial(backbone.build_for, found.inside))
+        found = best_fit(network, checkpoint.tables, parts=parts_of(backbone, network))
+    return network, found
 
 
-def _unfilled(backbone: Backbone, seed: int, tensors: Mapping[str, Tensor]) -> nn.Module:
+def _unfilled(backbone: Backbone, seed: int, build: Callable[[], nn.Module]) -> nn.Module:
     """The network before its values: ours on the meta device, which is quickest; others on the CPU.
 
     Theirs hold more than their state dict: tables of positions and masks must have their values. A user's own network
@@ -163,11 +165,11 @@ def _unfilled(backbone: Backbone, seed: int, tensors: Mapping[str, Tensor]) -> n
     """
     if backbone.group in ("papers", "article"):
         with torch.device("meta"):
-            return backbone.build()
+            return build()
     with torch.random.fork_rng(devices=()), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         with contextlib.nullcontext() if backbone.group == "own" else WithoutInitialisation():
-            return backbone.build_for(tensors) if backbone.build_for else backbone.build()
+            return build()
 
 
 def _fill(network: nn.Module, state: dict[str, Tensor]) -> None:
@@ -176,7 +178,38 @@ def _fill(network: nn.Module, state: dict[str, Tensor]) -> None:
     # Under this version of its keys. Without a version torchvision's MNASNet takes a file for an older network's, and
     # rebuilds itself.
     filled._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    # Frozen batch norm keeps no count of batches. Without one, the network's own would stay without a value.
+    for key, tensor in network.state_dict().items():
+        if key.endswith(COUNT) and key not in filled and tensor.is_meta:
+            filled[key] = torch.tensor(0, device="cpu")
     network.load_state_dict(filled, strict=False, assign=True)
+
+
+def _is_of(checkpoint: Checkpoint, offer: Offer) -> bool:
+    return bool(offer.sha256) and checkpoint.sha256.startswith(offer.sha256)
+
+
+def _frozen_eps(checkpoint: Checkpoint, found: Fit, known: Offer | None) -> tuple[float | None, tuple[str, ...]]:
+    """The eps that the body's batch norm was frozen with, where it is not the network's own, and what there is to say.
+
+    A file does not hold it. That of torchvision's first detectors was 0.0, and theirs are known by their checksums.
+    """
+    if known is not None and known.frozen_eps is not None:
+        return known.frozen_eps, ()
+    if not found.frozen or not any("fpn." in key for key in (*found.state, *found.left_over)):
+        return None, ()
+    for network in published().values():
+        for offer in network.offers:
+            if _is_of(checkpoint, offer):
+                eps = offer.frozen_eps if offer.frozen_eps is not None else "1e-05"
+                words = (
+                    f"The file is torchvision's {network.name}, {offer.name}: its batch norm was frozen with eps {eps}."
+                )
+                return offer.frozen_eps, (words,)
+    return None, (
+        "Its batch norm was frozen, with an eps that the file does not tell: 1e-05 is taken. "
+        "torchvision's first detectors had 0.0.",
+    )
 
 
 def _initialise(backbone: Backbone, network: nn.Module, path: str, seed: int) -> None:
@@ -222,11 +255,6 @@ def _classes(backbone: Backbone, network: nn.Module, offer: Offer | None) -> tup
     return class_names("imagenet") if shapes and shapes[-1][0] == 1000 else ()
 
 
-def _finish(backbone: Backbone, network: nn.Module, offer: Offer | None) -> None:
-    if backbone.finish is not None:
-        backbone.finish(network, offer)
-
-
 def _frozen(network: nn.Module) -> nn.Module:
     return network.requires_grad_(False).eval()
 
@@ -239,127 +267,7 @@ def _absent(backbone: Backbone, weights: str | os.PathLike[str]) -> str:
     return f"{backbone.name} has no weights called “{text}”: choose {offered}, or a .safetensors or .pth file."
 
 
-def _unfit(backbone: Backbone, name: str, found: Fit, tensors: dict[str, Tensor]) -> str:
-    others = [other for other in catalog.backbones() if other != backbone.name and _fits(other, tensors)]
+def _unfit(backbone: Backbone, checkpoint: Checkpoint, found: Fit) -> str:
+    others = [other for other in fitting_of_ours(checkpoint) if other != backbone.name][:3]
     remedy = f"it fits {' and '.join(others)}." if others else "choose the network that it was made for."
-    return f"{name} was not made for {backbone.name}: {found.reasons()}; {remedy}"
-
-
-def _fits(name: str, tensors: dict[str, Tensor]) -> bool:
-    backbone = catalog.backbone(name)
-    with torch.device("meta"):
-        network = backbone.build()
-    return fit(network, tensors, parts=parts_of(backbone, network)).fits
-
-
-# Files
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The tensors in a file by their keys, on the CPU, and the file's SHA-256 in hex.
-
-    They are read into memory, not mapped: a mapped file that a training program writes anew takes the process with it.
-
-    Raises:
-        WeightsError: in one sentence.
-    """
-    name = path.name
-    try:
-        if path.is_dir():
-            raise WeightsError(f"{name} is a folder: choose a .safetensors or .pth file.")
-        with path.open("rb") as file:
-            head = file.read(64)
-            file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        content = _content(path, head)
-    except OSError as error:
-        raise WeightsError(
-            f"{name} cannot be opened ({error.strerror or error}): choose a file that you may read."
-        ) from error
-    try:
-        return state_dict_of(content), sha256
-    except ContentError as error:
-        raise WeightsError(f"{name} {error}: save the network's state_dict(), or choose another file.") from error
-
-
-def _content(path: Path, head: bytes) -> object:
-    """What the file holds, read in the way that its first bytes call for."""
-    name = path.name
-    if not head:
-        raise WeightsError(f"{name} is empty: download or copy it again.")
-    if head.startswith(b"PK\x03\x04"):
-        return _zip_content(path)
-    if head.startswith(b"\x80"):
-        return _torch_content(path)
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LARGEST_HEADER:
-        return _safetensors_content(path)
-    if head.startswith(b"version https://git-lfs"):
-        raise WeightsError(f"{name} is Git LFS's pointer to a file, not the file: fetch it with git lfs pull.")
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
-        raise WeightsError(f"{name} is a web page, not weights: download the file itself.")
-    raise WeightsError(f"{name} is no weights file, or is broken: choose a .safetensors or .pth file.")
-
-
-def _safetensors_content(path: Path) -> dict[str, Tensor]:
-    try:
-        return {key: tensor.clone() for key, tensor in safetensors.torch.load_file(path).items()}
-    except safetensors.SafetensorError as error:
-        raise WeightsError(_broken(path.name)) from error
-
-
-def _zip_content(path: Path) -> object:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise WeightsError(_broken(path.name)) from error
-    leaves = {entry.filename.rpartition("/")[2] for entry in entries}
-    if "constants.pkl" in leaves:
-        raise WeightsError(
-            f"{path.name} is a TorchScript program, not weights: save the state_dict() of the network it was made from."
-        )
-    if "data.pkl" not in leaves:
-        raise WeightsError(f"{path.name} is a zip file without weights in it: choose a .safetensors or .pth file.")
-    # torch writes its entries as they are. A packed one may unfold to more than the memory there is.
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise WeightsError(f"{path.name} was packed again after torch saved it: save it anew with torch.save.")
-    return _torch_content(path)
-
-
-def _torch_content(path: Path) -> object:
-    try:
-        # Not by its path: torch would go by the suffix, and take a zip file called .safetensors for the other kind.
-        # Its warnings are about the form of the file; where that matters, the file is refused with a sentence.
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except pickle.UnpicklingError as error:
-        if wanted := _unsafe_names(path, str(error)):
-            raise WeightsError(_unsafe(path.name, wanted)) from error
-        raise WeightsError(_broken(path.name)) from error
-    # A file made of anything can make the unpickler raise anything; all of it means the same.
-    except Exception as error:
-        raise WeightsError(_broken(path.name)) from error
-
-
-def _unsafe_names(path: Path, message: str) -> list[str]:
-    """The classes and functions that a pickle asks for and may not have."""
-    try:
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    # It reads the newer format only, and a broken file in whatever way it likes.
-    except Exception:
-        return re.findall(r"GLOBAL (\S+) was not an allowed global", message)
-
-
-def _unsafe(name: str, wanted: list[str]) -> str:
-    more = f" and {len(wanted) - 3} more" if len(wanted) > 3 else ""
-    return (
-        f"{name} was not loaded, for it could run code: it asks for {', '.join(wanted[:3])}{more}; "
-        "save the network's state_dict() alone, best as .safetensors."
-    )
-
-
-def _broken(name: str) -> str:
-    return f"{name} is broken or was cut off: download or copy it again."
+    return f"{checkpoint.name} was not made for {backbone.name}: {found.reasons()}; {remedy}"

@@ -1,0 +1,320 @@
+"""What a file of weights holds, whatever it is called and whoever made it: tensors by name, or a sentence why not.
+
+The only module that calls `torch.load`, and always with `weights_only=True`: nothing in a file is ever run. What the file
+declares is compared with what it holds before any of it is read, so that no memory is asked for that the file has no bytes
+for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from fmviz.errors import WeightsError
+from fmviz.networks.pickles import Pickle, PickleError, scan
+from fmviz.networks.tables import ContentError, Table, quoted, tables_of
+
+LARGEST_HEADER = 32_000_000
+"""Bytes of a safetensors header at most: some 300,000 tensors. The specification allows three times as many."""
+
+LONGEST_PICKLE = 256_000_000
+"""Bytes of a pickle, without its tensors, at most."""
+
+_SAFETENSORS_ITEMSIZES = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "F8_E5M2": 1,
+    "F8_E4M3": 1,
+    "I16": 2,
+    "U16": 2,
+    "F16": 2,
+    "BF16": 2,
+    "I32": 4,
+    "U32": 4,
+    "F32": 4,
+    "I64": 8,
+    "U64": 8,
+    "F64": 8,
+    "C64": 8,
+}
+_OTHER_KINDS = {
+    b"\x1f\x8b": "is compressed by gzip: unpack it first",
+    b"BZh": "is compressed by bzip2: unpack it first",
+    b"\xfd7zXZ": "is compressed by xz: unpack it first",
+    b"(\xb5/\xfd": "is compressed by zstd: unpack it first",
+    b"\x93NUMPY": "is one array of NumPy's, not weights by name: choose a .safetensors or .pth file",
+    b"\x89HDF": "is an HDF5 file, of Keras perhaps: choose a .safetensors or .pth file",
+    b"version https://git-lfs": "is Git LFS's pointer to a file, not the file: fetch it with git lfs pull",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        name: the file's, without its folder.
+        sha256: of the file, in hex.
+        tables: the state dicts in it, those that are meant for use first.
+    """
+
+    name: str
+    sha256: str
+    tables: tuple[Table, ...]
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors in a file by their keys, on the CPU, and the file's SHA-256 in hex.
+
+    Where a file holds several networks, the one that it means for use: see `tables_of`.
+
+    Raises:
+        WeightsError: in one sentence.
+    """
+    checkpoint = read_checkpoint(path)
+    return dict(checkpoint.tables[0].tensors), checkpoint.sha256
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """All state dicts in a file, on the CPU, its content telling what it is.
+
+    They are read into memory, not mapped: a mapped file that a training program writes anew takes the process with it.
+
+    Raises:
+        WeightsError: in one sentence.
+    """
+    name = path.name
+    try:
+        with _opened(path) as file:
+            content = _content(name, file)
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(
+            f"{name} cannot be opened ({error.strerror or error}): choose a file that you may read."
+        ) from error
+    try:
+        return Checkpoint(name, sha256, tables_of(content))
+    except ContentError as error:
+        raise WeightsError(f"{name} {error}: save the network's state_dict(), or choose another file.") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file, if it is one: a pipe or a device might never end."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise WeightsError(f"{path.name} is a folder: choose a .safetensors or .pth file.")
+    if not stat.S_ISREG(mode):
+        raise WeightsError(f"{path.name} is a pipe or a device, not a file: choose a .safetensors or .pth file.")
+    with path.open("rb") as file:
+        yield file
+
+
+def _content(name: str, file: BinaryIO) -> object:
+    """What the file holds, read in the way that its first bytes call for."""
+    size = os.fstat(file.fileno()).st_size
+    head = file.read(512)
+    file.seek(0)
+    if not head:
+        raise WeightsError(f"{name} is empty: download or copy it again.")
+    if head.startswith(b"PK\x03\x04"):
+        _check_zip(name, file, size)
+        return _torch_content(name, file)
+    if head.startswith(b"\x80"):
+        _check_old(name, file, size)
+        return _torch_content(name, file)
+    if head[8:9] == b"{":
+        return _safetensors_content(name, file, size)
+    for beginning, words in _OTHER_KINDS.items():
+        if head.startswith(beginning):
+            raise WeightsError(f"{name} {words}.")
+    if head[257:262] == b"ustar":
+        raise WeightsError(f"{name} is a tar archive: unpack it, or save the state_dict() anew with torch.save.")
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+        raise WeightsError(f"{name} is a web page, not weights: download the file itself.")
+    _check_text_pickle(name, file)
+    raise WeightsError(f"{name} is no weights file, or is broken: choose a .safetensors or .pth file.")
+
+
+# safetensors
+
+
+def _safetensors_content(name: str, file: BinaryIO, size: int) -> dict[str, Tensor]:
+    length = int.from_bytes(file.read(8), "little")
+    if length > size - 8:
+        raise WeightsError(_broken(name))
+    if length > LARGEST_HEADER:
+        raise WeightsError(
+            f"{name} has a header of {length / 1e6:.0f} MB, which no network needs: choose another file."
+        )
+    try:
+        header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_without_twins)
+        _check_header(header, size - 8 - length)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise WeightsError(_broken(name)) from error
+    file.seek(0)
+    try:
+        return safetensors.torch.load(file.read())
+    # Types that this version of torch does not know are a KeyError.
+    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise WeightsError(_broken(name)) from error
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _check_header(header: Any, room: int) -> None:
+    """An error of some kind where the tensors do not lie end to end in the `room` bytes behind the header."""
+    if not isinstance(header, dict):
+        raise TypeError("the header is no dictionary")
+    spans = []
+    for key, entry in header.items():
+        if key == "__metadata__":
+            continue
+        shape, (begin, end) = entry["shape"], entry["data_offsets"]
+        if any(type(number) is not int or number < 0 for number in (*shape, begin, end)) or len(shape) > 64:
+            raise ValueError("a shape or an offset is no number")
+        if end - begin != prod(shape) * _SAFETENSORS_ITEMSIZES[entry["dtype"]]:
+            raise ValueError("a tensor is not as long as its shape says")
+        spans.append((begin, end))
+    here = 0
+    for begin, end in sorted(spans):
+        if begin != here:
+            raise ValueError("tensors overlap, or leave a gap")
+        here = end
+    if here != room:
+        raise ValueError("the file is not as long as its header says")
+
+
+# torch's
+
+
+def _torch_content(name: str, file: BinaryIO) -> object:
+    file.seek(0)
+    try:
+        # Not by its path: torch would go by the suffix, and take a zip file called .safetensors for the other kind.
+        # Its warnings are about the form of the file; where that matters, the file is refused with a sentence.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    # A file made of anything can make the reader raise anything; all of it means the same.
+    except Exception as error:
+        raise WeightsError(_broken(name)) from error
+
+
+def _check_zip(name: str, file: BinaryIO, size: int) -> None:
+    """`WeightsError` unless it is a zip file of torch's whose pickle asks for nothing but the tensors that it holds."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            records = _records(name, archive, size)
+            folder = _folder(name, archive, records)
+            if records[f"{folder}data.pkl"] > LONGEST_PICKLE:
+                raise PickleError("it is too long")
+            found = scan(io.BytesIO(archive.read(f"{folder}data.pkl")))
+            _check_safe(name, found)
+    # What it raises at a file made of anything is not told by its documentation.
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError, PickleError) as error:
+        raise WeightsError(_broken(name)) from error
+    for key, storage in found.storages.items():
+        if records.get(f"{folder}data/{key}", -1) < storage.nbytes:
+            raise WeightsError(_broken(name))
+
+
+def _records(name: str, archive: zipfile.ZipFile, size: int) -> dict[str, int]:
+    """Bytes of the archive's records by their names."""
+    entries = archive.infolist()
+    leaves = {entry.filename.rpartition("/")[2] for entry in entries}
+    if "constants.pkl" in leaves:
+        raise WeightsError(
+            f"{name} is a TorchScript program, not weights: save the state_dict() of the network it was made from."
+        )
+    if "data.pkl" not in leaves:
+        raise WeightsError(f"{name} is a zip file without weights in it: choose a .safetensors or .pth file.")
+    # torch writes its entries as they are. A packed one may unfold to more than the memory there is.
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise WeightsError(f"{name} was packed again after torch saved it: save it anew with torch.save.")
+    # Entries may lie over each other, be there twice, or call themselves longer than the file.
+    if (
+        any(entry.file_size != entry.compress_size for entry in entries)
+        or sum(entry.file_size for entry in entries) > size
+        or len({entry.filename.casefold() for entry in entries}) != len(entries)
+    ):
+        raise WeightsError(_broken(name))
+    return {entry.filename: entry.file_size for entry in entries}
+
+
+def _folder(name: str, archive: zipfile.ZipFile, records: dict[str, int]) -> str:
+    """The folder that all records lie in, as torch takes it: the first one's."""
+    folder = archive.infolist()[0].filename.partition("/")[0] + "/"
+    if f"{folder}data.pkl" not in records:
+        raise WeightsError(_broken(name))
+    return folder
+
+
+def _check_old(name: str, file: BinaryIO, size: int) -> None:
+    """`WeightsError` unless it is torch's older format, and its pickles ask for nothing but the tensors it holds.
+
+    Five pickles come one after another: a number to know it by, a version, the machine's sizes, the content, and the keys
+    of the storages, which follow. Any other pickle is no weights file of torch's; it is gone through for its names.
+    """
+    data = io.BytesIO(file.read(LONGEST_PICKLE))
+    found: list[Pickle] = []
+    try:
+        while len(found) < 5 and data.tell() < min(size, LONGEST_PICKLE):
+            found.append(scan(data))
+            _check_safe(name, found[-1])
+    except PickleError as error:
+        raise WeightsError(_broken(name)) from error
+    declared = sum(storage.nbytes for pickle in found for storage in pickle.storages.values())
+    if declared > size:
+        raise WeightsError(_broken(name))
+
+
+def _check_text_pickle(name: str, file: BinaryIO) -> None:
+    """`WeightsError` with the names that a pickle of the oldest protocols asks for: it begins like any text."""
+    file.seek(0)
+    try:
+        found = scan(io.BytesIO(file.read(1_000_000)))
+    except PickleError:
+        return
+    _check_safe(name, found)
+
+
+def _check_safe(name: str, found: Pickle) -> None:
+    if not found.unsafe:
+        return
+    if all(path.startswith(("torch._utils._rebuild", "torch.jit")) for path in found.unsafe):
+        raise WeightsError(f"{name} holds quantized, nested or other special tensors: save them as plain ones.")
+    more = f" and {len(found.unsafe) - 3} more" if len(found.unsafe) > 3 else ""
+    wanted = ", ".join(quoted(path) for path in found.unsafe[:3])
+    raise WeightsError(
+        f"{name} was not loaded, for it could run code: it asks for {wanted}{more}; "
+        "save the network's state_dict() alone, best as .safetensors."
+    )
+
+
+def _broken(name: str) -> str:
+    return f"{name} is broken or was cut off: download or copy it again."

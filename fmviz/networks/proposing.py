@@ -1,0 +1,116 @@
+"""Which network a file of weights is for: the catalog's, ranked by how many keys and shapes agree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fmviz.networks import catalog
+from fmviz.networks.backbone import Backbone
+from fmviz.networks.checkpoints import Checkpoint, read_checkpoint
+from fmviz.networks.fitting import Fit, best_fit, parts_of, told
+
+MOST = 5
+"""Networks that are proposed at most."""
+
+LEAST = 0.3
+"""Share of a network's tensors that must agree for it to be worth a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A network that a file may be for.
+
+    Attributes:
+        backbone: its name in the catalog.
+        matched: how many of its tensors the file has, with their shapes; batch norm's counts of batches left out.
+        total: how many it has.
+        missing: how many of them the file lacks, or has in another shape.
+        left_over: how many of the file's have no place in it.
+        fits: whether it can be loaded.
+        note: what the user should know, in a sentence or more; "" where all agree.
+    """
+
+    backbone: str
+    matched: int
+    total: int
+    missing: int
+    left_over: int
+    fits: bool
+    note: str
+
+    @property
+    def agreement(self) -> float:
+        """Tensors that agree, of all that either has: 1 where the file is this network's and nothing else."""
+        return self.matched / max(1, self.total + self.left_over)
+
+
+def propose(path: str | os.PathLike[str]) -> tuple[Proposal, ...]:
+    """The networks that the file at `path` may be for, best first; () where it is for none of the catalog's.
+
+    torchvision's are asked only where none of ours agrees in all: importing it takes two seconds.
+
+    Raises:
+        WeightsError: it is no file of weights, in one sentence.
+    """
+    checkpoint = read_checkpoint(Path(path))
+    found = [_proposal(name, fit) for name, fit in _fits(_ours(), checkpoint)]
+    if not any(one.fits and one.agreement == 1.0 for one in found):
+        found += [_proposal(name, fit) for name, fit in _fits(_torchvisions(checkpoint), checkpoint)]
+    worth = [one for one in found if one.matched >= LEAST * one.total]
+    return tuple(sorted(worth, key=lambda one: (not one.fits, -one.agreement))[:MOST])
+
+
+def fitting_of_ours(checkpoint: Checkpoint) -> list[str]:
+    """The names of our own networks that the file can be loaded into, best first."""
+    found = [(_proposal(name, fit).agreement, name) for name, fit in _fits(_ours(), checkpoint) if fit.fits]
+    return [name for _, name in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _ours() -> Iterable[str]:
+    return (name for name in catalog.backbones() if catalog.backbone(name).group in ("papers", "article"))
+
+
+def _torchvisions(checkpoint: Checkpoint) -> Iterable[str]:
+    """Those of about the right size: a file may have an average or an optimizer beside the network, or lack its head."""
+    most = max(sum(tensor.numel() for tensor in table.tensors.values()) for table in checkpoint.tables)
+    rows = (catalog.backbone(name) for name in catalog.backbones())
+    return (row.name for row in rows if row.group == "torchvision" and most / 4 <= row.parameters <= most * 4)
+
+
+def _fits(names: Iterable[str], checkpoint: Checkpoint) -> Iterable[tuple[str, Fit]]:
+    for name in names:
+        backbone, network = catalog.backbone(name), _without_values(name)
+        found = best_fit(network, checkpoint.tables, parts=parts_of(backbone, network))
+        if backbone.build_for is not None and not found.fits:
+            with torch.device("meta"):
+                network = backbone.build_for(found.inside)
+            found = best_fit(network, checkpoint.tables, parts=parts_of(backbone, network))
+        yield name, found
+
+
+@cache
+def _without_values(name: str) -> nn.Module:
+    """On the meta device, where a network takes no memory to speak of, and some milliseconds."""
+    backbone: Backbone = catalog.backbone(name)
+    with torch.device("meta"):
+        return backbone.build()
+
+
+def _proposal(name: str, found: Fit) -> Proposal:
+    note = " ".join(told(found, name, 0)) if found.fits else f"It cannot be loaded: {found.reasons()}."
+    return Proposal(
+        backbone=name,
+        matched=found.matched,
+        total=found.total,
+        missing=found.total - found.matched,
+        left_over=found.astray,
+        fits=found.fits,
+        note=note,
+    )
