@@ -9,7 +9,8 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from functools import partial
+from typing import Any, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,12 @@ from fmviz import table_formats
 from fmviz.describing import describe
 from fmviz.errors import BackboneError, LayerError
 from fmviz.failures import layer_that_ran, one_line
+from fmviz.layers import Layer
+from fmviz.networks.backbone import Backbone
 from fmviz.networks.catalog import backbone
 from fmviz.recording import not_compiled
 from fmviz.structures import tensors_in
+from fmviz.tokens import Elsewhere, Layouts, Places, as_maps, places_of
 from fmviz.without_values import ShapesOnly, without_values
 
 Shape = tuple[int, ...]
@@ -137,7 +141,11 @@ def layer_table(network: str | nn.Module, size: int | tuple[int, int] | None = N
     Args:
         network: the name of a backbone, or any module that takes one (1, channels, h, w) tensor. It is not touched: a
             copy without memory is run, and without the hooks that it has.
-        size: (height, width) in pixels; one number for both. None is the only size that the network takes, else 224.
+        size: (height, width) in pixels; one number for both. None is the only size that the network takes, else 224 or
+            the least that it needs.
+
+    A detector is measured up to where it chooses boxes, and its heads with it, for without values there is nothing to
+    choose: what comes after that has no shapes and no calls.
 
     Raises:
         BackboneError: no such backbone, or it cannot run at this size, or not on the meta device.
@@ -148,12 +156,12 @@ def layer_table(network: str | nn.Module, size: int | tuple[int, int] | None = N
         ((1, 64, 224, 224), 143667240)
     """
     name = network if isinstance(network, str) else type(network).__name__
-    only = backbone(network).only_input if isinstance(network, str) else 0
-    height, width = _checked(size or only or 224, name)
-    twin = _built(network, height, width) if isinstance(network, str) else without_values(network, name)
+    row = backbone(network) if isinstance(network, str) else None
+    height, width = _checked(size or (row and (row.only_input or max(224, row.minimum_input))) or 224, name)
+    twin = _built(row, (height, width)) if row else without_values(cast(nn.Module, network), name)
     twin.train(False)
     image = torch.empty(1, _channels(twin), height, width, dtype=_dtype(twin), device="meta")
-    measured = _measured(twin, image, name)
+    measured = _measured(twin, image, name, row)
     rows = [_row(path, module, measured[path], (height, width)) for path, module in twin.named_modules()]
     leaves = [path for path, module in twin.named_modules() if not any(True for _ in module.children())]
     totals = Totals(
@@ -197,21 +205,28 @@ class _Measured:
 
     input_shape: Shape | None = None
     output_shape: Shape | None = None
+    map_size: tuple[int, int] | None = None
     nbytes: int = 0
     calls: int = 0
 
 
-def _measured(twin: nn.Module, image: Tensor, name: str) -> dict[str, _Measured]:
+def _measured(twin: nn.Module, image: Tensor, name: str, row: Backbone | None) -> dict[str, _Measured]:
     """One forward of `twin`, which is ours alone; by path."""
     found = {path: _Measured() for path, _ in twin.named_modules()}
+    height, width = image.shape[-2:]
+    finder = row.token_grid((height, width)) if row and row.token_grid else None
+    find = partial(places_of, input_size=(height, width), finder=finder)
+    layouts = Layouts()
     for path, module in twin.named_modules():
-        module.register_forward_hook(_measuring(found[path]), with_kwargs=True)
+        module.register_forward_hook(_measuring(path, found[path], layouts, find), with_kwargs=True)
     try:
         # What a forward makes of its own, positions say, is to be on the meta device as well.
         with torch.inference_mode(False), torch.no_grad(), not_compiled(), torch.device("meta"), ShapesOnly():
-            twin(image)
+            twin(*(row.arguments(image) if row else (image,)))
     except Exception as error:
-        height, width = image.shape[-2:]
+        # Whatever else may be wrong with it would be wrong with a picture as well.
+        if row and row.by_values and "meta" in str(error):
+            return found
         raise BackboneError(
             f"{name} could not be measured at {height} × {width} pixels, since {layer_that_ran(twin, error)} stopped "
             f"with {one_line(error)}; try a larger size."
@@ -219,16 +234,27 @@ def _measured(twin: nn.Module, image: Tensor, name: str) -> dict[str, _Measured]
     return found
 
 
-def _measuring(measured: _Measured) -> Callable[[nn.Module, Any, Any, Any], None]:
+def _measuring(
+    path: str, measured: _Measured, layouts: Layouts, find: Callable[..., Places | None]
+) -> Callable[[nn.Module, Any, Any, Any], None]:
     def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         measured.calls += 1
         put_out = [tensor for _, tensor in tensors_in(output)]
+        last = [layouts.channels_last(module, tensor) for tensor in put_out]
         if measured.calls == 1:
             measured.input_shape = _first_shape((args, kwargs))
-            measured.output_shape = tuple(put_out[0].shape) if put_out else None
+        if measured.calls == 1 and put_out:
+            measured.output_shape = tuple(put_out[0].shape)
+            places = find(Layer(path), measured.output_shape, channels_last=last[0])
+            measured.map_size = _map_size(as_maps(put_out[0], places), places)
         measured.nbytes += sum(tensor.numel() * tensor.element_size() for tensor in put_out)
 
     return hook
+
+
+def _map_size(maps: Tensor, places: Places | None) -> tuple[int, int] | None:
+    on_the_picture = maps.dim() == 4 and maps.shape[0] == 1 and not isinstance(places, Elsewhere)
+    return (maps.shape[2], maps.shape[3]) if on_the_picture else None
 
 
 def _first_shape(value: object) -> Shape | None:
@@ -236,19 +262,18 @@ def _first_shape(value: object) -> Shape | None:
 
 
 def _row(path: str, module: nn.Module, measured: _Measured, input_size: tuple[int, int]) -> Row:
-    shape = measured.output_shape
     return Row(
         path=path,
         kind=type(module).__name__,
         detail=describe(module),
         depth=path.count(".") + 1 if path else 0,
         input_shape=measured.input_shape,
-        output_shape=shape,
+        output_shape=measured.output_shape,
         parameters=_count(module.parameters(recurse=False)),
         parameters_in_all=_count(module.parameters()),
         activation_bytes=measured.nbytes,
         calls=measured.calls,
-        stride=stride_of(input_size, (shape[2], shape[3])) if shape and len(shape) == 4 and shape[0] == 1 else None,
+        stride=stride_of(input_size, measured.map_size) if measured.map_size else None,
     )
 
 
@@ -272,9 +297,8 @@ def _checked(size: int | tuple[int, int], name: str) -> tuple[int, int]:
     return height, width
 
 
-def _built(name: str, height: int, width: int) -> nn.Module:
-    row = backbone(name)
-    if why := row.why_not((height, width)):
+def _built(row: Backbone, size: tuple[int, int]) -> nn.Module:
+    if why := row.why_not(size):
         raise BackboneError(why)
     with torch.device("meta"):
         return row.build()

@@ -7,6 +7,7 @@ import dataclasses
 import doctest
 import io
 import json
+import math
 import subprocess
 import sys
 import warnings
@@ -75,14 +76,18 @@ def measured(table: LayerTable) -> dict[str, tuple[tuple[int, ...] | None, int, 
 # ── Against the truth ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("name", backbones())
-def test_every_backbone(name: str) -> None:
+OURS = [name for name in backbones() if backbone(name).group in ("papers", "article")]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_network_of_ours(name: str) -> None:
     table = layer_table(name)
     assert table.totals.parameters == backbone(name).parameters == table[0].parameters_in_all
     assert table[0].path == ""
     assert sum(row.parameters for row in table) == table.totals.parameters
-    strides = {tap: table.row(path).stride for tap, path in backbone(name).taps.items()}
-    assert strides == {tap: 2.0 ** int(tap[1]) for tap in strides}
+    # Not every network pads all its convolutions: the factorised Inception's strides are near to these.
+    strides = {tap: table.row(path).stride or 0.0 for tap, path in backbone(name).taps.items()}
+    assert {tap: round(math.log2(stride)) for tap, stride in strides.items()} == {tap: int(tap[1]) for tap in strides}
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0_fpn", "resnet18_fpn", "vgg11_bn"])
