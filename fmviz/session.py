@@ -6,8 +6,10 @@ The engine, the command line and notebooks all call this; it needs neither Qt no
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +23,8 @@ from fmviz.defaults import BACKBONE
 from fmviz.errors import BackboneError, DeviceError, ForwardError, PictureError
 from fmviz.failures import place_of
 from fmviz.networks import catalog, own
-from fmviz.networks.backbone import RANDOM, Backbone
-from fmviz.networks.own import OwnBackbone
+from fmviz.networks.backbone import Backbone
+from fmviz.networks.own import LIVE, OwnBackbone, own_weights
 from fmviz.networks.weights import Weights, best_here, load
 from fmviz.pictures import Picture, read_picture
 from fmviz.preprocess import NetworkInput, Preprocessing, PreprocessingFunction
@@ -39,14 +41,15 @@ class Session:
     """A network with its weights on a device, in eval mode, to run pictures through; or a model that is there already.
 
     Args:
-        backbone: a name of `fmviz.backbones()`, or a file of your own and its function, "own:mine.py:build".
+        backbone: a name of `fmviz.backbones()`, or a file of your own and its function, "own:mine.py:build", which
+            `fmviz.trust.trust` must know.
         weights: a name on offer for this backbone, the path of a `.safetensors` or `.pth` file, or "random". None takes
             the best on offer that needs no download.
         device: "cpu", "cuda", "cuda:1", "mps", …; "auto" takes the accelerator where there is one. None is the CPU.
         seed: for whatever is initialised at random.
         preprocessing: other than the weights' own, for every picture.
         model: a module to look into instead. It is used as it is and where it is; only a `device` that is given moves it.
-            It is in eval mode while a picture runs and else in its own: do not train it at the same moment.
+            It is in eval mode while a picture runs and else in its own; `paused` keeps runs away from a step of training.
         preprocess: how `model` wants its pictures: a `Preprocessing` (ImageNet's where None), or a function from a PIL
             image to a tensor (1, 3, h, w).
         classes: what the logits stand for, in their order, where the weights do not say.
@@ -82,6 +85,8 @@ class Session:
         if preprocess is not None and not isinstance(preprocess, Preprocessing):
             preprocess = PreprocessingFunction(function=preprocess)
         self._latest: weakref.ref[Capture] | None = None
+        self._one_at_a_time = threading.RLock()
+        self._stages: Mapping[str, str] = {}
         self.backbone: Backbone
         self.model: nn.Module
         self.weights: Weights
@@ -101,7 +106,7 @@ class Session:
         self.model, self.weights = load(self.backbone, weights or best_here(self.backbone), seed=seed)
         self.model.to(self.device)
         if isinstance(self.backbone, OwnBackbone):
-            self.weights = _own_weights(self.backbone, self.weights, seed)
+            self.weights = own_weights(self.backbone, self.weights, seed)
 
     def _take(
         self, model: nn.Module, device: str | None, name: str | None, preprocessing: Preprocessing | None
@@ -111,6 +116,10 @@ class Session:
         if device is not None:
             model.to(find_device(device))
         self.device = _device_of(model)
+
+    def paused(self) -> AbstractContextManager[object]:
+        """Inside, no picture runs through the model: other threads that ask for it wait. For a step of training."""
+        return self._one_at_a_time
 
     @property
     def latest(self) -> Capture | None:
@@ -209,16 +218,20 @@ class Session:
         cancelled: Callable[[], bool] | None,
     ) -> Capture:
         """What a forward that raised half way had put out by then is handed on as a whole run's is."""
+        if self.weights.name == LIVE:
+            self.device = _device_of(self.model)  # which its owner may have moved
         inputs = self.backbone.arguments(tensor.to(self.device, _dtype_of(self.model)))
+        size = (tensor.shape[2], tensor.shape[3])
         grid_at = self.backbone.token_grid
-        tokens = grid_at((tensor.shape[2], tensor.shape[3])) if grid_at else None
+        tokens = grid_at(size) if grid_at else None
         try:
-            capture = capture_activations(self.model, *inputs, keep=keep, cancelled=cancelled)
+            with self._one_at_a_time:
+                capture = capture_activations(self.model, *inputs, keep=keep, cancelled=cancelled)
         except ForwardError as error:
             partial = error.capture if isinstance(error.capture, Capture) else Capture(())
             message = f"{str(error).removesuffix('.')}{self._place(error.__cause__)}."
-            raise ForwardError(message, self._annotated(partial, picture, fed, tokens)) from error.__cause__
-        return self._annotated(capture, picture, fed, tokens)
+            raise ForwardError(message, self._annotated(partial, size, picture, fed, tokens)) from error.__cause__
+        return self._annotated(capture, size, picture, fed, tokens)
 
     def _place(self, error: BaseException | None) -> str:
         """Where in the user's code, for those who can mend it: " (mine.py, line 12)"."""
@@ -226,10 +239,15 @@ class Session:
         return f" ({place[0]}, line {place[1]})" if place else ""
 
     def _annotated(
-        self, capture: Capture, picture: Picture | None, fed: NetworkInput | None, tokens: Finder | None
+        self,
+        capture: Capture,
+        size: tuple[int, int],
+        picture: Picture | None,
+        fed: NetworkInput | None,
+        tokens: Finder | None,
     ) -> Capture:
         annotated = capture.annotated(
-            taps=self.backbone.taps,
+            taps=self._taps(size),
             predictions=self._predictions(capture.output),
             picture=picture,
             input=fed,
@@ -237,6 +255,13 @@ class Session:
         )
         self._latest = weakref.ref(annotated)
         return annotated
+
+    def _taps(self, size: tuple[int, int]) -> Mapping[str, str]:
+        """Those of a network of the user's are looked for at a size that it can run at."""
+        if self.backbone.group != "own":
+            return self.backbone.taps
+        self._stages = self._stages or own.find_taps(self.model, self.backbone.name, size)
+        return self._stages
 
     def _predictions(self, output: object) -> list[tuple[str, float]]:
         classes = self.weights.classes
@@ -246,22 +271,6 @@ class Session:
         probabilities = torch.softmax(logits[0].float(), dim=0).cpu()
         values, indices = probabilities.topk(min(5, len(classes)))
         return [(classes[i], float(p)) for p, i in zip(values, indices.tolist(), strict=True)]
-
-
-LIVE = "live model"
-"""The name of the weights of a model that was there already."""
-
-AS_BUILT = "as built"
-"""The name of the weights that a file of code itself gave its network: it may have drawn them, or read them somewhere."""
-
-
-def _own_weights(row: OwnBackbone, weights: Weights, seed: int) -> Weights:
-    """Nobody but the file's code knows what its parameters are."""
-    weights = replace(weights, classes=row.classes)
-    if weights.name != RANDOM or row.file is None:
-        return weights
-    note = f"The parameters are as {row.file.name} makes them; what is random in them comes from the seed {seed}."
-    return replace(weights, name=AS_BUILT, untrained=(), notes=(note,))
 
 
 def _device_of(model: nn.Module) -> torch.device:

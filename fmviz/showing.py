@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     from fmviz.preprocess import Preprocessing
     from fmviz.session import Session
 
+ERRORS = "stderr.txt"
+"""The file that the window writes its errors to, in a folder that goes with it."""
+
+LONGEST = 400
+"""Characters of it that a handle shows."""
+
 PATIENCE = 5.0
 """Seconds that a window has to end when it is asked to; then it is ended."""
 
@@ -52,7 +59,7 @@ def show(
     """Open the window on a model of this program, and go on at once.
 
     The model runs here, on the device where it is, whenever the window asks: after a step of training, run the picture again
-    there. While a picture runs the model is in eval mode, so do not train it at the same moment.
+    there. While a picture runs the model is in eval mode: train it within `paused()` of the handle, or while nobody looks.
 
     Args:
         model: a module, or a `Session`.
@@ -60,8 +67,8 @@ def show(
         preprocess, classes, name: of a module, as `Session` takes them.
 
     Returns:
-        A handle: `close()` closes the window, `wait()` waits until the user has. The window closes with neither the handle
-        nor this program.
+        A handle: `close()` closes the window, `wait()` waits until the user has. The window outlives this program, with what
+        it shows.
 
     Raises:
         EngineError: Qt is not installed, or the window could not be started.
@@ -95,6 +102,8 @@ class Showing:
 
     def __init__(self, session: Session, picture: Any = None) -> None:
         self.session = session
+        self._asked = False
+        self._words = ""
         self._key = secrets.token_bytes(32)
         self._folder = Path(tempfile.mkdtemp(prefix="fmviz-"))
         try:
@@ -120,23 +129,42 @@ class Showing:
         """What the window shows of the model at present; None before the first run and while another one is made."""
         return self.session.latest
 
+    def paused(self) -> AbstractContextManager[object]:
+        """Inside, the window runs no picture through the model but waits: for a step of training."""
+        return self.session.paused()
+
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait until the window is closed, for `timeout` seconds at most; its exit code, None where it is still open."""
+        """Wait until the window is closed, for `timeout` seconds at most; its exit code, None where it is still open.
+
+        Raises:
+            EngineError: it was not closed but ended by itself, for there is no display, say.
+        """
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout)
         if not self.closed:
             return None
-        self._watcher.join(PATIENCE)
-        self._server.join(PATIENCE)
-        return self.process.returncode
+        self._join()
+        code = self.process.returncode
+        if code and not self._asked:
+            raise EngineError(
+                f"The window ended with exit code {code}; the last that it said was: {self._last_words()}"
+            )
+        return code
 
     def close(self) -> None:
         """Close the window, if it is still open. The model goes on living."""
         if not self.closed:
+            self._asked = True
             self.process.terminate()
             if self.wait(PATIENCE) is None:
                 self.process.kill()
-        self.wait()
+                self.process.wait()
+        self._join()
+
+    def _join(self) -> None:
+        """The window is gone: its threads end as soon as the layer that runs has come to its end."""
+        self._watcher.join(PATIENCE)
+        self._server.join(PATIENCE)
 
     def __enter__(self) -> Showing:
         return self
@@ -145,7 +173,11 @@ class Showing:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else "open; .close() closes it, .capture is what it shows"
+        code = self.process.poll()
+        if code is None:
+            state = "open; .close() closes it, .capture is what it shows"
+        else:
+            state = "closed" if self._asked or not code else f"ended with exit code {code}: {self._last_words()}"
         return f"<window on {self.session.backbone.name}: {state}>"
 
     # The window's process
@@ -155,10 +187,20 @@ class Showing:
         command = [sys.executable, "-m", "fmviz", f"--engine={relay}", f"--backbone={self.session.backbone.name}"]
         environment = {**os.environ, ADDRESS: address_words(self._address), KEY: self._key.hex()}
         try:
-            return subprocess.Popen([*command, "--", *pictures], env=environment, stdin=subprocess.DEVNULL)
+            # In a notebook nobody reads the terminal, so what it says of a display that is not there is kept.
+            with open(self._folder / ERRORS, "wb") as errors:
+                return subprocess.Popen(
+                    [*command, "--", *pictures], env=environment, stdin=subprocess.DEVNULL, stderr=errors
+                )
         except OSError as error:
             self._listener.close()
             raise EngineError(f"The window could not be started ({error.strerror or error}): try again.") from error
+
+    def _last_words(self) -> str:
+        """The end of what the window wrote to stderr, in one line."""
+        with contextlib.suppress(OSError):
+            self._words = " ".join((self._folder / ERRORS).read_text(errors="replace").split())[-LONGEST:]
+        return self._words
 
     def _on_disk(self, picture: Any) -> str:
         """The path of a picture that the window can open: what lies nowhere is written to a folder that goes with it."""
@@ -181,6 +223,7 @@ class Showing:
         with contextlib.suppress(OSError, EOFError, AuthenticationError):
             Client(self._address, authkey=self._key).close()
         self._server.join()
+        self._last_words()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _serve(self) -> None:

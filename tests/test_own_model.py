@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,9 +23,10 @@ from fmviz.cli import main
 from fmviz.errors import BackboneError, ForwardError, PictureError, TrustError
 from fmviz.memory import check_budget
 from fmviz.networks import own
+from fmviz.networks.own import AS_BUILT, LIVE
 from fmviz.networks.weights import load
 from fmviz.preprocess import Preprocessing
-from fmviz.session import AS_BUILT, LIVE, Session
+from fmviz.session import Session
 
 CAT = asset("samples/chelsea.png")
 
@@ -228,6 +231,38 @@ def test_a_file_may_say_what_it_wants_to_be_fed_and_what_its_logits_are(write):
     assert session.table(32).totals.parameters == sum(one.numel() for one in session.model.parameters())
 
 
+def test_a_function_in_the_file_may_prepare_its_pictures(write):
+    path = write(
+        """
+        import torch
+        from torch import nn
+
+        def preprocessing(image):
+            return torch.full((3, 8, image.width // 10), 0.5)
+
+        build = lambda: nn.Sequential(nn.Conv2d(3, 2, 3))
+        """
+    )
+    capture = Session(f"own:{path}:build").run(CAT)
+    assert capture["0"].tensor.shape[2:] == (6, 45 - 2)
+
+
+def test_modules_that_were_there_before_are_never_let_go_of(write, tmp_path, monkeypatch):
+    (tmp_path / "package_beside").mkdir()
+    (tmp_path / "package_beside" / "__init__.py").write_text("")
+    (tmp_path / "package_beside" / "later.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = importlib.import_module("package_beside")
+    path = write("import package_beside.later\n" + textwrap.dedent(NET))
+    own.backbone(path)
+    later = sys.modules["package_beside.later"]
+    own.backbone(path)
+    assert sys.modules["package_beside"] is package
+    assert sys.modules["package_beside.later"] is later
+    for name in ("package_beside", "package_beside.later"):
+        del sys.modules[name]
+
+
 def test_a_file_of_weights_fits_an_own_model_too(write, tmp_path):
     path = write(NET + "\n    classes = ['cat', 'dog']\n")
     model = own.backbone(path).build()
@@ -302,13 +337,13 @@ def test_a_file_that_cannot_be_run_is_one_sentence_with_its_line(write, code, wo
     [
         (
             "def build():\n    raise SystemExit('enough')",
-            r"stopped with SystemExit: enough in line 2 when it was called build",
+            r"stopped with SystemExit: enough in line 2 when build was called",
         ),
         ("def build():\n    return 1 / 0", "ZeroDivisionError: division by zero in line 2"),
         ("def build(): pass", r"build in mine\.py gives None and not a torch\.nn\.Module"),
         ("build = 'resnet'", r"build in mine\.py gives a str"),
         ("def build(): return {}", r"gives a dict"),
-        ("def build(width): pass", r"missing a required argument: 'width'"),
+        ("def build(width): pass", r"without arguments \(missing a required argument: 'width'"),
     ],
     ids=lambda value: value[:40],
 )
@@ -453,6 +488,38 @@ def test_a_live_model_without_parameters_or_in_double_precision():
     assert len(Session(model=nn.Sequential(nn.AvgPool2d(2))).run(torch.zeros(1, 3, 8, 8))) == 2
     session = Session(model=nn.Sequential(nn.Conv2d(3, 2, 3)).double())
     assert session.run(CAT, preprocessing=Preprocessing().whole(32))["0"].tensor.dtype == torch.float64
+
+
+def test_a_live_model_that_was_moved_is_fed_where_it_is():
+    model = Small()
+    session = Session(model=model)
+    session.run(torch.zeros(1, 3, 8, 8))
+    model.to("meta")
+    capture = session.run(torch.zeros(1, 3, 8, 8))
+    assert capture["conv"].tensor.is_meta
+    assert session.device.type == "meta"
+
+
+def test_a_step_of_training_keeps_runs_of_other_threads_away():
+    model = Small().train()
+    session = Session(model=model)
+    ran = threading.Event()
+    model.conv.register_forward_hook(lambda *args: ran.set())
+    with session.paused():
+        other = threading.Thread(target=session.run, args=(torch.zeros(1, 3, 8, 8),))
+        other.start()
+        assert not ran.wait(0.1)
+        assert model.training
+    other.join(60)
+    assert ran.is_set()
+
+
+def test_a_model_of_one_size_has_its_stages_found_at_that_size():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 4, stride=4), nn.Conv2d(4, 4, 2, stride=2), nn.Flatten(), nn.Linear(4 * 8 * 8, 2)
+    )
+    capture = Session(model=model).run(torch.zeros(1, 3, 64, 64))
+    assert {name: str(activation.layer) for name, activation in capture.taps.items()} == {"C2": "0", "C3": "1"}
 
 
 def test_a_model_and_a_backbone_are_one_too_many():

@@ -98,9 +98,11 @@ def test_closing_the_window_ends_the_thread_and_a_picture_from_memory_goes_with_
     assert model.ran.wait(LONG)
     until(lambda: window.capture is not None)
     assert window.capture.picture.size == (40, 60)
-    assert [path.suffix for path in window._folder.iterdir()] == [".png"]
-    window.process.kill()
-    assert window.wait(LONG) is not None
+    assert sorted(path.suffix for path in window._folder.iterdir()) == [".png", ".txt"]
+    window.process.terminate()
+    with pytest.raises(EngineError, match="The window ended with exit code"):
+        window.wait(LONG)
+    assert "ended with exit code" in repr(window)
     until(lambda: not threads())
     assert not window._folder.exists()
 
@@ -251,6 +253,16 @@ def test_where_qt_is_missing_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "PySide6", None)
     with pytest.raises(EngineError, match="PySide6-Essentials"):
         fmviz.show(nn.Identity())
+
+
+def test_a_window_that_cannot_open_says_why(monkeypatch):
+    pytest.importorskip("PySide6")
+    monkeypatch.setenv("QT_QPA_PLATFORM", "none_such")
+    window = fmviz.show(Heard())
+    with pytest.raises(EngineError, match="none_such"):
+        window.wait(LONG)
+    assert "none_such" in repr(window)
+    window.close()
 
 
 def test_a_picture_that_cannot_be_read_opens_no_window(tmp_path, monkeypatch):
