@@ -271,3 +271,28 @@ def test_the_articles_pyramid_is_as_printed() -> None:
             output = model.fpn.layer_blocks[0][0](merged)  # type: ignore[union-attr, index]
             assert torch.allclose(found[f"P{stage}"], output, atol=1e-4)
     assert found.keys() == {"logits", "P2", "P3", "P4", "P5"}
+
+
+# The README
+
+
+def test_the_readme_has_the_table_of_networks() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| name | paper | parameters |")) + 2
+    found = {}
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        name, *facts = (cell.strip() for cell in line.strip("|").split("|"))
+        found[name.strip("`")] = facts
+    assert list(found) == [name for name in backbones() if name in found]
+    assert found == {name: readme_facts(name) for name in (*PUBLISHED, *ARTICLE)}
+
+
+def readme_facts(name: str) -> list[str]:
+    """Paper, parameters, parameters with the pyramid, top-1 of the best weights."""
+    row = backbone(name)
+    pyramid = f"{backbone(f'{name}_fpn').parameters:,}" if name in PUBLISHED else "–"
+    scores = [f"{offer.top1:.1f}" for offer in row.offers if offer.top1 and name in PUBLISHED]
+    link = f"[{row.paper}](https://arxiv.org/abs/{row.paper})"
+    return [link, f"{row.parameters:,}", pyramid, scores[0] if scores else "–"]
