@@ -247,7 +247,7 @@ class Session:
         tokens: Finder | None,
     ) -> Capture:
         annotated = capture.annotated(
-            taps=self._taps(size),
+            taps=self._taps(size, whole=capture.output is not None),
             predictions=self._predictions(capture.output),
             picture=picture,
             input=fed,
@@ -256,11 +256,12 @@ class Session:
         self._latest = weakref.ref(annotated)
         return annotated
 
-    def _taps(self, size: tuple[int, int]) -> Mapping[str, str]:
-        """Those of a network of the user's are looked for at a size that it can run at."""
+    def _taps(self, size: tuple[int, int], *, whole: bool) -> Mapping[str, str]:
+        """Those of a network of the user's are looked for at a size that it has run at as a whole."""
         if self.backbone.group != "own":
             return self.backbone.taps
-        self._stages = self._stages or own.find_taps(self.model, self.backbone.name, size)
+        if whole and not self._stages:
+            self._stages = own.find_taps(self.model, self.backbone.name, size)
         return self._stages
 
     def _predictions(self, output: object) -> list[tuple[str, float]]:

@@ -388,8 +388,10 @@ class Halfway(nn.Module):
         self.first = nn.Conv2d(3, 4, 3)
         self.second = nn.Sequential(nn.ReLU(), nn.Linear(7, 7))
         self.error = error
+        self.runs = 0
 
     def forward(self, x: Tensor) -> Tensor:
+        self.runs += 1
         self.second[0](self.first(x))
         raise self.error
 
@@ -409,6 +411,8 @@ def test_a_forward_that_raises_half_way_leaves_all_layers_up_to_there(error):
     assert capture.predictions == []
     assert dict(capture.taps) == {}
     assert "Halfway" in str(caught.value)
+    # Not looked for its stages, which would have run it twice more.
+    assert session.model.runs == 1
     assert f"({Path(__file__).name}, line " in str(caught.value)
     assert json.dumps(session.facts(capture))
 
