@@ -30,6 +30,9 @@ COUNT = "num_batches_tracked"
 MOST_PREFIXES = 12
 """Prefixes that are tried, of those that most keys have."""
 
+DEEPEST = 8
+"""Names of a key that are taken for a prefix at most."""
+
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -131,11 +134,21 @@ def best_fit(network: nn.Module, tables: tuple[Table, ...], *, parts: Mapping[st
         parts: what may be absent as a whole: "classifier" -> its path in the network.
     """
     wanted = tensors_of(network)
-    found = [
-        _fit(network, wanted, table, prefix, parts) for table in tables for prefix in _prefixes(wanted, table.tensors)
-    ]
+    found: list[Fit] = []
+    for table in tables:
+        most = 0
+        for prefix, count in _prefixes(wanted, table.tensors):
+            # As many keys as agree elsewhere must be there at least; most prefixes are those of a layer or two.
+            if count >= most:
+                found.append(_fit(network, wanted, table, prefix, parts))
+                most = max(most, found[-1].matched)
     best = max(found, key=lambda fit: fit.rank)
-    again = tuple(fit.place for fit in found if fit is not best and fit.fits and fit.matched == best.matched)
+    taken = {id(tensor) for tensor in best.state.values()}
+    again = tuple(
+        fit.place
+        for fit in found
+        if fit.fits and fit.matched == best.matched and taken.isdisjoint(id(tensor) for tensor in fit.state.values())
+    )
     return replace(best, again=again) if best.fits else best
 
 
@@ -163,14 +176,14 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     return {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
 
 
-def _prefixes(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Those under which the network may lie, "" first: with keys enough, and most keys first."""
+def _prefixes(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[tuple[str, int]]:
+    """Those under which the network may lie, with the number of keys that have them; most first, and "" before all."""
     counts: Counter[str] = Counter()
     for key in tensors:
-        names = key.split(".")[:-1]
+        names = key.split(".")[:-1][:DEEPEST]
         counts.update(".".join(names[:depth]) + "." for depth in range(1, len(names) + 1))
-    likely = [prefix for prefix, count in counts.most_common() if 4 * count >= len(wanted)]
-    return ["", *likely[:MOST_PREFIXES]]
+    likely = [(prefix, count) for prefix, count in counts.most_common(MOST_PREFIXES) if 4 * count >= len(wanted)]
+    return [("", len(tensors)), *likely]
 
 
 def _fit(network: nn.Module, wanted: Mapping[str, Tensor], table: Table, prefix: str, parts: Mapping[str, str]) -> Fit:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from math import log
 from pathlib import Path
 
 import torch
@@ -18,6 +19,9 @@ from fmviz.networks.fitting import Fit, best_fit, parts_of, told
 
 MOST = 5
 """Networks that are proposed at most."""
+
+MOST_ASKED = 24
+"""Of torchvision's networks, which are built one by one until one agrees in all."""
 
 LEAST = 0.3
 """Share of a network's tensors that must agree for it to be worth a word."""
@@ -47,8 +51,13 @@ class Proposal:
 
     @property
     def agreement(self) -> float:
-        """Tensors that agree, of all that either has: 1 where the file is this network's and nothing else."""
+        """Tensors that agree, of all that either has: 0–1."""
         return self.matched / max(1, self.total + self.left_over)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the file is this network's and nothing else."""
+        return self.fits and self.agreement == 1.0
 
 
 def propose(path: str | os.PathLike[str]) -> tuple[Proposal, ...]:
@@ -61,8 +70,11 @@ def propose(path: str | os.PathLike[str]) -> tuple[Proposal, ...]:
     """
     checkpoint = read_checkpoint(Path(path))
     found = [_proposal(name, fit) for name, fit in _fits(_ours(), checkpoint)]
-    if not any(one.fits and one.agreement == 1.0 for one in found):
-        found += [_proposal(name, fit) for name, fit in _fits(_torchvisions(checkpoint), checkpoint)]
+    if not any(one.agrees for one in found):
+        for name, fit in _fits(_torchvisions(checkpoint), checkpoint):
+            found.append(_proposal(name, fit))
+            if found[-1].agrees:
+                break
     worth = [one for one in found if one.matched >= LEAST * one.total]
     return tuple(sorted(worth, key=lambda one: (not one.fits, -one.agreement))[:MOST])
 
@@ -77,11 +89,13 @@ def _ours() -> Iterable[str]:
     return (name for name in catalog.backbones() if catalog.backbone(name).group in ("papers", "article"))
 
 
-def _torchvisions(checkpoint: Checkpoint) -> Iterable[str]:
-    """Those of about the right size: a file may have an average or an optimizer beside the network, or lack its head."""
-    most = max(sum(tensor.numel() for tensor in table.tensors.values()) for table in checkpoint.tables)
-    rows = (catalog.backbone(name) for name in catalog.backbones())
-    return (row.name for row in rows if row.group == "torchvision" and most / 4 <= row.parameters <= most * 4)
+def _torchvisions(checkpoint: Checkpoint) -> list[str]:
+    """Those of about the right size, the nearest first. A file may lack its classifier, or have an average besides."""
+    size = max(sum(tensor.numel() for tensor in table.tensors.values()) for table in checkpoint.tables)
+    rows = [catalog.backbone(name) for name in catalog.backbones()]
+    distances = {row.name: abs(log(row.parameters / max(1, size))) for row in rows if row.group == "torchvision"}
+    near = sorted((distance, name) for name, distance in distances.items() if distance < log(4))
+    return [name for _, name in near[:MOST_ASKED]]
 
 
 def _fits(names: Iterable[str], checkpoint: Checkpoint) -> Iterable[tuple[str, Fit]]:
