@@ -169,7 +169,8 @@ class Controller(QObject):
     def retry(self) -> None:
         """Do again what failed last; or run again what is shown."""
         failed, self._failed = self._failed, None
-        self._asked = None
+        # What is shown is run anew as well: its file of code, or of weights, may be another one by now.
+        self._asked, self._captured = None, False
         if failed is not None:
             self._want(failed)
         if not self.link.running:

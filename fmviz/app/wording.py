@@ -66,7 +66,7 @@ def fetched(file_name: str) -> str:
 
 
 def fetching_cancelled() -> str:
-    return QCoreApplication.translate("Words", "Cancelled. What came is kept, and the next try goes on from there.")
+    return QCoreApplication.translate("Words", "Cancelled: what had come of it was deleted.")
 
 
 def fetching_lost() -> str:

@@ -282,7 +282,13 @@ class _Fetch:
             head = connection.head(self._cancelled)
             self._begin(head, part)
             self._teller.tell(part.done, self._total, always=True)
-            for chunk in connection.chunks(self._cancelled):
+
+            def asked() -> bool:
+                # Also while nothing comes: a speed that falls is news.
+                self._teller.tell(part.done, self._total)
+                return self._cancelled()
+
+            for chunk in connection.chunks(asked):
                 part.add(chunk)
                 self._teller.tell(part.done, self._total)
                 self._check_size(part.done)
