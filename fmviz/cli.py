@@ -297,7 +297,10 @@ def _table_parser() -> argparse.ArgumentParser:
     network.add_argument("backbone", metavar="BACKBONE", nargs="?", help="a network that `fmviz backbones` lists")
     _add_model_options(parser, network)
     parser.add_argument(
-        "--size", metavar="N", type=_pixels, default=224, help="side of the input in pixels (default: 224)"
+        "--size",
+        metavar="N",
+        type=_pixels,
+        help="side of the input in pixels (default: the only one that the network takes, else 224)",
     )
     parser.add_argument(
         "--format",
