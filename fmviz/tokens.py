@@ -39,8 +39,11 @@ class TokenGrid:
     def __call__(self, layer: Layer, shape: Shape) -> Places | None:
         if len(shape) == 3 and shape[:2] == (1, self.count):
             return self
+        if len(shape) == 3 and shape[:2] == (1, self.height * self.width):
+            # Before the others are put in front of them, or after they are cut off.
+            return TokenGrid(self.height, self.width)
         if len(shape) == 4 and shape[0] == 1 and shape[2] == self.count:
-            return Elsewhere("It relates tokens to tokens, by heads of attention: its rows are no rows of the picture.")
+            return ATTENTION
         return None
 
 
@@ -78,6 +81,7 @@ Places = TokenGrid | ChannelsLast | Windows | Elsewhere
 Finder = Callable[[Layer, Shape], Places | None]
 """What a network knows of where its layers' values lie at one size of its input; None where there is nothing special."""
 
+ATTENTION = Elsewhere("It belongs to the attention between tokens, by heads: its rows are no rows of the picture.")
 BETWEEN = Elsewhere("It has its channels last, and its other axes are not the rows and columns of the picture.")
 
 

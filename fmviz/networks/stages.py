@@ -33,7 +33,7 @@ def find_stages(
     """C2–C5 -> path of the module that puts it out, by one forward on the meta device.
 
     A stage is what the last layer of the main path puts out before the stride changes: the outermost module whose output it
-    is. What lies in a block that begins at one stride and ends at another is no stage. Where the stride is no power of
+    is. What lies in a block that begins at one stride and ends at the next is no stage. Where the stride is no power of
     two, since the patches are of 14 pixels or the convolutions pad nothing, the nearest one counts.
 
     Args:
@@ -146,7 +146,7 @@ def _stage(stride: float) -> int:
 
 
 def _on_the_main_path(output: _Output, outputs: list[_Output]) -> bool:
-    """Whether no module around it begins at its stride and ends at another."""
+    """Whether no module around it begins at its stride and ends at the next; all stages may lie in one container."""
     mine = _stage(output.stride)
     around = (other for other in outputs if output.path.startswith(f"{other.path}."))
-    return not any(_stage(other.given) == mine and _stage(other.stride) not in (mine, 0) for other in around)
+    return not any(_stage(other.given) == mine and _stage(other.stride) == 2 * mine for other in around)
