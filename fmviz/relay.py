@@ -22,7 +22,10 @@ KEY = "FMVIZ_RELAY_KEY"
 CHUNK = 1 << 20
 """Bytes that are handed on at a time."""
 
-GONE = "The program that showed this model has ended, and its model with it: choose another network, or show the model again."
+GONE = (
+    "The program that showed this model has ended, and the model with it: show it again; what is on the screen stays."
+)
+"""What the window hears last."""
 
 
 def address_words(address: str | tuple[str, int]) -> str:

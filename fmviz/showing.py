@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from multiprocessing import AuthenticationError
@@ -106,13 +107,15 @@ class Showing:
         self._words = ""
         self._key = secrets.token_bytes(32)
         self._folder = Path(tempfile.mkdtemp(prefix="fmviz-"))
+        # Also where this program ends first: a window without a model reads nothing anew.
+        self._tidied = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         try:
             pictures = [] if picture is None else [self._on_disk(picture)]
             self._listener = _listener(self._key)
             self._address = self._listener.address
             self.process = self._opened(pictures)
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._tidied()
             raise
         self._server = threading.Thread(target=self._serve, name="fmviz live model", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="fmviz window", daemon=True)
@@ -224,7 +227,7 @@ class Showing:
             Client(self._address, authkey=self._key).close()
         self._server.join()
         self._last_words()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._tidied()
 
     def _serve(self) -> None:
         """One engine after the other: the window starts its own anew where it had to break one off."""
