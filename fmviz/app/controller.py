@@ -164,6 +164,9 @@ class Controller(QObject):
         setup = self.store.state.setup
         if changes.get("backbone", setup.backbone) != setup.backbone:
             changes.setdefault("weights", "")
+            row = next((row for row in self.store.state.backbones if row.name == changes["backbone"]), None)
+            if row is not None and (row.only_input or 0 < setup.side < row.minimum_input):
+                changes.update(mode="crop", side=0)
         self.store.update(setup=msgspec.structs.replace(setup, **changes))
 
     def retry(self) -> None:

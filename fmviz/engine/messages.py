@@ -82,7 +82,7 @@ class OfferInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackboneInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the chooser. `parameters` is 0, `macs` None, `paper` empty and `year` 0 where it is not known."""
+    """A row of the chooser. `only_input` is the side of its input where it takes no other. `parameters` is 0, `macs` None, `paper` empty and `year` 0 where it is not known."""
 
     name: str
     group: str
@@ -96,6 +96,7 @@ class BackboneInfo(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["crop", "whole"]
     side: int
     minimum_input: int
+    only_input: int = 0
     about: str = ""
 
     @property

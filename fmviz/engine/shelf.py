@@ -147,6 +147,7 @@ def _info(row: Backbone) -> BackboneInfo:
         mode=mode,
         side=side,
         minimum_input=row.minimum_input,
+        only_input=row.only_input,
         about=row.about,
     )
 

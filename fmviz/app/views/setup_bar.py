@@ -106,6 +106,8 @@ class SetupBar(QWidget):
         self._crop = 224 if row is not None and row.wants(setup.weights)[0] == "whole" else 0
         self.mode.setCurrentIndex(self.mode.findData(mode))
         self.side.set_quietly(setup.side or side, row.minimum_input if row else 1)
+        for widget in (self.side, self.mode):
+            widget.setEnabled(not (row and row.only_input))
         self.seed.blockSignals(True)
         self.seed.setValue(setup.seed)
         self.seed.blockSignals(False)
