@@ -257,13 +257,15 @@ def test_a_length_that_is_too_short_is_found_by_the_checksum():
     assert files() == []
 
 
-def test_a_length_far_beyond_the_file_s_is_refused_before_anything_is_taken():
+def test_a_length_far_beyond_that_of_the_file_is_refused_before_anything_is_taken():
     def answer(handler: Handler) -> None:
         handler.start(Content_Length=10**12)
         server.silence.wait()
 
     with serving(answer) as server:
-        assert "1000.0 GB" in refusal(offer(server.url))
+        sentence = refusal(offer(server.url))
+        assert "sends 1000.0 GB" in sentence
+        assert "should be 262.1 kB" in sentence
     assert files() == []
 
 
