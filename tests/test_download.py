@@ -116,6 +116,39 @@ def test_a_file_that_is_here_but_was_cut_off_is_fetched_anew():
         assert len(server.asked) == 1
 
 
+def test_a_slow_server_is_waited_for_and_what_came_is_told_as_it_comes():
+    told = threading.Semaphore(0)
+    seen: list[Fetching] = []
+
+    def answer(handler: Handler) -> None:
+        handler.start(Content_Length=len(CONTENT))
+        for start in range(0, len(CONTENT), HALF // 2):
+            handler.send(CONTENT[start : start + HALF // 2])
+            # The next quarter when the last one has been seen; no end of the answer, no full buffer brings it there.
+            told.acquire()
+
+    def progress(fetching: Fetching) -> None:
+        if fetching.done and not fetching.done % (HALF // 2) and fetching.done != (seen[-1].done if seen else 0):
+            told.release()
+        seen.append(fetching)
+
+    with serving(answer) as server:
+        assert get(offer(server.url), progress=progress).read_bytes() == CONTENT
+    assert {HALF // 2, HALF, HALF + HALF // 2} <= {one.done for one in seen}
+
+
+def test_speed_goes_down_while_nothing_comes():
+    speeds: list[float] = []
+
+    def progress(fetching: Fetching) -> None:
+        if fetching.done:
+            speeds.append(fetching.speed)
+
+    with serving(sends_half_and_says_no_more) as server, pytest.raises(Cancelled):
+        get(offer(server.url), progress=progress, cancelled=lambda: len(speeds) == 4)
+    assert speeds[-1] < speeds[-2] < speeds[-3]
+
+
 def test_a_length_that_the_server_does_not_say_is_not_needed():
     def answer(handler: Handler) -> None:
         handler.start()

@@ -277,20 +277,19 @@ class _Fetch:
 
     def _bring_some(self, part: _Part) -> None:
         """What one connection brings."""
+
+        def asked() -> bool:
+            # Also while nothing comes: a speed that falls is news.
+            self._teller.tell(part.done, self._total)
+            return self._cancelled()
+
         self._check_room(self._offer.nbytes - part.done)
         with Connection(self._offer.url, start=part.done, version=self._version, timeouts=self._timeouts) as connection:
-            head = connection.head(self._cancelled)
+            head = connection.head(asked)
             self._begin(head, part)
             self._teller.tell(part.done, self._total, always=True)
-
-            def asked() -> bool:
-                # Also while nothing comes: a speed that falls is news.
-                self._teller.tell(part.done, self._total)
-                return self._cancelled()
-
             for chunk in connection.chunks(asked):
                 part.add(chunk)
-                self._teller.tell(part.done, self._total)
                 self._check_size(part.done)
         if self._total is not None and part.done < self._total:
             raise Broken("the connection was cut")
