@@ -379,6 +379,22 @@ def test_an_own_model_that_cannot_be_measured_runs_without_taps_and_without_a_ta
     check_budget(session, (8192, 8192))
 
 
+def test_code_that_does_not_run_on_the_meta_device_has_a_table_all_the_same(write):
+    path = write(
+        """
+        import numpy as np
+        import torch
+        from torch import nn
+
+        def build():
+            conv = nn.Conv2d(3, 2, 3)
+            conv.bias.data = torch.from_numpy(conv.bias.detach().numpy() * 2)
+            return nn.Sequential(conv)
+        """
+    )
+    assert fmviz.layer_table(f"own:{path}:build", 32).row("0").output_shape == (1, 2, 30, 30)
+
+
 # A forward that raises half way
 
 

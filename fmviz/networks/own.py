@@ -122,11 +122,11 @@ def find_taps(model: nn.Module, name: str, size: tuple[int, int]) -> Mapping[str
 
 def own_weights(row: OwnBackbone, weights: Weights, seed: int) -> Weights:
     """What is said of the parameters of `row`, of which nobody but its code knows where they come from."""
-    weights = replace(weights, classes=row.classes)
     if weights.name != RANDOM or row.file is None:
-        return weights
+        # Where a part of a file's network stayed random, that is its classifier.
+        return replace(weights, classes=row.classes if weights.seed is None else ())
     note = f"The parameters are as {row.file.name} makes them; what is random in them comes from the seed {seed}."
-    return replace(weights, name=AS_BUILT, untrained=(), notes=(note,))
+    return replace(weights, name=AS_BUILT, classes=row.classes, untrained=(), notes=(note,))
 
 
 def _crop(preprocessing: Preprocessing) -> tuple[int, int]:
