@@ -82,7 +82,11 @@ class Session:
     ) -> None:
         if model is not None and (backbone is not None or weights is not None):
             raise TypeError("a model that is given has its weights: give no backbone and no weights beside it")
+        if model is not None and not isinstance(model, nn.Module):
+            raise TypeError(f"a model is a torch.nn.Module and not a {type(model).__name__}")
         if preprocess is not None and not isinstance(preprocess, Preprocessing):
+            if not callable(preprocess):
+                raise TypeError(f"preprocess is a Preprocessing or a function and not a {type(preprocess).__name__}")
             preprocess = PreprocessingFunction(function=preprocess)
         self._latest: weakref.ref[Capture] | None = None
         self._one_at_a_time = threading.RLock()

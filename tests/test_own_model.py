@@ -549,6 +549,24 @@ def test_a_model_and_a_backbone_are_one_too_many():
         Session(model=Small(), weights="random")
 
 
+def test_what_is_no_model_or_no_function_is_told_apart_at_once():
+    with pytest.raises(TypeError, match=r"torch\.nn\.Module and not a str"):
+        Session(model="resnet18")
+    with pytest.raises(TypeError, match="function and not a int"):
+        Session(model=Small(), preprocess=224)
+
+
+def test_a_model_that_waits_for_its_shapes_is_refused_until_it_has_them(write):
+    model = nn.Sequential(nn.LazyConv2d(4, 3))
+    with pytest.raises(BackboneError, match="Sequential has parameters without a shape"):
+        Session(model=model)
+    model(torch.zeros(1, 3, 8, 8))
+    assert len(Session(model=model).run(torch.zeros(1, 3, 8, 8))) == 2
+    path = write("from torch import nn\ndef build(): return nn.LazyConv2d(4, 3)")
+    with pytest.raises(BackboneError, match=r"own/mine\.py:build has parameters without a shape"):
+        Session(f"own:{path}:build")
+
+
 # Pictures prepared by a function
 
 

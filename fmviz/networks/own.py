@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from fmviz.errors import BackboneError
 from fmviz.networks.backbone import RANDOM, Backbone, the_tensor_alone
@@ -62,15 +63,20 @@ def backbone(reference: str | os.PathLike[str]) -> OwnBackbone:
     code = Code(path, function, source, sha256=sha256)
     file = code.run()
     preprocessing = _preprocessing(path, file)
+    name = f"own/{path.name}:{function}"
+
+    def build() -> nn.Module:
+        return _with_shapes(code.build(), name)
+
     return OwnBackbone(
-        name=f"own/{path.name}:{function}",
+        name=name,
         family="Your own",
         paper="",
         year=0,
-        build=code.build,
+        build=build,
         parameters=0,
         preprocessing=preprocessing,
-        find_taps=lambda: find_taps(code.build(), function, _crop(preprocessing)),
+        find_taps=lambda: find_taps(build(), name, _crop(preprocessing)),
         group="own",
         about=f"The network that {function} in {path} makes.",
         file=path,
@@ -94,7 +100,7 @@ def live(
         paper="",
         year=0,
         build=lambda: _held(held, name),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=sum(parameter.numel() for parameter in _with_shapes(model, name).parameters()),
         preprocessing=preprocessing or IMAGENET,
         find_taps=lambda: find_taps(_held(held, name), name, _crop(preprocessing or IMAGENET)),
         group="own",
@@ -118,6 +124,15 @@ def find_taps(model: nn.Module, name: str, size: tuple[int, int]) -> Mapping[str
         except BaseException:
             continue
     return {}
+
+
+def _with_shapes(model: nn.Module, name: str) -> nn.Module:
+    """`model`; `BackboneError` where it waits for its first input to learn the shapes of its parameters."""
+    if any(is_lazy(tensor) for part in (model.parameters(), model.buffers()) for tensor in part):
+        raise BackboneError(
+            f"{name} has parameters without a shape, which its first input gives them: run it once on such an input before."
+        )
+    return model
 
 
 def own_weights(row: OwnBackbone, weights: Weights, seed: int) -> Weights:
