@@ -56,6 +56,10 @@ def refusal(what, **options) -> str:
 
 
 def files() -> list[str]:
+    """What is in the cache when all that was thrown away is gone."""
+    for thread in threading.enumerate():
+        if thread.name == download.THROWING_AWAY:
+            thread.join()
     return sorted(os.listdir(cache.folder()))
 
 

@@ -11,7 +11,9 @@ import errno
 import hashlib
 import os
 import shutil
+import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from fmviz.errors import Cancelled, DownloadError
 from fmviz.networks import lock
-from fmviz.networks.cache import LOCK, folder, part_of, path_of
+from fmviz.networks.cache import LOCK, PARTIAL, folder, part_of, path_of
 from fmviz.networks.connection import POLL, Broken, Connection, Head, NotServed, Timeouts, Unreachable
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 ENOUGH = 1 << 20
 """Bytes."""
+
+THROWING_AWAY = "fmviz throws away"
+"""The name of the thread that deletes what came before the user cancelled."""
 
 _INTERVAL = 0.1
 _WINDOW = 3.0
@@ -237,9 +242,12 @@ class _Fetch:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(self._aside, self._path)
+        except Cancelled:
+            _throw_away(self._aside)
+            raise
         except BaseException as error:
             with contextlib.suppress(OSError):
-                if isinstance(error, Cancelled | _Useless) or not self._aside.stat().st_size:
+                if isinstance(error, _Useless) or not self._aside.stat().st_size:
                     self._aside.unlink()
             raise
 
@@ -342,6 +350,23 @@ def _digest(file: BinaryIO, leave_if_cancelled: Callable[[], None]) -> hashlib._
         leave_if_cancelled()
         digest.update(chunk)
     return digest
+
+
+def _throw_away(path: Path) -> None:
+    """Deletes a file in a while: half a gigabyte takes the system longer than one should wait who has cancelled."""
+    gone = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    with contextlib.suppress(OSError):
+        os.replace(path, gone)
+        try:
+            threading.Thread(target=_remove, args=(gone,), name=THROWING_AWAY).start()
+        except RuntimeError:
+            # No thread starts in a process that is ending.
+            gone.unlink()
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _disk(error: OSError) -> str:
