@@ -82,7 +82,8 @@ class OfferInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackboneInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the chooser. `only_input` is the side of its input where it takes no other. `parameters` is 0, `macs` None, `paper` empty and `year` 0 where it is not known."""
+    """A row of the chooser. `parameters` is 0, `macs` None, `paper` empty and `year` 0 where it is not known; `only_input` is
+    the side of its input where it takes no other, else 0."""
 
     name: str
     group: str
