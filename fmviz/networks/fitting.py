@@ -158,8 +158,11 @@ def told(found: Fit, name: str, seed: int) -> tuple[str, ...]:
     for part, words in found.others.items():
         notes.append(f"The file's {part} is another one ({words}) and was left out: {name}'s is random (seed {seed}).")
     if left := (*found.left_over, *found.unused):
-        count = "One tensor" if len(left) == 1 else f"{len(left)} tensors"
-        notes.append(f"{count} of the file are no part of {name} and were left out (such as {quoted(left[0])}).")
+        example = quoted(left[0])
+        if len(left) == 1:
+            notes.append(f"A tensor of the file ({example}) has no place in {name} and was left out.")
+        else:
+            notes.append(f"{len(left)} tensors of the file (such as {example}) have no place in {name}: left out.")
     if found.again:
         notes.append(f"The file holds {1 + len(found.again)} such networks: that under “{found.place}” was taken.")
     return tuple(notes)
@@ -191,6 +194,7 @@ def _fit(network: nn.Module, wanted: Mapping[str, Tensor], table: Table, prefix:
     given = _renamed(network, wanted, inside)
     state = {key: given[key] for key in wanted if key in given and not _misfit(key, given[key], wanted[key])}
     misfits = {key: words for key in wanted if key in given and (words := _misfit(key, given[key], wanted[key]))}
+    misfits |= _torn(_shared(network), {key: tensor for key, tensor in state.items() if key not in misfits})
     missing = [key for key in wanted if key not in given and not key.endswith(COUNT)]
     unknown = [key for key in given if key not in wanted and not key.endswith(COUNT)]
     absent, dropped = [], []
@@ -227,6 +231,32 @@ def _fit(network: nn.Module, wanted: Mapping[str, Tensor], table: Table, prefix:
         inside=inside,
         frozen=any(key.endswith(COUNT) for key in wanted) and not any(key.endswith(COUNT) for key in state),
     )
+
+
+def _shared(network: nn.Module) -> dict[str, str]:
+    """Keys of tensors that are in the network more than once -> the key under which they are first."""
+    first: dict[int, str] = {}
+    shared = {}
+    for key, tensor in (
+        *network.named_parameters(remove_duplicate=False),
+        *network.named_buffers(remove_duplicate=False),
+    ):
+        if first.setdefault(id(tensor), key) != key:
+            shared[key] = first[id(tensor)]
+    return shared
+
+
+def _torn(shared: Mapping[str, str], state: Mapping[str, Tensor]) -> dict[str, str]:
+    """What is one tensor in the network and several in the file, of which all but one would be lost."""
+    return {
+        key: f"{key} is another tensor than {first}, where the network has one for both"
+        for key, first in shared.items()
+        if key in state and first in state and not _are_equal(state[key], state[first])
+    }
+
+
+def _are_equal(one: Tensor, other: Tensor) -> bool:
+    return one is other or one.is_meta or torch.equal(one, other)
 
 
 def _difference(under: str, misfits: Mapping[str, str], missing: list[str], unknown: list[str]) -> str:
