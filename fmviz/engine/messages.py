@@ -120,12 +120,14 @@ class BackboneInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CachedInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A file in the cache of weights, and the networks that it is for; none where fmviz does not know it."""
+    """A file in the cache of weights, and the networks that it is for; none where fmviz does not know it. One that is not
+    `whole` is what came of a download that was cut off: the next one goes on from there."""
 
     file_name: str
     nbytes: int
     backbones: tuple[str, ...]
     offer: str
+    whole: bool
 
 
 class ProposalInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -189,7 +189,13 @@ def _cache(request: ListCache) -> Reply:
         id=request.id,
         folder=str(cache.folder()),
         files=tuple(
-            CachedInfo(file_name=file.file_name, nbytes=file.nbytes, backbones=file.backbones, offer=file.offer)
+            CachedInfo(
+                file_name=file.file_name,
+                nbytes=file.nbytes,
+                backbones=file.backbones,
+                offer=file.offer,
+                whole=file.whole,
+            )
             for file in cache.listed()
         ),
     )

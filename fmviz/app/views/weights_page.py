@@ -166,6 +166,8 @@ class WeightsPage(QDialog):
         self.files.setRowCount(len(cache.files))
         for place, file in enumerate(cache.files):
             known = ", ".join(file.backbones) or self.tr("a file that fmviz does not know")
+            if not file.whole:
+                known = self.tr("cut off; fetching goes on from here: {networks}").format(networks=known)
             for column, text in enumerate((file.file_name, bytes_words(file.nbytes), known)):
                 item = QTableWidgetItem(text)
                 item.setToolTip(text)
