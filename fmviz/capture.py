@@ -288,9 +288,10 @@ def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, input_siz
     ]
     capture = Capture(activations, output=outcome.output, seconds=outcome.seconds)
     if outcome.error is not None:
+        before = "call" if recorder.hooks_called == 1 else f"{recorder.hooks_called} calls"
         raise ForwardError(
             f"The network stopped in {layer_that_ran(model, outcome.error)} with {one_line(outcome.error)}; "
-            f"what the {recorder.hooks_called} calls before it put out is kept: try an input of another size or kind.",
+            f"what the {before} before it put out is kept: try an input of another size or kind.",
             capture,
         ) from outcome.error
     if not recorder.hooks_called:
