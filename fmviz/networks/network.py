@@ -83,13 +83,16 @@ def initialise_convolution(convolution: nn.Conv2d) -> None:
 
 
 class WithoutInitialisation(TorchFunctionMode):
-    """While it is entered, the functions of `torch.nn.init` leave tensors as they are; in this thread only."""
+    """While it is entered, the functions of `torch.nn.init` and random values leave tensors as they are; in this thread only.
+
+    Not all of those functions can be told from within: of He's, only the random values that they end with.
+    """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
+        if getattr(func, "__module__", None) == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_):
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)
 

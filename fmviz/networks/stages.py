@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +53,8 @@ def find_stages(
         # What has several outputs has no path of its own for each.
         and "[" not in output.path
     ]
-    found = {_stage(output.stride): output.path for output in mine if _on_the_main_path(output, outputs)}
+    by_path = {output.path: output for output in outputs}
+    found = {_stage(output.stride): output.path for output in mine if _on_the_main_path(output, by_path)}
     return {name: found[stride] for stride, name in STAGES.items() if stride in found}
 
 
@@ -145,8 +146,9 @@ def _stage(stride: float) -> int:
     return 2 ** round(math.log2(stride)) if stride > 0 else 0
 
 
-def _on_the_main_path(output: _Output, outputs: list[_Output]) -> bool:
+def _on_the_main_path(output: _Output, by_path: Mapping[str, _Output]) -> bool:
     """Whether no module around it begins at its stride and ends at the next; all stages may lie in one container."""
     mine = _stage(output.stride)
-    around = (other for other in outputs if output.path.startswith(f"{other.path}."))
-    return not any(_stage(other.given) == mine and _stage(other.stride) == 2 * mine for other in around)
+    steps = output.path.split(".")
+    around = (by_path.get(".".join(steps[:end])) for end in range(1, len(steps)))
+    return not any(other and _stage(other.given) == mine and _stage(other.stride) == 2 * mine for other in around)

@@ -139,7 +139,7 @@ def _token_grid(name: str, size: tuple[int, int]) -> Finder:
 
 def _attention(layer: Layer, shape: tuple[int, ...]) -> Places | None:
     """What timm's attention computes on the way, also where it relates channels to channels."""
-    of_heads = len(shape) == 4 and layer.path.endswith((".attn_drop", ".q_norm", ".k_norm"))
+    of_heads = len(shape) == 4 and layer.path.endswith((".attn_drop", ".softmax", ".q_norm", ".k_norm"))
     return ATTENTION if of_heads else None
 
 

@@ -21,6 +21,9 @@ from fmviz.networks.offers import Offer, Published
 PATCHES = {"b_16": 16, "b_32": 32, "l_16": 16, "l_32": 32, "h_14": 14}
 """Pixels of a side of a Vision Transformer's patches, by the end of its name."""
 
+UNLIKELY = 0.02
+"""Boxes of single-shot detectors that are no more probable than this are left out."""
+
 _FROZEN = (
     "fasterrcnn_resnet50_fpn",
     "fasterrcnn_mobilenet_v3_large_fpn",
@@ -100,6 +103,9 @@ def _detector(name: str) -> nn.Module:
     model = _made(name, weights_backbone=None)
     if name in _FROZEN:
         _freeze(model.get_submodule("backbone.body"))
+    if hasattr(model, "score_thresh") and name.startswith("ssd"):
+        # torchvision's 0.01 is less than each of 91 classes has where nothing is trained: all boxes would be compared.
+        model.score_thresh = UNLIKELY  # type: ignore[assignment]
     before: Any = model.transform
     model.transform = _as_it_is()(1, 1, before.image_mean, before.image_std, size_divisible=1)
     return model
