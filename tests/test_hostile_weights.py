@@ -7,15 +7,17 @@ import io
 import json
 import os
 import random
+import struct
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from hostile_files import all_files, greedy
+from hostile_files import all_files, as_old_format, as_safetensors, as_torch_zip, entry, greedy, state, tensor, text
 
 import fmviz
 from fmviz.errors import WeightsError
@@ -194,15 +196,56 @@ def test_what_declares_more_than_it_holds_never_reaches_the_reader(
         read_checkpoint(path)
 
 
+HONEST = {
+    "zip.pth": as_torch_zip(state(tensor(4, (2, 2), (2, 1))), {"data/0": np.arange(4, dtype=np.float32).tobytes()}),
+    "old.pth": as_old_format(
+        state(tensor(4, (2, 2), (2, 1))), struct.pack("<q", 4) + np.arange(4, dtype=np.float32).tobytes()
+    ),
+    "view.pth": as_torch_zip(
+        state(tensor(6, (2, 2), (2, 1), offset=2)), {"data/0": np.arange(-2, 4, dtype=np.float32).tobytes()}
+    ),
+    "header.safetensors": as_safetensors(entry([2, 2], [0, 16]), np.arange(4, dtype=np.float32).tobytes()),
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_file_that_is_made_in_the_same_way_is_read(name: str, tmp_path: Path) -> None:
+    """It is for their content that the others are refused."""
+    path = tmp_path / name
+    path.write_bytes(HONEST[name])
+    assert read_tensors(path)[0]["w"].tolist() == [[0.0, 1.0], [2.0, 3.0]]
+
+
+ODD = {
+    "another tensor in its place": b"}" + text("data") + tensor(4, (2,), (1,)) + b"s",
+    "methods of its own": b"}" + text("detach") + text("nothing") + b"s",
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_a_tensor_says_of_itself_is_not_asked(kind: str, tmp_path: Path) -> None:
+    """Attributes out of a file lie over a tensor's methods."""
+    hooks = b"ccollections\nOrderedDict\n)R"
+    rebuilt = (
+        b"ctorch._utils\n_rebuild_parameter_with_state\n(" + tensor(4, (4,), (1,)) + b"\x89" + hooks + ODD[kind] + b"tR"
+    )
+    path = tmp_path / "odd.pth"
+    path.write_bytes(as_torch_zip(state(rebuilt), {"data/0": bytes(16)}))
+    found = read_tensors(path)[0]["w"]
+    assert type(found) is torch.Tensor
+    assert not vars(found)
+    assert found.untyped_storage().nbytes() == 16
+
+
 # Mutants
 
 
 def original(form: str) -> bytes:
-    state = {"conv.weight": torch.arange(24.0).view(2, 3, 2, 2), "bn.bias": torch.zeros(2, dtype=torch.float16)}
+    saved = {"conv.weight": torch.arange(24.0).view(2, 3, 2, 2), "bn.bias": torch.zeros(2, dtype=torch.float16)}
     if form == "safetensors":
-        return safetensors.torch.save(state)
+        return safetensors.torch.save(saved)
     buffer = io.BytesIO()
-    torch.save(state, buffer, _use_new_zipfile_serialization=form == "zip")
+    torch.save(saved, buffer, _use_new_zipfile_serialization=form == "zip")
     return buffer.getvalue()
 
 

@@ -310,17 +310,15 @@ def known_as(path: Path, *, eps: float | None) -> dict[str, Published]:
     return {"arcnn": Published("arcnn", "detection", "faster_rcnn", 1, 1, 1, (offer,))}
 
 
-@pytest.mark.parametrize(("eps", "wanted"), [(0.0, 0.0), (None, 1e-5)])
+@pytest.mark.parametrize(("eps", "wanted"), [(0.0, "0.0, as in its training"), (None, "1e-05")])
 def test_a_published_detector_is_known_by_its_checksum(
-    eps: float | None, wanted: float, detector: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    eps: float | None, wanted: str, detector: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save(tmp_path / "renamed.pth", detector)
     monkeypatch.setattr(weights_module, "published", lambda: known_as(path, eps=eps))
     model, weights = load(backbone("resnet18_fpn"), path)
-    assert eps_of(model) == {wanted}
-    assert (
-        weights.notes[-1] == f"The file is torchvision's arcnn, COCO_V1: its batch norm was frozen with eps {wanted}."
-    )
+    assert eps_of(model) == {1e-5 if eps is None else eps}
+    assert weights.notes[-1] == f"The file is torchvision's arcnn, COCO_V1: its batch norm's eps is {wanted}."
 
 
 def test_an_offers_own_eps_is_set(detector: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

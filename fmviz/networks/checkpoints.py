@@ -118,7 +118,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """The file, if it is one: a pipe or a device might never end."""
-    mode = path.stat().st_mode
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:
+        raise WeightsError(f"“{quoted(str(path))}” is no name of a file: choose another file.") from error
     if stat.S_ISDIR(mode):
         raise WeightsError(f"{path.name} is a folder: choose a .safetensors or .pth file.")
     if not stat.S_ISREG(mode):

@@ -196,16 +196,16 @@ def _frozen_eps(checkpoint: Checkpoint, found: Fit, known: Offer | None) -> tupl
     """
     if known is not None and known.frozen_eps is not None:
         return known.frozen_eps, ()
-    if not found.frozen or not any("fpn." in key for key in (*found.state, *found.left_over)):
-        return None, ()
     for network in published().values():
         for offer in network.offers:
-            if _is_of(checkpoint, offer):
-                eps = offer.frozen_eps if offer.frozen_eps is not None else "1e-05"
-                words = (
-                    f"The file is torchvision's {network.name}, {offer.name}: its batch norm was frozen with eps {eps}."
+            if network.kind == "detection" and _is_of(checkpoint, offer):
+                eps = offer.frozen_eps
+                taken = "1e-05" if eps is None else f"{eps}, as in its training"
+                return eps, (
+                    f"The file is torchvision's {network.name}, {offer.name}: its batch norm's eps is {taken}.",
                 )
-                return offer.frozen_eps, (words,)
+    if not found.frozen or not any("fpn." in key for key in (*found.state, *found.left_over)):
+        return None, ()
     return None, (
         "Its batch norm was frozen, with an eps that the file does not tell: 1e-05 is taken. "
         "torchvision's first detectors had 0.0.",
