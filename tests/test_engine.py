@@ -478,7 +478,7 @@ TINY = Setup(backbone="eventful", mode="whole", side=16)
 @pytest.fixture
 def eventful(monkeypatch) -> type[Eventful]:
     row = replace(
-        catalog.backbone("resnet18"), name="eventful", build=Eventful, weights=("random",), taps={"C2": "second"}
+        catalog.backbone("resnet18"), name="eventful", build=Eventful, offers=(), find_taps=lambda: {"C2": "second"}
     )
     monkeypatch.setattr(catalog, "_CATALOG", MappingProxyType({**catalog._CATALOG, "eventful": row}))
     monkeypatch.setattr(Eventful, "between", staticmethod(lambda: None))
@@ -544,15 +544,28 @@ def test_the_former_run_is_there_even_when_its_picture_is_not(served, eventful, 
     first = client.ask(Run, source=source, setup=TINY)
     before = client.ask(RenderMaps, run=first.run, layer="second")
 
-    def fail() -> None:
+    def fail(self, x):
         path.write_bytes(b"another program is writing this")
-        monkeypatch.setattr(eventful, "between", staticmethod(lambda: None))
+        monkeypatch.undo()
         raise ValueError("not this time")
 
-    monkeypatch.setattr(eventful, "between", staticmethod(fail))
-    failed = client.ask(Run, source=source, setup=TINY)
+    with monkeypatch.context() as monkeypatch:
+        monkeypatch.setattr(eventful, "forward", fail)
+        failed = client.ask(Run, source=source, setup=TINY)
     assert (type(failed), failed.kind) == (Failed, "ForwardError")
     assert client.ask(RenderMaps, run=first.run, layer="second").pixels == before.pixels
+
+
+def test_a_forward_that_stops_half_way_is_shown_up_to_there(served, eventful, monkeypatch):
+    def fail() -> None:
+        raise ValueError("no further")
+
+    monkeypatch.setattr(eventful, "between", staticmethod(fail))
+    ran = served.client.ask(Run, source=CAT, setup=TINY)
+    assert isinstance(ran, Ran)
+    assert [layer.name for layer in ran.layers] == ["first"]
+    assert "no further" in ran.stopped
+    assert isinstance(served.client.ask(RenderMaps, run=ran.run, layer="first"), MapsRendered)
 
 
 def test_in_a_lane_the_newest_request_wins(served, eventful, monkeypatch):
@@ -769,7 +782,7 @@ STUBBORN = textwrap.dedent("""
 
     own = catalog.backbone("resnet18")
     rows = {
-        kind.__name__: replace(own, name=kind.__name__, build=kind, weights=("random",), taps={})
+        kind.__name__: replace(own, name=kind.__name__, build=kind, offers=(), find_taps=dict)
         for kind in (Chatty, Endless, Deaf)
     }
     catalog._CATALOG = MappingProxyType({**catalog._CATALOG, **rows})

@@ -25,6 +25,9 @@ ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
 }
 
+RELAY = "fmviz.relay"
+"""In the command of an engine that is another program on this machine (`fmviz.show`): memory can be shared with it."""
+
 _ERRORS_KEPT = 8192
 
 
@@ -32,8 +35,8 @@ class EngineLink(QObject):
     """One engine process at a time, and the requests that are open with it.
 
     Args:
-        command: what starts an engine; this Python's own where None. Another command is taken for another machine: pixels
-            then come through the pipe.
+        command: what starts an engine; this Python's own where None. Another command, but for the relay to a
+            program on this one, is taken for another machine: pixels then come through the pipe.
     """
 
     lost = Signal(str, bool)
@@ -43,7 +46,7 @@ class EngineLink(QObject):
     def __init__(self, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._command = list(command) if command else [sys.executable, "-m", "fmviz", "engine"]
-        self.remote = command is not None
+        self.remote = command is not None and RELAY not in command
         self._pool = BlockPool()
         self._process: QProcess | None = None
         self._unframer = Unframer()

@@ -195,10 +195,11 @@ class Answers:
         from fmviz.table import layer_table
 
         shown, live = self._shown, self._live
-        for session in (live, shown.session if shown else None):
-            # What a program or a file of code made is measured itself: another one might be made differently.
-            if session is not None and session.backbone.name == request.backbone and session.backbone.group == "own":
-                return _tabulated(request, session.table(request.size))
+        # What a program or a file of code made is measured itself: another one might be made differently.
+        if live is not None and request.backbone == live.backbone.name:
+            return _tabulated(request, live.table(request.size))
+        if shown is not None and shown.setup.backbone == request.backbone and shown.session.backbone.group == "own":
+            return _tabulated(request, shown.session.table(request.size))
         return _tabulated(request, layer_table(request.backbone, request.size))
 
     def _held(self, run: int, cancelled: Ask) -> tuple[Shown, Capture]:
