@@ -19,14 +19,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from fmviz.errors import WeightsError
-from fmviz.networks.pickles import Pickle, PickleError, scan
+from fmviz.networks.pickles import Pickle, PickleError, read_texts, scan
 from fmviz.networks.tables import ContentError, Table, quoted, tables_of
 
 LARGEST_HEADER = 32_000_000
@@ -116,7 +116,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
     """The file, if it is one: a pipe or a device might never end."""
     try:
         mode = path.stat().st_mode
@@ -130,7 +130,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _content(name: str, file: BinaryIO) -> object:
+def _content(name: str, file: io.BufferedReader) -> object:
     """What the file holds, read in the way that its first bytes call for."""
     size = os.fstat(file.fileno()).st_size
     head = file.read(512)
@@ -159,7 +159,7 @@ def _content(name: str, file: BinaryIO) -> object:
 # safetensors
 
 
-def _safetensors_content(name: str, file: BinaryIO, size: int) -> dict[str, Tensor]:
+def _safetensors_content(name: str, file: io.BufferedReader, size: int) -> dict[str, Tensor]:
     length = int.from_bytes(file.read(8), "little")
     if length > size - 8:
         raise WeightsError(_broken(name))
@@ -213,7 +213,7 @@ def _check_header(header: Any, room: int) -> None:
 # torch's
 
 
-def _torch_content(name: str, file: BinaryIO) -> object:
+def _torch_content(name: str, file: io.BufferedReader) -> object:
     file.seek(0)
     try:
         # Not by its path: torch would go by the suffix, and take a zip file called .safetensors for the other kind.
@@ -228,7 +228,7 @@ def _torch_content(name: str, file: BinaryIO) -> object:
         raise WeightsError(_broken(name)) from error
 
 
-def _check_zip(name: str, file: BinaryIO, size: int) -> None:
+def _check_zip(name: str, file: io.BufferedReader, size: int) -> None:
     """`WeightsError` unless it is a zip file of torch's whose pickle asks for nothing but the tensors that it holds."""
     try:
         with zipfile.ZipFile(file) as archive:
@@ -277,7 +277,7 @@ def _folder(name: str, archive: zipfile.ZipFile, records: dict[str, int]) -> str
     return folder
 
 
-def _check_old(name: str, file: BinaryIO, size: int) -> None:
+def _check_old(name: str, file: io.BufferedReader, size: int) -> None:
     """`WeightsError` unless it is torch's older format, and its pickles ask for nothing but the tensors it holds.
 
     Five pickles come one after another: a number to know it by, a version, the machine's sizes, the content, and the keys
@@ -286,17 +286,20 @@ def _check_old(name: str, file: BinaryIO, size: int) -> None:
     data = io.BytesIO(file.read(LONGEST_PICKLE))
     found: list[Pickle] = []
     try:
-        while len(found) < 5 and data.tell() < min(size, LONGEST_PICKLE):
+        while len(found) < 4 and data.tell() < min(size, LONGEST_PICKLE):
             found.append(scan(data))
             _check_safe(name, found[-1])
+        storages = {key: storage for pickle in found for key, storage in pickle.storages.items()}
+        # One that is not among the keys would be left with whatever was in memory.
+        if len(found) == 4 and not storages.keys() <= read_texts(data):
+            raise PickleError("it refers to storages that are not there")
     except PickleError as error:
         raise WeightsError(_broken(name)) from error
-    declared = sum(storage.nbytes for pickle in found for storage in pickle.storages.values())
-    if declared > size:
+    if sum(storage.nbytes for storage in storages.values()) > size:
         raise WeightsError(_broken(name))
 
 
-def _check_text_pickle(name: str, file: BinaryIO) -> None:
+def _check_text_pickle(name: str, file: io.BufferedReader) -> None:
     """`WeightsError` with the names that a pickle of the oldest protocols asks for: it begins like any text."""
     file.seek(0)
     try:

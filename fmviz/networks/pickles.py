@@ -124,6 +124,27 @@ def scan(data: BytesIO) -> Pickle:
     return Pickle(tuple(sorted(reader.unsafe)), reader.storages, data.tell() - begin)
 
 
+def read_texts(data: BytesIO) -> set[str]:
+    """The texts in a pickle of a list of them and nothing else, as torch's older format ends its pickles with.
+
+    Raises:
+        PickleError: it is something else.
+    """
+    names, texts = [], set()
+    try:
+        for opcode, argument, _ in pickletools.genops(data):
+            if not opcode.name.startswith(("PROTO", "BINPUT", "LONG_BINPUT", "MARK")):
+                names.append(opcode.name)
+            if isinstance(argument, str):
+                texts.add(argument)
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        raise PickleError(str(error)) from error
+    wanted = {"BINUNICODE", "SHORT_BINSTRING", "APPEND", "APPENDS"}
+    if names[:1] != ["EMPTY_LIST"] or not set(names[1:-1]) <= wanted or not names[-2].startswith(("APPEND", "EMPTY")):
+        raise PickleError("it is no list of texts")
+    return texts
+
+
 class _Reader:
     """A pickle's stack, with names, numbers, texts and tuples as they are, and everything else as a `_Made`."""
 
