@@ -140,6 +140,7 @@ class Chooser(QFrame):
             else self._filter.mapFromSource(self._model.index_of(self._current))
         )
         self.tree.setCurrentIndex(wanted)
+        self.tree.scrollToTop()
         if wanted.isValid():
             self.tree.setExpanded(wanted.parent(), True)
             self.tree.scrollTo(wanted, QAbstractItemView.ScrollHint.EnsureVisible)

@@ -121,7 +121,7 @@ class _Tree(QTreeView):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.setIndentation(12)
+        self.setIndentation(10)
         self.header().setStretchLastSection(False)
         self.header().setMinimumSectionSize(44)
         self.setAccessibleName(self.tr("Layers"))

@@ -41,7 +41,7 @@ class SetupBar(QWidget):
         self._crop = 0
         self.device = self._combo(self.tr("Device"), 5)
         self.mode.addItem(self.tr("crop"), "crop")
-        self.mode.addItem(self.tr("whole picture"), "whole")
+        self.mode.addItem(self.tr("whole"), "whole")
         self.mode.setToolTip(self.tr("Crop the middle, as the weights were trained, or take the whole picture"))
         self.side.setToolTip(self.tr("Side of the crop, or the longer side of the whole picture, in pixels"))
         self.seed.setRange(0, _SEED_TOP)
