@@ -117,6 +117,39 @@ def test_a_forward_of_torchvisions_agrees(name: str) -> None:
     assert measured(layer_table(model, 64)) == shapes_seen(model, torch.zeros(1, 3, 64, 64))
 
 
+@pytest.mark.parametrize("name", ["fasterrcnn_mobilenet_v3_large_320_fpn", "ssd300_vgg16", "fcos_resnet50_fpn"])
+def test_a_detector_is_measured_up_to_where_it_chooses_boxes(name: str) -> None:
+    """Its body, its pyramid and its heads, as a forward has them; no more, and no less."""
+    row = backbone(f"torchvision/{name}")
+    size = (row.minimum_input, row.minimum_input + 20) if row.minimum_input > 1 else (64, 96)
+    table = measured(layer_table(row.name, size))
+    model = row.build().eval()
+    seen: dict[str, Any] = {}
+
+    def hook(path: str) -> Any:
+        def called(module: nn.Module, args: Any, output: Any) -> None:
+            seen.setdefault(path, next((tuple(tensor.shape) for _, tensor in tensors_in(output)), None))
+
+        return called
+
+    for path, module in model.named_modules():
+        module.register_forward_hook(hook(path))
+    with torch.no_grad():
+        model(*row.arguments(torch.rand(1, 3, *size)))
+    ran = {path for path, (_, calls, _) in table.items() if calls}
+    assert {path: table[path][0] for path in ran} == {path: seen[path] for path in ran}
+    missing = set(seen) - ran
+    after = ("roi_heads", "rpn.anchor_generator", "anchor_generator")
+    assert all(path.startswith(after) or path in ("", "rpn") for path in missing), missing
+
+
+def test_the_stride_of_token_maps() -> None:
+    table = layer_table("torchvision/vit_b_32", (224, 320))
+    assert (table.row("encoder").output_shape, table.row("encoder").stride) == ((1, 71, 768), 32)
+    table = layer_table("torchvision/swin_t", (224, 320))
+    assert (table.row("features.1").output_shape, table.row("features.1").stride) == ((1, 56, 80, 96), 4)
+
+
 def test_a_module_of_ones_own() -> None:
     model = Branched().eval()
     table = layer_table(model, (9, 16))

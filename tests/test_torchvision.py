@@ -18,6 +18,7 @@ from fmviz.networks import torchvision as ours
 from fmviz.networks.backbone import Backbone
 from fmviz.networks.catalog import backbone, backbones
 from fmviz.networks.offers import published
+from fmviz.networks.stages import find_stages
 from fmviz.networks.torchvision import index, rows
 from fmviz.pictures import read_picture
 from fmviz.preprocess import preprocess
@@ -120,27 +121,74 @@ def test_a_network_newer_than_the_asset_is_asked_of_torchvision(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", published())
-def test_every_network_builds_and_has_its_stages(name: str) -> None:
+def test_every_network_builds_and_has_its_stages(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network that the stages are found in is the one whose parameters are counted: each is built once."""
+    row = named(name)
+    built: list[nn.Module] = []
+
+    def finding(build: Any, *args: Any, **kwargs: Any) -> dict[str, str]:
+        def once() -> nn.Module:
+            built.append(build())
+            return built[-1]
+
+        return find_stages(once, *args, **kwargs)
+
+    monkeypatch.setattr(ours, "find_stages", finding)
+    taps = row.find_taps()
+    (model,) = built
+    assert sum(parameter.numel() for parameter in model.parameters()) == row.parameters
+    assert {tap for tap in taps if tap[0] == "C"} == stages_of(name, row.family)
+    assert any(tap[0] == "P" for tap in taps) == row.pyramid
+    modules = dict(model.named_modules())
+    assert {path.partition("[")[0] for path in taps.values()} <= set(modules)
+    assert set(row.parts.values()) <= set(modules)
+    assert all(f"{path}." not in f"{row.parts.get('classifier', '-')}." for path in taps.values())
+
+
+def stages_of(name: str, family: str) -> set[str]:
+    """Those that a network has: some keep their resolution, and transformers have one of patches."""
+    if name.startswith("vit_"):
+        return {"C5"} if name.endswith("32") else {"C4"}
+    if name.startswith("squeezenet") or (family == "Segmentation" and "mobilenet" in name):
+        return {"C2", "C3", "C4"}
+    return {"C2", "C3"} if family == "Segmentation" else {"C2", "C3", "C4", "C5"}
+
+
+SMALL = [
+    "alexnet",
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_v2_s",
+    "googlenet",
+    "inception_v3",
+    "maxvit_t",
+    "mnasnet0_5",
+    "mobilenet_v3_small",
+    "regnet_y_400mf",
+    "resnet18",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_0",
+    "swin_t",
+    "vgg11",
+    "vit_b_32",
+    "vit_h_14",
+    "deeplabv3_mobilenet_v3_large",
+    "fasterrcnn_resnet50_fpn",
+    "ssdlite320_mobilenet_v3_large",
+]
+"""One of each kind."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_stages_are_where_the_strides_are(name: str) -> None:
     row = named(name)
     size = (row.only_input,) * 2 if row.only_input else (max(256, row.minimum_input), max(320, row.minimum_input))
-    if name == "inception_v3":
-        size = (299, 299)
-    table = layer_table(row.name, size)
-    assert table.totals.parameters == row.parameters
-    strides = {tap: table.row(path).stride for tap, path in row.taps.items() if "[" not in path}
-    for tap, stride in strides.items():
+    table = layer_table(row.name, (299, 299) if name == "inception_v3" else size)
+    for tap, path in row.taps.items():
         # Patches of 14 pixels, and convolutions without padding, are near to a power of two.
+        stride = table.row(path).stride if "[" not in path else STRIDE[tap]
         assert stride is not None
         assert round(np.log2(stride)) == np.log2(STRIDE[tap]), (tap, stride)
-    expected = {"C2", "C3", "C4", "C5"}
-    if name.startswith("vit_"):
-        expected = {"C5"} if name.endswith("32") else {"C4"}
-    elif name.startswith("squeezenet") or ("mobilenet_v3_large" in name and row.family == "Segmentation"):
-        expected = {"C2", "C3", "C4"}
-    elif row.family == "Segmentation":
-        expected = {"C2", "C3"}
-    assert {tap for tap in row.taps if tap[0] == "C"} == expected
-    assert all(f"{path}." not in f"{row.parts.get('classifier', '-')}." for path in row.taps.values())
 
 
 def test_stages_are_the_blocks_that_people_know() -> None:

@@ -28,13 +28,16 @@ def find_stages(
     *,
     inside: str = "",
     outside: str = "",
+    pyramid: str = "",
     finder: Finder | None = None,
 ) -> dict[str, str]:
-    """C2–C5 -> path of the module that puts it out, by one forward on the meta device.
+    """C2–C5, and P2–P6 of a pyramid -> path of the module that puts it out, by one forward on the meta device.
 
     A stage is what the last layer of the main path puts out before the stride changes: the outermost module whose output it
     is. What lies in a block that begins at one stride and ends at the next is no stage. Where the stride is no power of
     two, since the patches are of 14 pixels or the convolutions pad nothing, the nearest one counts.
+
+    A level of the pyramid that no module of its own makes is an item of what the pyramid puts out: "backbone.fpn[pool]".
 
     Args:
         build: the network, on the ambient device.
@@ -42,6 +45,7 @@ def find_stages(
         size: (height, width) of the input. One with unlike sides tells maps of the picture from others.
         inside: only modules within the one at this path.
         outside: no modules within the one at this path, nor itself.
+        pyramid: path of the feature pyramid, where there is one.
         finder: what the network knows of where its tokens lie, at this size.
     """
     outputs = _outputs(build, arguments, size, finder)
@@ -55,23 +59,13 @@ def find_stages(
     ]
     by_path = {output.path: output for output in outputs}
     found = {_stage(output.stride): output.path for output in mine if _on_the_main_path(output, by_path)}
-    return {name: found[stride] for stride, name in STAGES.items() if stride in found}
+    stages = {name: found[stride] for stride, name in STAGES.items() if stride in found}
+    return stages | _levels(outputs, pyramid) if pyramid else stages
 
 
-def find_levels(
-    build: Callable[[], nn.Module],
-    arguments: Callable[[Tensor], tuple[Any, ...]],
-    size: tuple[int, int],
-    *,
-    inside: str,
-) -> dict[str, str]:
-    """P2–P6 -> path of what puts it out, in the feature pyramid at the path `inside`; otherwise as `find_stages`.
-
-    A level that no module of its own makes is an item of what the pyramid puts out: "backbone.fpn[pool]".
-    """
-    outputs = _outputs(build, arguments, size, None)
-    items = {_stage(output.stride): output.path for output in outputs if output.path.startswith(f"{inside}[")}
-    within = (output for output in outputs if output.path.startswith(f"{inside}.") and "[" not in output.path)
+def _levels(outputs: list[_Output], pyramid: str) -> dict[str, str]:
+    items = {_stage(output.stride): output.path for output in outputs if output.path.startswith(f"{pyramid}[")}
+    within = (output for output in outputs if output.path.startswith(f"{pyramid}.") and "[" not in output.path)
     modules = {_stage(output.stride): output.path for output in within}
     # Its modules may make maps that it keeps to itself.
     found = {stride: modules.get(stride, path) for stride, path in items.items()}

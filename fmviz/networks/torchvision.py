@@ -17,7 +17,7 @@ from fmviz.errors import BackboneError
 from fmviz.layers import Layer
 from fmviz.networks.backbone import Backbone, the_tensor_alone
 from fmviz.networks.offers import Kind, Offer, Published, published, published_network
-from fmviz.networks.stages import find_levels, find_stages
+from fmviz.networks.stages import find_stages
 from fmviz.preprocess import IMAGENET
 from fmviz.tokens import Elsewhere, Finder, Places, TokenGrid, Windows
 
@@ -262,7 +262,7 @@ def _taps(network: Published) -> dict[str, str]:
         return find(outside=row.parts["classifier"], finder=finder)
     if not row.pyramid:
         return find(inside="backbone")
-    return find(inside="backbone.body") | find_levels(row.build, row.arguments, size, inside="backbone.fpn")
+    return find(inside="backbone.body", pyramid="backbone.fpn")
 
 
 def _measured_at(row: Backbone, network: Published) -> tuple[int, int]:
