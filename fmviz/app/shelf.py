@@ -161,13 +161,14 @@ class Shelf(QObject):
             return
         setup = self._store.state.setup
         for one in reply.proposals:
-            if one.backbone == setup.backbone and not one.missing and not one.left_over:
+            if one.backbone == setup.backbone and one.fits and not one.missing and not one.left_over:
                 self._controller.mend(weights=reply.path)
                 return
-        if reply.proposals:
+        if any(one.fits for one in reply.proposals):
             self.proposed.emit(reply)
         else:
-            self._controller.tell(wording.fits_nothing(PurePath(reply.path).name), ("open_weights",))
+            nearest = reply.proposals[0] if reply.proposals else None
+            self._controller.tell(wording.fits_nothing(PurePath(reply.path).name, nearest), ("open_weights",))
 
     def load(self, backbone: str, path: str) -> None:
         """These weights, in this network."""

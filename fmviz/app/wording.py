@@ -17,7 +17,7 @@ from fmviz.app.numbers import (
     value_words,
 )
 from fmviz.app.state import ViewState
-from fmviz.engine.messages import LayerInfo, Progress, Ran, Tabulated, TapMaps, TrustWanted
+from fmviz.engine.messages import LayerInfo, Progress, ProposalInfo, Ran, Tabulated, TapMaps, TrustWanted
 from fmviz.maps import Statistics
 
 
@@ -73,11 +73,14 @@ def fetching_lost() -> str:
     return QCoreApplication.translate("Words", "The engine ended meanwhile: fetch again, it goes on from what came.")
 
 
-def fits_nothing(name: str) -> str:
-    """Of a file of weights that is for none of the networks."""
+def fits_nothing(name: str, nearest: ProposalInfo | None) -> str:
+    """Of a file of weights that is for none of the networks; which one comes nearest, and why it is not it."""
     text = QCoreApplication.translate(
         "Words", "{name} fits none of the networks: choose another file, or open the model that it was made for."
     )
+    if nearest is not None:
+        near = QCoreApplication.translate("Words", "{name} fits none of the networks; {network} comes nearest. {note}")
+        text = near.replace("{network}", nearest.backbone).replace("{note}", nearest.note)
     return text.format(name=name)
 
 

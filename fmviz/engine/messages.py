@@ -132,13 +132,14 @@ class CachedInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 class ProposalInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A network that a file of weights may be for: how many of its `total` tensors agree in key and shape, how many are
-    missing, and how many of the file are left over."""
+    missing, and how many of the file are left over; whether it can be loaded; and what is to be said of it."""
 
     backbone: str
     matched: int
     total: int
     missing: int
     left_over: int
+    fits: bool
     note: str
 
 

@@ -215,6 +215,7 @@ def _propose(request: Propose, progress: Tell) -> Reply:
                 total=one.total,
                 missing=one.missing,
                 left_over=one.left_over,
+                fits=one.fits,
                 note=one.note,
             )
             for one in propose(Path(request.path))

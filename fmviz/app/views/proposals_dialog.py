@@ -41,8 +41,8 @@ class ProposalsDialog(QDialog):
         self._note = QLabel(self)
         self._note.setWordWrap(True)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel, self)
-        load = buttons.addButton(self.tr("Load"), QDialogButtonBox.ButtonRole.AcceptRole)
-        load.setDefault(True)
+        self._load_button = buttons.addButton(self.tr("Load"), QDialogButtonBox.ButtonRole.AcceptRole)
+        self._load_button.setDefault(True)
         buttons.accepted.connect(self._load)
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
@@ -67,15 +67,18 @@ class ProposalsDialog(QDialog):
             agree = self.tr("{matched} of {total}").format(matched=one.matched, total=one.total)
             for column, text in enumerate((one.backbone, agree, str(one.missing), str(one.left_over))):
                 item = QTableWidgetItem(text)
+                if not one.fits:
+                    item.setForeground(self.palette().placeholderText())
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 table.setItem(place, column, item)
 
     def _show_note(self, row: int) -> None:
+        self._load_button.setEnabled(0 <= row < len(self._proposals) and self._proposals[row].fits)
         self._note.setText(self._proposals[row].note if 0 <= row < len(self._proposals) else "")
 
     def _load(self) -> None:
         row = self.table.currentRow()
-        self.accept()
-        if 0 <= row < len(self._proposals):
+        if 0 <= row < len(self._proposals) and self._proposals[row].fits:
+            self.accept()
             self.chosen.emit(self._proposals[row].backbone, self._path)
