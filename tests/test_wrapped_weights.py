@@ -19,6 +19,7 @@ from fmviz.errors import WeightsError
 from fmviz.networks import weights as weights_module
 from fmviz.networks.backbone import Backbone
 from fmviz.networks.catalog import backbone
+from fmviz.networks.network import WithoutInitialisation
 from fmviz.networks.offers import Offer, Published
 from fmviz.networks.weights import class_names, load
 from fmviz.preprocess import IMAGENET
@@ -427,6 +428,14 @@ def test_its_absent_head_is_random_by_the_seed(make: type[Tiny], tmp_path: Path)
     assert weights.notes == ("The file has no classifier: the network's is random (seed 1).",)
     if make is Scaled:
         assert torch.equal(first.state_dict()["head.0.scale"], torch.full((4,), 3.0))
+
+
+def test_initialisation_that_draws_until_it_fits_comes_to_an_end() -> None:
+    """`trunc_normal_` does: over memory full of other numbers it would draw for ever where nothing is drawn."""
+    tensor = torch.full((64,), 1e9)
+    with WithoutInitialisation():
+        nn.init.trunc_normal_(tensor, std=0.01, a=-2, b=2)
+    assert float(tensor.abs().max()) <= 2
 
 
 def test_its_classes_and_feeding_are_the_offers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,8 +92,11 @@ class WithoutInitialisation(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_):
+        if getattr(func, "__module__", None) == "torch.nn.init":
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        if func in (Tensor.normal_, Tensor.uniform_):
+            # Zeros, not what was in memory: `trunc_normal_` draws again until all lie within its bounds.
+            return args[0] if args[0].is_meta else args[0].zero_()
         return func(*args, **kwargs)
 
 
