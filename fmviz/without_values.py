@@ -77,6 +77,12 @@ def _batch_norm(x: Tensor, mean: Tensor | None, *args: Any, **kwargs: Any) -> Te
     return x.new_empty(x.shape) if fits else None
 
 
+def _layer_norm(x: Tensor, normalized_shape: Any, *args: Any, **kwargs: Any) -> Tensor | None:
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    fits = x.is_floating_point() and bool(shape) and tuple(x.shape[-len(shape) :]) == shape
+    return x.new_empty(x.shape) if fits else None
+
+
 def _sum(x: Tensor, other: Any, **kwargs: Any) -> Tensor | None:
     plain = isinstance(other, Tensor) and other.is_meta and not kwargs
     if not plain or x.shape != other.shape or x.dtype != other.dtype:
@@ -148,12 +154,15 @@ def _pair(value: Any) -> tuple[Any, ...]:
 
 
 _ANSWERS: dict[Any, Callable[..., Tensor | None]] = {
-    **dict.fromkeys((F.relu, F.relu6, F.hardtanh, F.hardswish, F.silu, F.leaky_relu), _same_shape),
+    **dict.fromkeys(
+        (F.relu, F.relu6, F.hardtanh, F.hardsigmoid, F.hardswish, F.silu, F.gelu, F.leaky_relu), _same_shape
+    ),
     **dict.fromkeys((Tensor.add, Tensor.__add__, torch.add), _sum),
     F.batch_norm: _batch_norm,
     F.conv2d: _convolution,
     F.adaptive_avg_pool2d: _adaptive_pool,
     F.interpolate: _resized,
+    F.layer_norm: _layer_norm,
     F.linear: _linear,
     F.max_pool2d: _max_pool,
 }
