@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fmviz
-from fmviz import backbones_command, weights_command
+from fmviz import backbones_command, train_command, weights_command
 from fmviz.errors import FmvizError, TrustError
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ WINDOW_HELP = """\
 Open the window on pictures, or on a sample where none is named.
 
 other commands (fmviz COMMAND --help says more):
-  export       run pictures through a network and write what its layers made of them
-  table        print the layers of a network with their shapes and parameters
-  backbones    list the networks that there are, and where their weights are
-  weights      list, fetch and remove trained weights
-  engine       serve a window on another machine, over stdin and stdout
+  export         run pictures through a network and write what its layers made of them
+  table          print the layers of a network with their shapes and parameters
+  backbones      list the networks that there are, and where their weights are
+  weights        list, fetch and remove trained weights
+  train-pyramid  train a feature pyramid for a network on drawn shapes
+  engine         serve a window on another machine, over stdin and stdout
 """
 
 
@@ -354,5 +355,6 @@ COMMANDS: dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argpa
     "table": (_table_parser, _table),
     "backbones": backbones_command.COMMAND,
     "weights": weights_command.COMMAND,
+    "train-pyramid": train_command.COMMAND,
     "engine": (_engine_parser, _engine),
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fmviz.assets import asset
 from fmviz.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -62,12 +63,15 @@ def path_of(offer: Offer) -> Path:
     Raises:
         WeightsError: it comes in a package, and that is not installed.
     """
-    return folder() / offer.file_name if offer.url else _packaged()
+    if offer.url:
+        return folder() / offer.file_name
+    # A pyramid that comes with fmviz is among its assets; the user's own have a path.
+    return asset(offer.file_name) if offer.file_name else _packaged()
 
 
 def is_here(offer: Offer) -> bool:
     """Whether the file of an offer is on this computer, in its package or in the cache."""
-    if not offer.url:
+    if not offer.url and not offer.file_name:
         return importlib.util.find_spec(_PACKAGE) is not None
     try:
         return path_of(offer).is_file()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from fmviz.errors import BackboneError
-from fmviz.networks import papers
+from fmviz.networks import papers, pyramids
 from fmviz.networks.backbone import Backbone
 
 
@@ -33,7 +33,7 @@ def backbone(name: str) -> Backbone:
         'layer2'
     """
     if name in _CATALOG:
-        return _CATALOG[name]
+        return pyramids.with_trained(_CATALOG[name])
     if (elsewhere := _elsewhere(name)) is not None:
         return elsewhere
     close = difflib.get_close_matches(name.lower(), backbones(), n=3)

@@ -8,10 +8,12 @@ bilinear enlarging.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,6 +21,18 @@ from fmviz.networks.network import Network, StagedNetwork
 
 WIDTH = 256
 """Channels of every level: the paper's d."""
+
+NARROW = 64
+"""Channels of every level of a pyramid that is trained on drawn shapes: enough for these, and a quarter of the size."""
+
+KINDS = 7
+"""Kinds of things that the head tells apart: those of `fmviz.training.scenes`."""
+
+LEVELS = ("P2", "P3", "P4", "P5")
+"""The levels that a head reads."""
+
+MOST_CHANNELS = 4096
+"""That a file may ask of a pyramid: a file made of anything must not ask for all memory."""
 
 TAPS = {
     "M2": "fpn.top_down.M2",
@@ -107,30 +121,93 @@ class FeaturePyramid(nn.Module):
         return levels if self.subsample is None else {**levels, "P6": self.subsample(p5)}
 
 
+class PyramidHead(nn.Module):
+    """What is where, read out of a level: one for all levels, as in RetinaNet (1708.02002) and FCOS (1904.01355).
+
+    Args:
+        width: channels of every level.
+        kinds: how many it tells apart.
+    """
+
+    def __init__(self, width: int = NARROW, *, kinds: int = KINDS) -> None:
+        super().__init__()
+        self.kinds = kinds
+        self.hidden = nn.Conv2d(width, width, kernel_size=3, padding=1)
+        self.relu = nn.ReLU()
+        self.output = nn.Conv2d(width, kinds + 4, kernel_size=3, padding=1)
+
+    def forward(self, level: Tensor) -> Tensor:
+        """(B, width, h, w) -> (B, kinds + 4, h, w), which `read` takes apart."""
+        output: Tensor = self.output(self.relu(self.hidden(level)))
+        return output
+
+    def read(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, kinds + 4, h, w) -> the kinds' logits and the box's distances from the cell's middle.
+
+        Left, top, right and bottom, in cells and above 0, (B, 4, h, w).
+        """
+        logits, distances = output[:, : self.kinds], output[:, self.kinds :]
+        # No box is e⁸ cells large; but an untrained head may say so, and the loss must stay finite.
+        return logits, distances.clamp(max=8).exp()
+
+    def initialise(self) -> None:
+        """So that at first a cell sees a thing of any kind with probability 0.01 (1708.02002, section 4.1)."""
+        for convolution in (self.hidden, self.output):
+            nn.init.normal_(convolution.weight, std=0.01)
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            self.output.bias[: self.kinds] = -math.log(0.99 / 0.01)  # type: ignore[index]
+
+
 class PyramidNetwork(Network):
     """A classifier with a feature pyramid on its stages: one run gives predictions and maps.
 
     Args:
         body: the whole classifier. Auxiliary classifiers in it do not run.
         fpn: the pyramid, where it is not the paper's.
+        head: what finds things on its levels, where there is one.
     """
 
-    def __init__(self, body: StagedNetwork, fpn: FeaturePyramid | None = None) -> None:
+    def __init__(
+        self, body: StagedNetwork, fpn: FeaturePyramid | None = None, *, head: PyramidHead | None = None
+    ) -> None:
         super().__init__()
         self.parts = {"classifier": f"body.{body.parts['classifier']}", "pyramid": "fpn"}
         self.body = body
         self.fpn = FeaturePyramid(body.stage_channels) if fpn is None else fpn
+        # Not as None: a file's `head.` then lies beside this network, and is no unknown part of it.
+        if head is not None:
+            self.head = head
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, 3, h, w) -> "logits", (B, classes), and the pyramid's levels "P2" to "P6", each (B, width, h, w)."""
+        """(B, 3, h, w) -> "logits", (B, classes), and the pyramid's levels "P2" to "P6", each (B, width, h, w).
+
+        With a head also, of each level but P6, "scores.P2", (B, kinds, h, w), from 0 to 1, and "boxes.P2", (B, 4, h, w):
+        from the cell's middle to the box's left, top, right and bottom, in pixels of x.
+        """
         stages = self.body.stages(x)
-        return {"logits": self.body.classify(stages["C5"]), **self.fpn(stages)}
+        levels = self.fpn(stages)
+        return {"logits": self.body.classify(stages["C5"]), **levels, **self._found(levels, x)}
+
+    def _found(self, levels: Mapping[str, Tensor], x: Tensor) -> dict[str, Tensor]:
+        head: PyramidHead | None = getattr(self, "head", None)
+        found: dict[str, Tensor] = {}
+        if head is None:
+            return found
+        for name in LEVELS:
+            logits, distances = head.read(head(levels[name]))
+            height, width = (side / cells for side, cells in zip(x.shape[-2:], logits.shape[-2:], strict=True))
+            found[f"scores.{name}"] = logits.sigmoid()
+            found[f"boxes.{name}"] = distances * distances.new_tensor((width, height) * 2)[:, None, None]
+        return found
 
     def initialise(self, part: nn.Module) -> None:
         """The body's own way; for the pyramid torchvision's: uniform by fan-in with gain 1, biases zero."""
         if part is self:
             self.initialise(self.body)
             self.initialise(self.fpn)
+            if (head := getattr(self, "head", None)) is not None:
+                head.initialise()
         elif any(module is part for module in self.fpn.modules()):
             for convolution in (module for module in part.modules() if isinstance(module, nn.Conv2d)):
                 _initialise_linear_convolution(convolution)
@@ -145,6 +222,20 @@ class PyramidNetwork(Network):
             body, rest = rest, {}
         own = {f"body.{key}": tensor for key, tensor in self.body.renamed(body).items()}
         return own | {_second_version(key): tensor for key, tensor in rest.items()}
+
+
+def like(
+    channels: Sequence[int], tensors: Mapping[str, Tensor], *, width: int = WIDTH
+) -> tuple[FeaturePyramid, PyramidHead | None]:
+    """The pyramid and the head that a file's tensors, by their keys, are for; one of `width` where it has none."""
+    inner = next(
+        (tensors[key] for key in ("fpn.inner_blocks.3.0.weight", "fpn.inner_blocks.3.weight") if key in tensors), None
+    )
+    width = inner.shape[0] if inner is not None and inner.dim() == 4 and 0 < inner.shape[0] <= MOST_CHANNELS else width
+    output = tensors.get("head.output.weight")
+    known = output is not None and output.dim() == 4 and inner is not None and 4 < len(output) <= MOST_CHANNELS
+    head = PyramidHead(width, kinds=len(output) - 4) if known and output is not None else None
+    return FeaturePyramid(channels, width=width), head
 
 
 def parameters(channels: Sequence[int], *, width: int = WIDTH, shared_output: bool = False) -> int:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from fmviz.networks import article, efficientnet_lite, fpn, inception_v1, inception_v2, inception_v3, resnet, vgg
+from torch import Tensor
+
+from fmviz.networks import (
+    article,
+    efficientnet_lite,
+    fpn,
+    inception_v1,
+    inception_v2,
+    inception_v3,
+    pyramids,
+    resnet,
+    vgg,
+)
 from fmviz.networks.article import ArticleFPN, ArticleInceptionV1, ArticleResNet50, ArticleVGG19
 from fmviz.networks.backbone import Backbone
 from fmviz.networks.efficientnet_lite import EfficientNetLite0
-from fmviz.networks.fpn import PyramidNetwork
+from fmviz.networks.fpn import FeaturePyramid, PyramidNetwork
 from fmviz.networks.inception_v1 import InceptionV1
 from fmviz.networks.inception_v2 import InceptionV2
 from fmviz.networks.inception_v3 import InceptionV3
@@ -161,6 +173,7 @@ def _article_fpn(of: Backbone) -> Backbone:
         family="Article",
         group="article",
         build=partial(build, ArticleFPN),
+        build_for=None,
         parameters=_ARTICLE_PARAMETERS["fpn"],
         preprocessing=ARTICLE_INPUT,
         find_taps=lambda: {tap: path for tap, path in of.taps.items() if tap != "P6"},
@@ -168,15 +181,25 @@ def _article_fpn(of: Backbone) -> Backbone:
     )
 
 
-def _with_pyramid(body: Backbone, make: Callable[[], StagedNetwork], channels: tuple[int, ...]) -> Backbone:
+def _with_pyramid(
+    body: Backbone, make: Callable[[], StagedNetwork], channels: tuple[int, ...], *, width: int = fpn.WIDTH
+) -> Backbone:
+    def build_for(tensors: Mapping[str, Tensor]) -> PyramidNetwork:
+        """With a pyramid as wide as the file's, and a head where the file has one."""
+        pyramid, head = fpn.like(channels, tensors, width=width)
+        return PyramidNetwork(make(), pyramid, head=head)
+
+    shipped = pyramids.shipped(body.name)
     return replace(
         body,
         name=f"{body.name}_fpn",
         family="Feature pyramid",
         paper="1612.03144",
         year=2016,
-        build=partial(build, lambda: PyramidNetwork(make())),
-        parameters=body.parameters + fpn.parameters(channels),
+        build=partial(build, lambda: PyramidNetwork(make(), FeaturePyramid(channels, width=width))),
+        build_for=lambda tensors: build(partial(build_for, tensors)),
+        parameters=body.parameters + fpn.parameters(channels, width=width),
+        offers=(*((shipped,) if shipped else ()), *body.offers),
         find_taps=lambda: {tap: f"body.{path}" for tap, path in body.taps.items()} | fpn.TAPS,
         pyramid=True,
         macs=None,
@@ -209,7 +232,7 @@ def rows() -> tuple[Backbone, ...]:
     article_fpn = _article_fpn(resnet_pyramids[50])
     resnet_pyramids[50] = _trained_by_a_detector(resnet_pyramids[50])
     return (
-        _with_pyramid(lite, EfficientNetLite0, efficientnet_lite.STAGE_CHANNELS),
+        _with_pyramid(lite, EfficientNetLite0, efficientnet_lite.STAGE_CHANNELS, width=fpn.NARROW),
         *resnet_pyramids.values(),
         *(
             _with_pyramid(row, partial(VGG, depth, batch_norm=norm), vgg.STAGE_CHANNELS)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fmviz.assets import asset
 from fmviz.errors import WeightsError
-from fmviz.networks import cache
+from fmviz.networks import cache, pyramids
 from fmviz.networks.backbone import RANDOM, Backbone
 from fmviz.networks.checkpoints import Checkpoint, read_checkpoint
 from fmviz.networks.fitting import COUNT, Fit, best_fit, owned, parts_of, told
@@ -40,6 +40,7 @@ class Weights:
         untrained: the parts that nobody trained: (), ("pyramid",), ("body",) or ("body", "pyramid").
         notes: what the user should know, a sentence each.
         preprocessing: what they want to be fed; None is what their network wants.
+        trained_on: what the pyramid was trained on where that is no set of photographs: "drawn shapes"; else "".
     """
 
     name: str
@@ -49,6 +50,7 @@ class Weights:
     untrained: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
+    trained_on: str = ""
 
 
 def load(backbone: Backbone, weights: str | os.PathLike[str], *, seed: int = 0) -> tuple[nn.Module, Weights]:
@@ -118,7 +120,7 @@ def _random(backbone: Backbone, seed: int) -> tuple[nn.Module, Weights]:
 def _from_file(
     backbone: Backbone, path: Path, *, name: str, seed: int, offer: Offer | None = None
 ) -> tuple[nn.Module, Weights]:
-    checkpoint = read_checkpoint(path)
+    checkpoint = pyramids.completed(backbone, path, read_checkpoint(path))
     network, found = _fitted(backbone, checkpoint, seed)
     if not found.fits:
         raise WeightsError(_unfit(backbone, checkpoint, found))
@@ -135,6 +137,8 @@ def _from_file(
         notes += words
     if backbone.finish is not None:
         backbone.finish(network, known)
+    trained_on = "" if "pyramid" in found.untrained else pyramids.trained_on(path)
+    notes += (pyramids.note(trained_on),) if trained_on else ()
     weights = Weights(
         name=name,
         sha256=checkpoint.sha256,
@@ -143,6 +147,7 @@ def _from_file(
         untrained=("pyramid",) if "pyramid" in found.untrained else (),
         notes=notes,
         preprocessing=known.preprocessing if known else None,
+        trained_on=trained_on,
     )
     return _frozen(network), weights
 
@@ -151,10 +156,16 @@ def _fitted(backbone: Backbone, checkpoint: Checkpoint, seed: int) -> tuple[nn.M
     """The network without its values, and how those of the file fit it."""
     network = _unfilled(backbone, seed, backbone.build)
     found = best_fit(network, checkpoint.tables, parts=parts_of(backbone, network))
-    if backbone.build_for is not None and not found.fits:
+    if backbone.build_for is not None and (not found.fits or _has_another_pyramid(backbone, found)):
         network = _unfilled(backbone, seed, functools.partial(backbone.build_for, found.inside))
         found = best_fit(network, checkpoint.tables, parts=parts_of(backbone, network))
     return network, found
+
+
+def _has_another_pyramid(backbone: Backbone, found: Fit) -> bool:
+    """Whether the file's pyramid is wider or narrower than the network's, or has a head."""
+    heads = any(key.startswith("head.") for key in found.left_over)
+    return backbone.group == "papers" and backbone.pyramid and ("pyramid" in found.others or heads)
 
 
 def _unfilled(backbone: Backbone, seed: int, build: Callable[[], nn.Module]) -> nn.Module:

@@ -1,0 +1,291 @@
+"""Pyramids that were trained on drawn shapes: small files without a body, which say over which body they were trained.
+
+One comes with fmviz; others the user has trained. Each is on offer for its network, under its name; the body's values are
+taken from where they were when it was trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache as remembered
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fmviz.assets import asset
+from fmviz.errors import BackboneError, WeightsError
+from fmviz.networks import cache
+from fmviz.networks.backbone import RANDOM, Backbone
+from fmviz.networks.checkpoints import LARGEST_HEADER, Checkpoint, read_checkpoint
+from fmviz.networks.fitting import best_fit
+from fmviz.networks.network import StagedNetwork
+from fmviz.networks.offers import Offer
+from fmviz.networks.tables import Table
+
+if TYPE_CHECKING:
+    from fmviz.training.features import Body
+
+NAME = "shapes"
+"""What such weights are called where they have no other name."""
+
+KEY = "fmviz"
+"""The key of a safetensors file's metadata that holds its facts: see `fmviz.writing.KEY`, which takes longer to import."""
+
+TRAINED_ON = "drawn shapes"
+
+LICENCE = "CC0-1.0"
+
+SUFFIX = "_fpn"
+"""What the name of a network with a pyramid ends in."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyWeights:
+    """The body that a pyramid was trained over.
+
+    Attributes:
+        backbone: its name, without a pyramid.
+        weights: the name of the offer, or of the file.
+        sha256: of their file, in hex.
+        path: of the file, where it is no offer's.
+    """
+
+    backbone: str
+    weights: str
+    sha256: str
+    path: str = ""
+
+    def describe(self) -> dict[str, str]:
+        return {
+            "backbone": self.backbone,
+            "weights": self.weights,
+            "sha256": self.sha256,
+            **({"path": self.path} if self.path else {}),
+        }
+
+
+def body_of(backbone: str, weights: str | os.PathLike[str] | None, device: str) -> tuple[Body, BodyWeights]:
+    """A trained body to train a pyramid over, on its device, and where its values came from.
+
+    Raises:
+        BackboneError: it is none of ours with stages at strides 4 to 32.
+        WeightsError: it has no trained weights here.
+        DeviceError: there is no such device.
+    """
+    from fmviz.networks import catalog
+    from fmviz.networks.weights import best_here, load
+    from fmviz.session import find_device
+    from fmviz.training.features import Body
+    from fmviz.training.scenes import SIZE
+
+    where = find_device(device)
+    row = catalog.backbone(backbone.removesuffix(SUFFIX))
+    if row.group != "papers" or row.only_input:
+        raise BackboneError(
+            f"A pyramid cannot be trained for {row.name}: it must be a network of fmviz's own that takes any size, "
+            "such as resnet50."
+        )
+    if row.why_not((SIZE, SIZE)):
+        raise BackboneError(row.why_not((SIZE, SIZE)))
+    chosen = os.fspath(weights) if weights is not None else best_here(row)
+    if chosen == RANDOM:
+        remedy = f"`fmviz weights fetch {row.name}` fetches some, or name" if row.offers else "name"
+        raise WeightsError(f"{row.name} has no trained weights here to train a pyramid over: {remedy} a file.")
+    network, loaded = load(row, chosen)
+    assert isinstance(network, StagedNetwork)
+    offer = row.offer(chosen)
+    source = BodyWeights(
+        backbone=row.name,
+        weights=offer.name if offer else loaded.name,
+        sha256=loaded.sha256,
+        path="" if offer else os.path.abspath(chosen),
+    )
+    return Body(network, loaded.preprocessing or row.preprocessing, where), source
+
+
+# The file
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
+    """A pyramid in float16, with its facts and the SHA-256 of its values; the path. `ExportError` where it cannot be."""
+    from fmviz.arrays import write_safetensors
+
+    halved = {key: tensor.detach().cpu().to(torch.float16).contiguous() for key, tensor in sorted(tensors.items())}
+    arrays = {key: tensor.numpy() for key, tensor in halved.items()}
+    return write_safetensors(path, arrays, {"kind": "pyramid", "sha256": checksum(halved), **facts})
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of the values' bytes, in the order of their keys, in hex."""
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(tensors[key].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def facts_of(path: Path) -> dict[str, Any] | None:
+    """What a safetensors file of ours says of itself; None where it is none."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= LARGEST_HEADER:
+                return None
+            facts = json.loads(json.loads(file.read(length))["__metadata__"][KEY])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return facts if isinstance(facts, dict) else None
+
+
+def backbone_of(path: Path) -> str:
+    """The network, with its pyramid, that a pyramid's file is for; "" where it is no such file."""
+    facts = facts_of(path)
+    body = _body(facts) if facts is not None and facts.get("kind") == "pyramid" else None
+    return f"{body.backbone}{SUFFIX}" if body is not None else ""
+
+
+def completed(backbone: Backbone, path: Path, checkpoint: Checkpoint) -> Checkpoint:
+    """The file's content with the body's values, where it is a pyramid alone; else as it is.
+
+    Raises:
+        WeightsError: it is for another network, was changed, or its body is not here.
+    """
+    facts = facts_of(path)
+    if facts is None or facts.get("kind") != "pyramid":
+        return checkpoint
+    body = _body(facts)
+    tensors = dict(checkpoint.tables[0].tensors)
+    if body is None or facts.get("sha256") != checksum(tensors):
+        raise WeightsError(f"{path.name} is broken or was changed: train it again, or choose another file.")
+    if f"{body.backbone}{SUFFIX}" != backbone.name:
+        raise WeightsError(
+            f"{path.name} was not made for {backbone.name}: it is a pyramid for {body.backbone}{SUFFIX}."
+        )
+    from fmviz.networks import catalog
+
+    row = catalog.backbone(body.backbone)
+    with torch.device("meta"):
+        network = row.build()
+    found = best_fit(network, _body_file(row, body, path.name).tables, parts={"classifier": _classifier(network)})
+    whole = {f"body.{key}": tensor for key, tensor in found.state.items()} | tensors
+    return replace(checkpoint, tables=(Table("", whole),))
+
+
+def trained_on(path: Path) -> str:
+    """What the pyramid in a file was trained on, where the file says so; else ""."""
+    facts = facts_of(path)
+    known = facts.get("trained_on") if facts is not None and facts.get("kind") == "pyramid" else None
+    return known if isinstance(known, str) else ""
+
+
+def note(trained_on: str) -> str:
+    """What the user should know of a pyramid that was trained on that."""
+    return f"The pyramid is trained on {trained_on}, not on COCO."
+
+
+def _classifier(network: torch.nn.Module) -> str:
+    assert isinstance(network, StagedNetwork)
+    return network.parts["classifier"]
+
+
+def _body(facts: Mapping[str, Any]) -> BodyWeights | None:
+    body = facts.get("body")
+    if not isinstance(body, dict) or not all(isinstance(value, str) for value in body.values()):
+        return None
+    try:
+        return BodyWeights(**body)
+    except TypeError:
+        return None
+
+
+def _body_file(row: Backbone, body: BodyWeights, name: str) -> Checkpoint:
+    """The file of the body's values, the same as when the pyramid was trained."""
+    for path in _candidates(row, body):
+        if path.is_file() and (checkpoint := read_checkpoint(path)).sha256 == body.sha256:
+            return checkpoint
+    where = (
+        f"`fmviz weights fetch {row.name} {body.weights}` fetches them" if not body.path else f"put it at {body.path}"
+    )
+    raise WeightsError(
+        f"{name} is a pyramid over the weights {body.weights} of {row.name} (SHA-256 {body.sha256[:12]}…), which are not "
+        f"on this computer: {where}."
+    )
+
+
+def _candidates(row: Backbone, body: BodyWeights) -> Iterable[Path]:
+    """Where the body's file may be, the likeliest first."""
+    offer = row.offer(body.weights)
+    if body.path:
+        yield Path(body.path)
+    for known in (*((offer,) if offer else ()), *row.offers):
+        if cache.is_here(known) and body.sha256.startswith(known.sha256):
+            yield cache.path_of(known)
+
+
+# On offer
+
+
+def folder() -> Path:
+    """Where the user's own pyramids are kept; it need not exist. `FMVIZ_DATA_HOME` names another place."""
+    import platformdirs
+
+    home = os.environ.get("FMVIZ_DATA_HOME")
+    return (Path(home) if home else platformdirs.user_data_path("fmviz", appauthor=False)) / "pyramids"
+
+
+def place_for(backbone: str, name: str = "") -> Path:
+    """Where a pyramid of the user's for this backbone (with or without “_fpn”) is kept, so that it is on offer after."""
+    stem = backbone.removesuffix(SUFFIX)
+    return folder() / (f"{stem}.{name}.safetensors" if name and name != NAME else f"{stem}.safetensors")
+
+
+def with_trained(row: Backbone) -> Backbone:
+    """The row of a network with a pyramid, with those on offer that the user has trained for it, after our own."""
+    if row.group != "papers" or not row.pyramid:
+        return row
+    stem = row.name.removesuffix(SUFFIX)
+    try:
+        files = sorted(folder().glob(f"{stem}*.safetensors"))
+    except OSError:
+        return row
+    found = [_offer(row, path) for path in files if path.stem == stem or path.stem.startswith(f"{stem}.")]
+    theirs = [offer for offer in found if offer is not None]
+    if not theirs:
+        return row
+    ours = [offer for offer in row.offers if offer.name == NAME]
+    others = [offer for offer in row.offers if offer.name != NAME]
+    return replace(row, offers=(*ours, *theirs, *others))
+
+
+def _offer(row: Backbone, path: Path) -> Offer | None:
+    stem = row.name.removesuffix(SUFFIX)
+    name = path.stem.removeprefix(stem).removeprefix(".") or NAME
+    if row.offer(name) is not None:
+        name = f"{name} (own)"
+    if backbone_of(path) != row.name:
+        return None
+    facts = facts_of(path)
+    body = _body(facts) if facts is not None else None
+    of = row.offer(body.weights) if body is not None else None
+    return Offer(
+        name=name,
+        file_name=str(path),
+        nbytes=path.stat().st_size,
+        preprocessing=of.preprocessing if of else None,
+        classes=of.classes if of else row.offers[0].classes if row.offers else "",
+    )
+
+
+@remembered
+def shipped(backbone: str) -> Offer | None:
+    """The pyramid for this backbone (without “_fpn”) that comes with fmviz, or None."""
+    name = f"pyramids/{backbone}.safetensors"
+    path = asset(name)
+    if not path.is_file():
+        return None
+    return Offer(name=NAME, file_name=name, nbytes=path.stat().st_size, classes="imagenet")

@@ -1,0 +1,108 @@
+"""Boxes out of what the levels say: the best cells, without those that say the same again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fmviz.geometry import Box
+from fmviz.networks.fpn import LEVELS
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A thing that was found.
+
+    Attributes:
+        level: "P2" to "P5": which one found it.
+        score: from 0 to 1.
+        box: in pixels of the network's input.
+        kind: index of `fmviz.training.scenes.KINDS`.
+    """
+
+    level: str
+    score: float
+    box: Box
+    kind: int
+
+
+def detect(
+    outputs: Mapping[str, Any],
+    size: tuple[int, int],
+    *,
+    threshold: float = 0.3,
+    overlap: float = 0.5,
+    most: int = 100,
+) -> tuple[Detection, ...]:
+    """What a network with a head found on its input, best first; () of a network without a head.
+
+    Args:
+        outputs: what `PyramidNetwork` put out for one picture: "scores.P2", "boxes.P2" and so on.
+        size: (height, width) of the network's input.
+        threshold: the lowest score.
+        overlap: of two boxes that share more, by intersection over union, the better is kept, whatever their kinds.
+        most: how many at most.
+    """
+    names = [name for name in LEVELS if f"scores.{name}" in outputs]
+    if not names:
+        return ()
+    scores = [outputs[f"scores.{name}"].float() for name in names]
+    distances = [outputs[f"boxes.{name}"].float() for name in names]
+    boxes, values, kinds, levels = candidates(scores, distances, size, threshold=threshold)
+    kept = suppressed(boxes, values, overlap=overlap, most=most)
+    return tuple(
+        Detection(names[int(levels[i])], float(values[i]), Box(*boxes[i].tolist()), int(kinds[i])) for i in kept
+    )
+
+
+def candidates(
+    scores: list[Tensor], distances: list[Tensor], size: tuple[int, int], *, threshold: float, most: int = 600
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Boxes (n, 4), scores, kinds and levels (n,) of all cells that score higher than `threshold`, on the CPU, best first.
+
+    Args:
+        scores: (1, kinds, h, w) of each level, from 0 to 1.
+        distances: (1, 4, h, w) of each level, in pixels.
+        size: (height, width) of the picture that the levels' cells tile.
+    """
+    boxes, values, kinds, levels = [], [], [], []
+    for level, (score, distance) in enumerate(zip(scores, distances, strict=True)):
+        best, kind = score[0].cpu().max(dim=0)  # (h, w)
+        rows, columns = torch.nonzero(best > threshold, as_tuple=True)
+        left, top, right, bottom = distance[0].cpu()[:, rows, columns]
+        x = (columns + 0.5) * size[1] / best.shape[1]
+        y = (rows + 0.5) * size[0] / best.shape[0]
+        found = torch.stack((x - left, y - top, x + right, y + bottom), dim=1)
+        limits = found.new_tensor((size[1], size[0], size[1], size[0]))
+        boxes.append(torch.minimum(found.clamp(min=0), limits))
+        values.append(best[rows, columns])
+        kinds.append(kind[rows, columns])
+        levels.append(torch.full_like(rows, level))
+    all_boxes, all_values = torch.cat(boxes), torch.cat(values)
+    order = all_values.argsort(descending=True, stable=True)[:most]
+    return all_boxes[order], all_values[order], torch.cat(kinds)[order], torch.cat(levels)[order]
+
+
+def suppressed(boxes: Tensor, scores: Tensor, *, overlap: float, most: int) -> list[int]:
+    """Non-maximum suppression: indices of the boxes that stay, best first; `scores` are in falling order."""
+    shared = intersection_over_union(boxes, boxes) > overlap
+    alive = torch.ones(len(boxes), dtype=torch.bool)
+    kept: list[int] = []
+    for index in range(len(scores)):
+        if alive[index] and len(kept) < most:
+            kept.append(index)
+            alive &= ~shared[index]
+    return kept
+
+
+def intersection_over_union(one: Tensor, other: Tensor) -> Tensor:
+    """(n, 4) and (m, 4) -> (n, m), from 0 to 1"""
+    top_left = torch.maximum(one[:, None, :2], other[None, :, :2])
+    bottom_right = torch.minimum(one[:, None, 2:], other[None, :, 2:])
+    shared = (bottom_right - top_left).clamp(min=0).prod(dim=-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=-1) for boxes in (one, other)]
+    return shared / (areas[0][:, None] + areas[1][None, :] - shared).clamp(min=1e-9)
