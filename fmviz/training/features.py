@@ -68,7 +68,7 @@ class Body(nn.Module):
     @torch.inference_mode()
     def stages(self, pixels: npt.NDArray[np.uint8]) -> list[Tensor]:
         """(B, height, width, 3) RGB -> C2–C5, (B, channels, h, w) float32 each, on the body's device."""
-        images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
+        images = torch.tensor(pixels).to(self.device).permute(0, 3, 1, 2)
         mean, std = self.colours  # type: ignore[misc]
         x = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
@@ -162,6 +162,7 @@ def stages_of(
     seed: int,
     *,
     cancelled: Callable[[], bool],
+    draw: Callable[[int, int], Scene] = draw_scene,
     threads: int | None = None,
 ) -> Iterator[tuple[list[Scene], list[Tensor]]]:
     """The scenes of these numbers, `BATCH` at a time and in their order, with C2–C5 of each batch.
@@ -178,7 +179,7 @@ def stages_of(
     def run(chunk: Sequence[int]) -> tuple[list[Scene], list[Tensor]]:
         if cancelled():
             raise Cancelled
-        scenes = [draw_scene(seed, number) for number in chunk]
+        scenes = [draw(seed, number) for number in chunk]
         return scenes, body.stages(np.stack([scene.pixels for scene in scenes]))
 
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
@@ -246,7 +247,7 @@ class Cache:
 
     def close_for_writing(self) -> None:
         """After the last `add`, before the first `stage`."""
-        for file, shape in zip(self._files, self._shapes, strict=True):
+        for file, shape in zip(self._files, self._shapes, strict=False):
             file.flush()
             self._arrays.append(np.memmap(file, dtype=np.float16, mode="r", shape=(len(self), *shape)))
 

@@ -100,7 +100,7 @@ class Measuring:
     def figures(self) -> Figures:
         wanted = torch.cat(self.wanted)
         rms = matrix(wanted, torch.cat(self.loudest))
-        objectness = matrix(wanted, torch.cat(self.likeliest)) if self.likeliest else torch.zeros(4, 4)
+        objectness = matrix(wanted, torch.cat(self.likeliest)) if self.likeliest else None
         found = torch.cat(self.found) if self.found else torch.zeros(len(wanted), dtype=torch.bool)
         recall = [
             float(found[wanted == level].float().mean()) if (wanted == level).any() else 0.0 for level in range(4)
@@ -113,10 +113,10 @@ class Measuring:
             ap50=precision,
             recall=tuple(recall),
             by_rms=balanced(rms),
-            by_objectness=balanced(objectness),
+            by_objectness=balanced(objectness) if objectness is not None else 0.0,
             error=mean_error(rms),
             rms_matrix=_as_rows(rms),
-            objectness_matrix=_as_rows(objectness),
+            objectness_matrix=_as_rows(objectness if objectness is not None else torch.zeros(4, 4)),
         )
 
 

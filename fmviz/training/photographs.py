@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fmviz.assets import asset
 from fmviz.geometry import Box
 from fmviz.pictures import read_picture
 from fmviz.training.measure import answers, balanced, matrix, mean_error
@@ -67,14 +68,15 @@ class PhotographFigures:
 
 
 def boxed_things(file: Path) -> tuple[Boxed, ...]:
-    """Those that a JSON file lists; the photographs are beside it.
+    """Those that a JSON file lists; the photographs are beside it, or among fmviz's samples ("folder": "samples").
 
     {"pictures": [{"file": "cat.png", "licence": "CC0", "things": [{"name": "an eye", "box": [left, top, right, bottom]}]}]}
     """
-    rows = json.loads(file.read_text(encoding="utf-8"))["pictures"]
-    return tuple(
-        Boxed(file.parent / row["file"], thing["name"], Box(*thing["box"])) for row in rows for thing in row["things"]
-    )
+    found = []
+    for row in json.loads(file.read_text(encoding="utf-8"))["pictures"]:
+        path = asset(f"samples/{row['file']}") if row.get("folder") == "samples" else file.parent / row["file"]
+        found += [Boxed(path, thing["name"], Box(*thing["box"])) for thing in row["things"]]
+    return tuple(found)
 
 
 def zoomed(pixels: npt.NDArray[np.uint8], box: Box, zoom: float) -> tuple[npt.NDArray[np.uint8], Box]:

@@ -89,7 +89,7 @@ def draw_scene(seed: int, number: int) -> Scene:
         boxes.append((left, top, left + width, top + height))
         kinds.append(shape.kind)
     return Scene(
-        pixels=_photographed(random, canvas),
+        pixels=taken_by_a_camera(random, canvas),
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
         kinds=np.array(kinds, dtype=np.int64),
     )
@@ -204,7 +204,7 @@ def _painted(random: Random, under: Colours, shape: Shape) -> Colours:
     return painted
 
 
-def _photographed(random: Random, canvas: Colours) -> npt.NDArray[np.uint8]:
+def taken_by_a_camera(random: Random, canvas: Colours) -> npt.NDArray[np.uint8]:
     """What a camera makes of it: uneven light, blur, a picture enlarged from a smaller one, grain."""
     if random.random() < 0.3:
         light = noise(random, 16, 16).mean(axis=2)

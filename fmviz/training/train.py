@@ -27,7 +27,8 @@ from fmviz.networks.pyramids import BodyWeights
 from fmviz.training.features import STAGES, Body, Cache, Statistics, room_for, stages_of, statistics_of
 from fmviz.training.learner import Learner, Recipe, average_into, batch_of
 from fmviz.training.measure import Figures, Measuring
-from fmviz.training.scenes import SIZE, Scene
+from fmviz.training.photographed import photographed_scene
+from fmviz.training.scenes import SIZE, Scene, draw_scene
 from fmviz.training.targets import Things, things
 
 PARTIAL = ".partial"
@@ -38,6 +39,9 @@ FEWEST_SCENES = 64
 
 FOR_SCENES = 0.3
 """The share of the time in which scenes are drawn and run."""
+
+OF_PHOTOGRAPHS = 0.15
+"""The share of the scenes that are parts of photographs."""
 
 SCENES_FOR_STATISTICS = 128
 SCENES_TO_WATCH = 64
@@ -163,18 +167,20 @@ def train(
         plan = dataclasses.replace(plan, scenes=facts["scenes"], steps=facts["steps"] or plan.steps)
     run = _Run(body, source, seed, plan, recipe, progress, cancelled, begun)
     with contextlib.ExitStack() as stack:
-        cache = stack.enter_context(Cache(run.statistics()))
-        run.fill(cache)
+        statistics = run.statistics()
+        cache = stack.enter_context(Cache(statistics))
+        photographs = stack.enter_context(Cache(statistics))
+        run.fill(cache, photographs)
         state = run.beginning(saved[0] if saved else None)
         try:
-            run.learn(cache, state, partial, snapshot, every_seconds)
+            run.learn(cache, photographs, state, partial, snapshot, every_seconds)
         except BaseException:
             if state.step:
-                run.save(state, partial, len(cache))
+                run.save(state, partial, len(cache) + len(photographs))
             raise
-        figures = run.measure(cache.statistics, state)
-        tensors = _tensors(state.average, cache.statistics)
-        facts = run.facts(state, len(cache), figures)
+        figures = run.measure(statistics, state)
+        tensors = _tensors(state.average, statistics)
+        facts = run.facts(state, len(cache) + len(photographs), figures)
     path = pyramids.write(output, tensors, facts)
     partial.unlink(missing_ok=True)
     return path, figures
@@ -211,9 +217,11 @@ class _Run:
     def seconds_left(self) -> float:
         return max(0.0, self.plan.minutes * 60 - self.seconds)
 
-    def stages(self, count: int, purpose: int) -> Iterator[tuple[list[Scene], list[Tensor]]]:
+    def stages(
+        self, count: int, purpose: int, draw: Callable[[int, int], Scene] = draw_scene
+    ) -> Iterator[tuple[list[Scene], list[Tensor]]]:
         """Scenes for that purpose, and what the body makes of them."""
-        return stages_of(self.body, range(count), 3 * self.seed + purpose, cancelled=self.cancelled)
+        return stages_of(self.body, range(count), 3 * self.seed + purpose, cancelled=self.cancelled, draw=draw)
 
     def statistics(self) -> Statistics:
         """Of the first scenes to be learned from; also finds out how quick the body is, and in which precision."""
@@ -224,17 +232,22 @@ class _Run:
         self.scenes_a_second = count / (time.monotonic() - started)
         return found
 
-    def fill(self, cache: Cache) -> None:
-        """As many scenes as there is time and room for, and a few to watch."""
+    def fill(self, cache: Cache, photographs: Cache) -> None:
+        """As many scenes as there is time and room for, some of them of photographs, and a few to watch."""
         count = self.plan.scenes
         if count is None:
             in_time = int(self.scenes_a_second * self.plan.minutes * 60 * FOR_SCENES)
             count = max(FEWEST_SCENES, min(MOST_SCENES, in_time, room_for(self.body.channels)))
-        for scenes, stages in self.stages(count, LEARNING):
-            cache.add(scenes, stages)
-            left = (count - len(cache)) / self.scenes_a_second
-            self.progress(Progress("drawing", len(cache), count, max(self.seconds_left, left)))
-        cache.close_for_writing()
+        of_photographs = int(count * OF_PHOTOGRAPHS) if self.recipe.photographed else 0
+        parts = ((photographs, of_photographs, photographed_scene), (cache, count - of_photographs, draw_scene))
+        done = 0
+        for part, number, draw in parts:
+            for scenes, stages in self.stages(number, LEARNING, draw):
+                part.add(scenes, stages)
+                done += len(scenes)
+                left = (count - done) / self.scenes_a_second
+                self.progress(Progress("drawing", done, count, max(self.seconds_left, left)))
+            part.close_for_writing()
         for scenes, stages in self.stages(min(SCENES_TO_WATCH, count), WATCHING):
             kept = [stage.half() for stage in cache.statistics.standardised(stages)]
             self.watched.append((kept, _things(scenes, self.body.device)))
@@ -257,6 +270,7 @@ class _Run:
     def learn(
         self,
         cache: Cache,
+        photographs: Cache,
         state: State,
         partial: Path,
         snapshot: Callable[[dict[str, Tensor]], None] | None,
@@ -268,7 +282,7 @@ class _Run:
         while not state.steps or state.step < state.steps:
             if self.cancelled():
                 raise Cancelled("Cancelled: what was learned so far is kept, and can be gone on with.")
-            self._step(cache, state)
+            self._step(cache, photographs, state)
             now = time.monotonic()
             a_step = (now - started) / (state.step - first)
             if not state.steps and state.step - first >= STEPS_TO_TIME:
@@ -279,23 +293,27 @@ class _Run:
                 shown = time.monotonic()
                 pause = max(every_seconds, 10 * (shown - now))
             if now - saved > BETWEEN_SAVES:
-                self.save(state, partial, len(cache))
+                self.save(state, partial, len(cache) + len(photographs))
                 saved = now
             self.progress(
                 Progress("learning", state.step, state.steps, left, state.loss, dict(state.parts), self.latest)
             )
 
-    def _step(self, cache: Cache, state: State) -> None:
+    def _step(self, cache: Cache, photographs: Cache, state: State) -> None:
         """One batch; which scenes and which windows depends on the seed and the step's number only."""
         recipe = self.recipe
         random = np.random.default_rng((self.seed, state.step))
         numbers = random.choice(len(cache), min(recipe.batch, len(cache)), replace=False)
         batch = batch_of(cache, random, numbers.tolist(), self.body.device)
+        others = random.choice(len(photographs), min(recipe.photographed, len(photographs)), replace=False)
+        photographed = (
+            batch_of(photographs, random, others.tolist(), self.body.device, small=False) if len(others) else None
+        )
         for group in state.optimiser.param_groups:
             group["lr"] = rate_at(state.step, state.steps, recipe)
         state.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(self.body.device.type, self.body.precision, enabled=self.body.precision != torch.float32):
-            loss, parts = state.learner.loss(batch, recipe)
+            loss, parts = state.learner.loss(batch, photographed, recipe)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(state.learner.parameters(), recipe.clip)
         state.optimiser.step()
