@@ -6,6 +6,7 @@ the first pixel covers [0, 1) × [0, 1). Neither torch nor Qt is needed here: th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -91,3 +92,29 @@ class Geometry:
         height, width = map_size
         column, row = int(x * width // self.input_size[1]), int(y * height // self.input_size[0])
         return (row, column) if 0 <= row < height and 0 <= column < width else None
+
+
+def stride_of(input_size: tuple[int, int], map_size: tuple[int, int]) -> float | None:
+    """Pixels of the input from one cell of a map to the next.
+
+    A power of two where dividing both sides by it, rounded up or down, gives the map; else the ratio of the longer sides,
+    to one decimal. None where there is no map, where its two sides differ so much that it is
+    none of the input, and where it is of one cell, which has no next.
+
+    Example:
+        >>> stride_of((200, 300), (7, 10)), stride_of((299, 299), (35, 35))
+        (32.0, 8.5)
+    """
+    if not all((*input_size, *map_size)) or map_size == (1, 1):
+        return None
+    ratios = [whole / part for whole, part in zip(input_size, map_size, strict=True)]
+    if max(ratios) > 2 * min(ratios):
+        return None
+    ratio = ratios[input_size.index(max(input_size))]
+    nearest = 2.0 ** round(math.log2(ratio))
+    # A map of few cells can be explained both ways. Padded convolutions, which round up, are the more common.
+    for rounded in (math.ceil, math.floor):
+        for power in (nearest, nearest / 2, nearest * 2):
+            if all(rounded(whole / power) == part for whole, part in zip(input_size, map_size, strict=True)):
+                return power
+    return round(ratio, 1)

@@ -6,7 +6,6 @@ On the meta device tensors have shapes and no values, so that a pass takes milli
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from fmviz import table_formats
 from fmviz.describing import describe
 from fmviz.errors import BackboneError, LayerError
 from fmviz.failures import layer_that_ran, one_line
+from fmviz.geometry import stride_of
 from fmviz.layers import Layer
 from fmviz.networks.backbone import Backbone
 from fmviz.networks.catalog import backbone
@@ -171,32 +171,6 @@ def layer_table(network: str | nn.Module, size: int | tuple[int, int] | None = N
         layers=sum(one.calls for one in measured.values()),
     )
     return LayerTable(rows, network=name, input_size=(height, width), totals=totals)
-
-
-def stride_of(input_size: tuple[int, int], map_size: tuple[int, int]) -> float | None:
-    """Pixels of the input from one cell of a map to the next.
-
-    A power of two where dividing both sides by it, rounded up or down, gives the map; else the ratio of the longer sides,
-    to one decimal. None where there is no map, where its two sides differ so much that it is
-    none of the input, and where it is of one cell, which has no next.
-
-    Example:
-        >>> stride_of((200, 300), (7, 10)), stride_of((299, 299), (35, 35))
-        (32.0, 8.5)
-    """
-    if not all((*input_size, *map_size)) or map_size == (1, 1):
-        return None
-    ratios = [whole / part for whole, part in zip(input_size, map_size, strict=True)]
-    if max(ratios) > 2 * min(ratios):
-        return None
-    ratio = ratios[input_size.index(max(input_size))]
-    nearest = 2.0 ** round(math.log2(ratio))
-    # A map of few cells can be explained both ways. Padded convolutions, which round up, are the more common.
-    for rounded in (math.ceil, math.floor):
-        for power in (nearest, nearest / 2, nearest * 2):
-            if all(rounded(whole / power) == part for whole, part in zip(input_size, map_size, strict=True)):
-                return power
-    return round(ratio, 1)
 
 
 @dataclass(slots=True)

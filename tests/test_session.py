@@ -12,10 +12,11 @@ import torch
 
 import fmviz
 from fmviz.assets import asset
+from fmviz.devices import device_words, devices, find_device
 from fmviz.errors import BackboneError, Cancelled, DeviceError, ForwardError, PictureError, WeightsError
 from fmviz.networks.catalog import backbone
 from fmviz.preprocess import preprocess
-from fmviz.session import Session, device_words, devices, find_device
+from fmviz.session import Session
 
 
 @pytest.fixture(scope="module")

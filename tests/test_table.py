@@ -23,9 +23,10 @@ import fmviz.table
 from fmviz.capture import capture_activations
 from fmviz.describing import describe
 from fmviz.errors import BackboneError, LayerError
+from fmviz.geometry import stride_of
 from fmviz.networks.catalog import backbone, backbones
 from fmviz.structures import tensors_in
-from fmviz.table import LayerTable, Row, layer_table, stride_of
+from fmviz.table import LayerTable, Row, layer_table
 
 
 class Branched(nn.Module):

@@ -271,7 +271,7 @@ def _counting(cancelled: Ask, progress: Tell, name: str, session: Session) -> As
 
 
 def _layers(capture: Capture) -> Iterator[LayerInfo]:
-    from fmviz.table import stride_of
+    from fmviz.geometry import stride_of
 
     assert capture.input is not None
     size = capture.input.geometry.input_size

@@ -76,7 +76,7 @@ def _devices(request: Devices, progress: Tell, live: Backbone | None) -> Reply:
     progress("loading torch", "", None)
     import torch
 
-    from fmviz.session import devices
+    from fmviz.devices import devices
 
     return DevicesFound(
         id=request.id, torch=str(torch.__version__), devices=devices(), backbones=tuple(_rows(live, timm=False))

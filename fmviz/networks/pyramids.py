@@ -78,9 +78,9 @@ def body_of(backbone: str, weights: str | os.PathLike[str] | None, device: str) 
         WeightsError: it has no trained weights here.
         DeviceError: there is no such device.
     """
+    from fmviz.devices import find_device
     from fmviz.networks import catalog
     from fmviz.networks.weights import best_here, load
-    from fmviz.session import find_device
     from fmviz.training.features import Body
     from fmviz.training.scenes import SIZE
 
