@@ -52,8 +52,17 @@ def stages_of(name: str) -> tuple[int, ...]:
 OUTPUT_3X3 = 9 * 256 * 256 + 256
 
 
+def width(name: str) -> int:
+    """Channels of the pyramid's levels: of the network that fmviz starts with fewer than in the paper."""
+    return 64 if name.startswith("efficientnet_lite0") else 256
+
+
 def laterals(name: str) -> int:
-    return sum(channels * 256 + 256 for channels in STAGES[name])
+    return sum(channels * width(name) + width(name) for channels in STAGES[name])
+
+
+def outputs(name: str) -> int:
+    return 4 * (9 * width(name) * width(name) + width(name))
 
 
 ARTICLE = {
@@ -64,7 +73,7 @@ ARTICLE = {
     "article/fpn": PUBLISHED["resnet50"] + laterals("resnet50") + OUTPUT_3X3,
 }
 PARAMETERS = (
-    {f"{name}_fpn": count + laterals(name) + 4 * OUTPUT_3X3 for name, count in PUBLISHED.items()} | PUBLISHED | ARTICLE
+    {f"{name}_fpn": count + laterals(name) + outputs(name) for name, count in PUBLISHED.items()} | PUBLISHED | ARTICLE
 )
 
 OURS = tuple(PARAMETERS)
@@ -164,7 +173,7 @@ def test_its_taps_have_the_strides_of_their_names(name: str) -> None:
             grown = [after - before for before, after in zip(tensor.shape[-2:], larger[tap].shape[-2:], strict=True)]
             assert grown == [128 >> int(tap[1]), 256 >> int(tap[1])], tap
     assert tuple(maps[tap].shape[1] for tap in ("C2", "C3", "C4", "C5")) == stages_of(name)
-    assert all(tensor.shape[1] == 256 for tap, tensor in maps.items() if tap[0] != "C")
+    assert all(tensor.shape[1] == width(name) for tap, tensor in maps.items() if tap[0] != "C")
 
 
 @pytest.mark.parametrize("name", OURS)

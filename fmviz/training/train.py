@@ -238,7 +238,7 @@ class _Run:
         if count is None:
             in_time = int(self.scenes_a_second * self.plan.minutes * 60 * FOR_SCENES)
             count = max(FEWEST_SCENES, min(MOST_SCENES, in_time, room_for(self.body.channels)))
-        of_photographs = int(count * OF_PHOTOGRAPHS) if self.recipe.photographed else 0
+        of_photographs = math.ceil(count * OF_PHOTOGRAPHS) if self.recipe.photographed else 0
         parts = ((photographs, of_photographs, photographed_scene), (cache, count - of_photographs, draw_scene))
         done = 0
         for part, number, draw in parts:
@@ -339,7 +339,7 @@ class _Run:
         """On scenes that were never drawn before."""
         learner = self._averaged(state)
         measuring = Measuring()
-        done, count = 0, min(SCENES_TO_MEASURE, max(16, self.plan.scenes or SCENES_TO_MEASURE))
+        done, count = 0, min(SCENES_TO_MEASURE, max(8, self.plan.scenes or SCENES_TO_MEASURE))
         for scenes, stages in self.stages(count, MEASURING):
             levels = _levels(learner, statistics.standardised(stages))
             measuring.add(levels, learner.head, _things(scenes, self.body.device), (SIZE, SIZE))
