@@ -43,8 +43,9 @@ class Recipe:
         clip: the largest norm of the gradient.
         averaging: the share of the running average that is kept at every step.
         quiet: the weight of `quiet_loss`.
-        levels: the weight of `level_loss`.
-        photographs: the same for things on photographs.
+        levels: the weight of `level_loss` by how loud the levels are.
+        seen: its weight by how surely the head sees something.
+        photographs: the first of these weights for things on photographs.
         photographed: scenes of photographs beside those of a step; 0 for none.
     """
 
@@ -56,6 +57,7 @@ class Recipe:
     averaging: float = 0.998
     quiet: float = 0.5
     levels: float = 0.3
+    seen: float = 0.3
     photographs: float = 0.3
     photographed: int = 6
 
@@ -134,35 +136,53 @@ class Learner(nn.Module):
             "boxes": losses.giou_loss(boxes, right).sum() / count,
             "quiet": losses.quiet_loss(loudness, wanted, valid),
             "levels": _level_loss(batch, loudness, wanted, valid),
+            "seen": _seen_loss(batch, [logits for logits, _ in seen], valid),
         }
         if photographed is not None:
             loudness = [losses.loudness(level) for level in self.windowed(photographed)]
             parts["photographs"] = _level_loss(photographed, loudness, *_wanted(photographed))
-        weights = {"quiet": recipe.quiet, "levels": recipe.levels, "photographs": recipe.photographs}
+        weights = {"quiet": recipe.quiet, "levels": recipe.levels, "seen": recipe.seen}
+        weights["photographs"] = recipe.photographs
         total = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
         return total, {name: float(part.detach()) for name, part in parts.items()}
 
 
 def _level_loss(batch: Batch, loudness: Sequence[Tensor], wanted: Sequence[Targets], valid: Sequence[Tensor]) -> Tensor:
+    """By how loud the levels are at the things' middles, compared with their background."""
+    backgrounds = []
+    for maps, target, counted in zip(loudness, wanted, valid, strict=True):
+        quiet = target.empty & counted
+        # Held fast: else it would be as good to make the background louder where a level should not be loud.
+        backgrounds.append(((maps * quiet).sum(dim=(1, 2)) / quiet.sum(dim=(1, 2)).clamp(min=1)).detach())
+    values, available = _at_middles(batch, loudness, valid)
+    return losses.level_loss(
+        losses.SHARPNESS * (values - torch.stack(backgrounds, dim=-1)[:, None]), batch.things, available
+    )
+
+
+def _seen_loss(batch: Batch, logits: Sequence[Tensor], valid: Sequence[Tensor]) -> Tensor:
+    """By how surely the head sees a thing of whatever kind there."""
+    values, available = _at_middles(batch, [of_level.logsumexp(dim=1) for of_level in logits], valid)
+    return losses.level_loss(values, batch.things, available)
+
+
+def _at_middles(batch: Batch, maps: Sequence[Tensor], valid: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(B, h, w) of each level -> their values at the things' middles, and where these are known; (B, n, 4) each."""
     values, available = [], []
     cell = SIZE / batch.cells[0][0], SIZE / batch.cells[0][1]
-    for level, (maps, target, counted) in enumerate(zip(loudness, wanted, valid, strict=True)):
-        here, size = batch.things, (float(SIZE), float(SIZE))
-        where = here.present
+    for level, (level_maps, counted) in enumerate(zip(maps, valid, strict=True)):
+        here, size, known = batch.things, (float(SIZE), float(SIZE)), batch.things.present
         if level == 0:
-            side = maps.shape[-1]
-            shift = batch.corners.flip(1) * torch.tensor((cell[1], cell[0]), device=maps.device)
+            side = level_maps.shape[-1]
+            shift = batch.corners.flip(1) * torch.tensor((cell[1], cell[0]), device=level_maps.device)
             here = Things(here.boxes - shift.repeat(1, 2)[:, None], here.kinds)
             size = (side * cell[0], side * cell[1])
-            inner = losses.at_centres(counted.float(), here, size) == 1
-            limit = torch.tensor((size[1], size[0]), device=maps.device)
-            where = where & inner & ((here.centres > 0) & (here.centres < limit)).all(dim=-1)
-        quiet = target.empty & counted
-        background = (maps * quiet).sum(dim=(1, 2)) / quiet.sum(dim=(1, 2)).clamp(min=1)
-        # Held fast: else it would be as good to make the background louder where a level should not be loud.
-        values.append(losses.at_centres(maps, here, size) - background.detach()[:, None])
-        available.append(where)
-    return losses.level_loss(torch.stack(values, dim=-1), batch.things, torch.stack(available, dim=-1))
+            limit = torch.tensor((size[1], size[0]), device=level_maps.device)
+            inside = ((here.centres > 0) & (here.centres < limit)).all(dim=-1)
+            known = known & inside & (losses.at_centres(counted.float(), here, size) == 1)
+        values.append(losses.at_centres(level_maps, here, size))
+        available.append(known)
+    return torch.stack(values, dim=-1), torch.stack(available, dim=-1)
 
 
 def _wanted(batch: Batch) -> tuple[list[Targets], list[Tensor]]:

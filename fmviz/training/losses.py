@@ -15,7 +15,7 @@ from torch import Tensor
 from fmviz.training.targets import DOUBT, IGNORED, LIMITS, Targets, Things, level_of
 
 SHARPNESS = 5.0
-"""What differences between levels are multiplied by before they become shares: cells are near 0 or near 1."""
+"""What n is multiplied by to be a logit: cells are to be near 0 or near 1."""
 
 
 def focal_loss(logits: Tensor, kinds: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -63,13 +63,13 @@ def quiet_loss(loudness: Sequence[Tensor], targets: Sequence[Targets], valid: Se
 
 
 def level_loss(at_centres: Tensor, things: Things, available: Tensor) -> Tensor:
-    """The cross-entropy between the level that is loudest at the middle of a thing and the one that it belongs to.
+    """The cross-entropy between the level that says most at the middle of a thing and the one that it belongs to.
 
     Args:
-        at_centres: (B, n, 4): n of each level at the things' middles, that of the background taken off.
+        at_centres: (B, n, 4): what each level says at the things' middles, as logits.
         available: (B, n, 4) bool: where that is known.
     """
-    logits = (SHARPNESS * at_centres).masked_fill(~available, -1e4)
+    logits = at_centres.masked_fill(~available, -1e4)
     wanted = level_shares(things.sizes)
     counted = things.present & ((wanted > 0) <= available).all(dim=-1) & (available.sum(dim=-1) > 1)
     if not counted.any():

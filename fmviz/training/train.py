@@ -44,8 +44,11 @@ OF_PHOTOGRAPHS = 0.15
 """The share of the scenes that are parts of photographs."""
 
 SCENES_FOR_STATISTICS = 128
-SCENES_TO_WATCH = 64
+SCENES_TO_WATCH = 48
 """On which is measured while it learns."""
+
+FOR_WATCHING = 0.05
+"""The share of the time in which that is done."""
 
 SCENES_TO_MEASURE = 400
 """On which is measured when all is learned."""
@@ -146,8 +149,9 @@ def train(
         device: as `Session` takes it.
         progress: called often, from this thread.
         cancelled: asked often. What was learned so far is kept in `output.partial`.
-        snapshot: called every `every_seconds` seconds, as far as measuring takes no tenth of the time, with what the file
-            would hold: keys "fpn.…" and "head.…", float32 on the CPU.
+        snapshot: called every `every_seconds` seconds while it learns with what the file would hold: keys "fpn.…" and
+            "head.…", float32 on the CPU.
+        every_seconds: also how often it is measured, as far as that takes no great share of the time.
 
     Returns:
         The file, and its figures on scenes that it never learned from.
@@ -277,7 +281,7 @@ class _Run:
         every_seconds: float,
     ) -> None:
         """Steps until there were as many as there are to be."""
-        started = shown = saved = time.monotonic()
+        started = shown = watched = saved = time.monotonic()
         first, pause = state.step, every_seconds
         while not state.steps or state.step < state.steps:
             if self.cancelled():
@@ -288,10 +292,13 @@ class _Run:
             if not state.steps and state.step - first >= STEPS_TO_TIME:
                 state.steps = state.step + max(1, int((self.seconds_left - self._to_measure()) / a_step))
             left = (state.steps - state.step) * a_step if state.steps else self.seconds_left
-            if now - shown > pause:
-                self._watch(cache.statistics, state, snapshot)
-                shown = time.monotonic()
-                pause = max(every_seconds, 10 * (shown - now))
+            if snapshot is not None and now - shown > every_seconds:
+                snapshot(_tensors(state.average, cache.statistics))
+                shown = now
+            if now - watched > pause:
+                self.latest = self._watch(state)
+                watched = time.monotonic()
+                pause = max(every_seconds, (watched - now) / FOR_WATCHING)
             if now - saved > BETWEEN_SAVES:
                 self.save(state, partial, len(cache) + len(photographs))
                 saved = now
@@ -324,16 +331,13 @@ class _Run:
         state.loss = _running(state.loss, float(loss.detach()))
         state.parts = {name: _running(state.parts.get(name), value) for name, value in parts.items()}
 
-    def _watch(
-        self, statistics: Statistics, state: State, snapshot: Callable[[dict[str, Tensor]], None] | None
-    ) -> None:
+    def _watch(self, state: State) -> Figures:
+        """On a few scenes, always the same."""
         learner = self._averaged(state)
         measuring = Measuring()
         for stages, present in self.watched:
             measuring.add(_levels(learner, stages), learner.head, present, (SIZE, SIZE))
-        self.latest = measuring.figures()
-        if snapshot is not None:
-            snapshot(_tensors(state.average, statistics))
+        return measuring.figures()
 
     def measure(self, statistics: Statistics, state: State) -> Figures:
         """On scenes that were never drawn before."""
