@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fmviz.errors import WeightsError
 from fmviz.networks.catalog import backbone
+from fmviz.networks.own import live
 from fmviz.networks.proposing import Proposal, propose
 from fmviz.networks.weights import load
 
@@ -94,6 +95,49 @@ def test_torchvisions_are_not_asked_where_one_of_ours_agrees(resnet18: State, tm
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=120
     )
     assert ran.stdout.split() == ["resnet18", "False"]
+
+
+OWN = """
+import sys
+import torch
+from torch import nn
+from fmviz.networks import own
+from fmviz.networks.proposing import propose
+
+model = nn.Sequential(nn.Conv2d(3, 7, 3), nn.BatchNorm2d(7), nn.Flatten(), nn.Linear(63, 2))
+torch.save({f"module.{key}": tensor for key, tensor in model.state_dict().items()}, sys.argv[1])
+print(*(one.backbone for one in propose(sys.argv[1], also=[(own.live(model, name="mine"), model)])))
+print("torchvision" in sys.modules)
+"""
+
+
+def test_a_file_of_a_network_that_is_open_is_known_and_torchvisions_are_not_asked(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", OWN, str(tmp_path / "own.pth")], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert ran.stdout.splitlines() == ["mine", "False"]
+
+
+def test_an_open_network_goes_first_where_others_fit_as_well_and_is_left_as_it_is(
+    resnet18: State, tmp_path: Path
+) -> None:
+    model, _ = load(backbone("resnet18"), "random", seed=1)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    other = nn.Linear(2, 2)
+    path = save(tmp_path / "file.pth", resnet18)
+    first, second, *_ = propose(path, also=[(live(other, name="other"), other), (live(model, name="mine"), model)])
+    assert first == Proposal("mine", matched=102, total=102, missing=0, left_over=0, fits=True, note="")
+    assert second.backbone == "resnet18"
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    # One that fits less well does not.
+    headless = nn.Sequential(*model.children())
+    assert propose(path, also=[(live(headless, name="headless"), headless)])[0].backbone == "resnet18"
+
+
+def test_an_open_network_without_parameters_is_not_proposed(resnet18: State, tmp_path: Path) -> None:
+    empty = nn.Sequential(nn.ReLU())
+    found = propose(save(tmp_path / "file.pth", resnet18), also=[(live(empty, name="empty"), empty)])
+    assert "empty" not in [one.backbone for one in found]
 
 
 def test_for_other_tensors_nothing_is_proposed(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from math import log
@@ -12,10 +13,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from fmviz.errors import BackboneError
 from fmviz.networks import catalog
 from fmviz.networks.backbone import Backbone
 from fmviz.networks.checkpoints import Checkpoint, read_checkpoint
 from fmviz.networks.fitting import Fit, best_fit, parts_of, told
+from fmviz.without_values import without_values
 
 MOST = 5
 """Networks that are proposed at most."""
@@ -32,7 +35,7 @@ class Proposal:
     """A network that a file may be for.
 
     Attributes:
-        backbone: its name in the catalog.
+        backbone: its name in the catalog, or that of one that is open.
         matched: how many of its tensors the file has, with their shapes; batch norm's counts of batches left out.
         total: how many it has.
         missing: how many of them the file lacks, or has in another shape.
@@ -60,24 +63,29 @@ class Proposal:
         return self.fits and self.agreement == 1.0
 
 
-def propose(path: str | os.PathLike[str]) -> tuple[Proposal, ...]:
-    """The networks that the file at `path` may be for, best first; () where it is for none of the catalog's.
+def propose(path: str | os.PathLike[str], *, also: Sequence[tuple[Backbone, nn.Module]] = ()) -> tuple[Proposal, ...]:
+    """The networks that the file at `path` may be for, best first; () where it is for none of them.
 
-    torchvision's are asked only where none of ours takes all that is in the file but its head: importing it takes two
-    seconds.
+    torchvision's are asked only where none of ours, and none of `also`, takes all that is in the file but its head:
+    importing it takes two seconds.
+
+    Args:
+        path: of the file.
+        also: networks that are open and not in the catalog, as one of the user's own. One of them goes before those of
+            the catalog that fit as well. They are left as they are.
 
     Raises:
         WeightsError: it is no file of weights, in one sentence.
     """
     checkpoint = read_checkpoint(Path(path))
-    ours = list(_fits(_ours(), checkpoint))
-    found = [_proposal(name, fit) for name, fit in ours]
-    if not any(fit.fits and not fit.left_over for _, fit in ours):
+    near = [*_fits_of_open(also, checkpoint), *_fits(_ours(), checkpoint)]
+    found = [_proposal(name, fit) for name, fit in near]
+    if not any(fit.fits and not fit.left_over for _, fit in near):
         for name, fit in _fits(_torchvisions(checkpoint), checkpoint):
             found.append(_proposal(name, fit))
             if found[-1].agrees:
                 break
-    worth = [one for one in found if one.matched >= LEAST * one.total]
+    worth = [one for one in found if one.matched and one.matched >= LEAST * one.total]
     return tuple(sorted(worth, key=lambda one: (not one.fits, -one.agreement))[:MOST])
 
 
@@ -98,6 +106,14 @@ def _torchvisions(checkpoint: Checkpoint) -> list[str]:
     distances = {row.name: abs(log(row.parameters / max(1, size))) for row in rows if row.group == "torchvision"}
     near = sorted((distance, name) for name, distance in distances.items() if distance < log(4))
     return [name for _, name in near[:MOST_ASKED]]
+
+
+def _fits_of_open(open_now: Sequence[tuple[Backbone, nn.Module]], checkpoint: Checkpoint) -> Iterable[tuple[str, Fit]]:
+    for backbone, model in open_now:
+        # A copy: to learn what it makes of the keys of its earlier versions, its own code for loading is run.
+        with suppress(BackboneError):
+            network = without_values(model, backbone.name)
+            yield backbone.name, best_fit(network, checkpoint.tables, parts=parts_of(backbone, network))
 
 
 def _fits(names: Iterable[str], checkpoint: Checkpoint) -> Iterable[tuple[str, Fit]]:
