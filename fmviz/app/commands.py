@@ -238,7 +238,7 @@ class Commands(QObject):
     def smaller_size(self) -> None:
         """Half the side that was too large."""
         setup = self._controller.failed_setup()
-        row = next((row for row in self._store.state.backbones if row.name == setup.backbone), None)
+        row = next((row for row in self._store.state.networks if row.name == setup.backbone), None)
         side = setup.side or (row.wants(setup.weights)[1] if row else 224)
         self._controller.mend(side=max(side // 2, row.minimum_input if row else 32))
 

@@ -22,6 +22,7 @@ from fmviz.app.link import EngineLink
 from fmviz.app.looking import Looking
 from fmviz.app.qimage import rgb_image
 from fmviz.app.state import Activity, Place, Problem, Store, ViewState, layer_to_keep
+from fmviz.app.views.network_list import shown_name
 from fmviz.app.wanted import RunWanted, remedies, run_wanted
 from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import (
@@ -95,6 +96,7 @@ class Controller(QObject):
         self._pictures: dict[PictureSource, ShownPicture] = {}
         self._started = 0.0
         self._short_lives = 0
+        self._deaf = False
         self._impatience = QTimer(self, singleShot=True, interval=_CANCEL_PATIENCE_MS)
         self._impatience.timeout.connect(self._lose_patience)
         store.changed.connect(self._changed)
@@ -185,6 +187,7 @@ class Controller(QObject):
     def retry_trusted(self) -> None:
         """Run what was not run before, because its file of code was not trusted."""
         wanted, self._untrusted = self._untrusted, None
+        self.dismiss("maps")
         if wanted is not None:
             self._failed = wanted
         self.retry()
@@ -367,6 +370,7 @@ class Controller(QObject):
 
     def _lose_patience(self) -> None:
         if self._run_number:
+            self._deaf = True
             self.link.kill()
 
     def _end_activity(self, number: int) -> None:
@@ -431,6 +435,9 @@ class Controller(QObject):
             )
         again = started and self._short_lives < 3 and (state.shown is not None or not number)
         message = self._obituary(errors, running, again=again) if started else errors
+        if self._deaf and running is not None:
+            message = wording.ended_by_force(running.setup.backbone)
+        self._deaf = False
         self._tell("maps", message, ("retry",), errors)
         if again:
             self._asked = None
@@ -465,7 +472,7 @@ class Controller(QObject):
         parts = [self.tr("The engine ended unexpectedly.")]
         if running is not None:
             text = self.tr("It was running {picture} through {backbone}.")
-            parts = [parts[0], text.format(picture=running.source.name, backbone=running.setup.backbone)]
+            parts = [parts[0], text.format(picture=running.source.name, backbone=shown_name(running.setup.backbone))]
         if last:
             parts.append(self.tr("It said: {words}").format(words=last))
         if again and running is not None:

@@ -25,6 +25,7 @@ from fmviz.app.shelf import Shelf
 from fmviz.app.state import Store, ViewState
 from fmviz.app.window import MainWindow
 from fmviz.assets import asset
+from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import Setup
 from fmviz.figure import colour_table
 
@@ -46,7 +47,7 @@ class App:
         settings: where preferences are kept.
         pictures: to open first; the first sample where there are none.
         engine: the command that starts the engine, where it is not this Python's own.
-        backbone: to start with, instead of the one of last time.
+        backbone, weights: to start with, instead of those of last time.
     """
 
     def __init__(
@@ -56,13 +57,14 @@ class App:
         *,
         engine: Sequence[str] | None = None,
         backbone: str = "",
+        weights: str = "",
     ) -> None:
         self.preferences = Preferences(settings)
         state = self.preferences.restored(ViewState())
-        if backbone:
+        if backbone or weights:
             # What the window was opened for is not what it is opened with the next time.
             self.preferences.keep_setup(state.setup)
-            state = dataclasses.replace(state, setup=Setup(backbone=backbone))
+            state = dataclasses.replace(state, setup=Setup(backbone=backbone or BACKBONE, weights=weights))
         self.store = Store(state)
         self.link = EngineLink(engine)
         self.controller = Controller(self.store, self.link)
@@ -147,10 +149,10 @@ def make_application() -> QApplication:
     return application
 
 
-def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbone: str = "") -> int:
-    """Open the window and stay until it is closed; the exit code. `engine` and `backbone` as `App` takes them."""
+def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbone: str = "", weights: str = "") -> int:
+    """Open the window and stay until it is closed; the exit code. `engine`, `backbone`, `weights` as `App` takes them."""
     application = make_application()
-    app = App(QSettings(), pictures, engine=engine, backbone=backbone)
+    app = App(QSettings(), pictures, engine=engine, backbone=backbone, weights=weights)
     sys.excepthook = _hook(app)
     app.show()
     return application.exec()

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFileDialog
 from fmviz.app.controller import Controller
 from fmviz.app.preferences import Preferences
 from fmviz.app.shelf import Shelf
-from fmviz.app.state import Store, ViewState
+from fmviz.app.state import OWN, Store, ViewState
 from fmviz.app.views.chooser import Chooser
 from fmviz.app.views.proposals_dialog import ProposalsDialog
 from fmviz.app.views.trust_dialog import TrustDialog
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from fmviz.app.window import MainWindow
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-OWN = "own:"
-"""What the name of a network begins with that is built by a file of code."""
 
 
 class NetworkCommands(QObject):
@@ -56,12 +54,12 @@ class NetworkCommands(QObject):
     def choose(self) -> None:
         """Open the list of networks."""
         state = self._store.state
-        self.chooser.set_networks(state.backbones, state.recent, state.setup.backbone)
+        self.chooser.set_networks(state.networks, state.recent, state.setup.backbone)
         self.chooser.open_below(self._window.setup_bar.backbone)
 
     def _changed(self, old: ViewState, new: ViewState) -> None:
         if old.backbones != new.backbones and self.chooser.isVisible():
-            self.chooser.set_networks(new.backbones, new.recent, new.setup.backbone)
+            self.chooser.set_networks(new.networks, new.recent, new.setup.backbone)
         if self._page is not None and (old.backbones, old.setup, old.shown) != (new.backbones, new.setup, new.shown):
             self._page.set_network(new.backbone_info, _loaded(new))
         if self._page is not None and old.fetching != new.fetching:
@@ -92,7 +90,11 @@ class NetworkCommands(QObject):
 
     def _show_fetching(self, state: ViewState) -> None:
         fetching = state.fetching
-        if self._page is not None and fetching is not None:
+        if self._page is None:
+            return
+        if fetching is None:
+            self._page.show_fetching("", None)
+        else:
             self._page.show_fetching(fetching.text, fetching.fraction, going=fetching.going)
 
     def fetch(self, weights: str) -> None:
@@ -111,7 +113,7 @@ class NetworkCommands(QObject):
             ),
         )
         state = self._store.state
-        self._window.setup_bar.set_choices(state.setup, state.backbones, state.devices, state.fetching)
+        self._window.setup_bar.set_choices(state.setup, state.networks, state.devices, state.fetching)
         if name:
             self._preferences.save_folder("weights", str(Path(name).parent))
             self._shelf.open_weights(name)

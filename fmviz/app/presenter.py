@@ -151,7 +151,7 @@ class Presenter(QObject):
         if differs("pyramid", "shown"):
             self._push_pyramid_choice()
         if differs("setup", "backbones", "devices", "shown", "fetching"):
-            self.window.setup_bar.set_choices(new.setup, new.backbones, new.devices, new.fetching)
+            self.window.setup_bar.set_choices(new.setup, new.networks, new.devices, new.fetching)
         if differs("activity", "shown", "sources", "problems", "layer"):
             self._push_activity()
         if differs("problems"):
@@ -159,7 +159,7 @@ class Presenter(QObject):
 
     def _push_all(self) -> None:
         state = self.store.state
-        self.window.setup_bar.set_choices(state.setup, state.backbones, state.devices, state.fetching)
+        self.window.setup_bar.set_choices(state.setup, state.networks, state.devices, state.fetching)
         self._push_choices()
         self.push_colours()
         self._push_overlay()
@@ -180,12 +180,14 @@ class Presenter(QObject):
             self._maps = self._channel = self._taps = None
             self.window.set_run_words("")
             self.window.input.set_predictions((), "")
+            self.window.input.set_notes("")
             self.window.input.network_input.set_picture(None, QRectF())
             self._show_no_channel()
             self.window.pyramid.show_empty("")
             return
         self.window.set_run_words(wording.run_words(run))
         self.window.input.set_predictions(run.predictions, wording.no_predictions(run))
+        self.window.input.set_notes(wording.weights_notes(run))
         if not any(layer.taps for layer in run.layers):
             self._taps = None
             self.window.pyramid.show_empty(self.tr("This network has no named stages C2–C5."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 
 from PySide6.QtCore import QObject, Signal
@@ -136,12 +137,14 @@ class Shelf(QObject):
     def list_cache(self, *, remove: str = "") -> None:
         """Ask what is in the cache; `remove` names a file that goes first."""
         if self._link.running:
-            self._link.ask(ListCache, self._cache_listed, remove=remove)
+            self._link.ask(ListCache, partial(self._cache_listed, bool(remove)), remove=remove)
 
-    def _cache_listed(self, reply: AnyReply, _block: Block | None) -> None:
+    def _cache_listed(self, removed: bool, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, CacheListed):
             self.cache_listed.emit(reply)
             self.refresh()
+            if removed:
+                self._store.update(fetching=None)
         elif isinstance(reply, Failed):
             self.cache_failed.emit(reply.message)
 

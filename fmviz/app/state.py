@@ -13,6 +13,9 @@ from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import BackboneInfo, LayerInfo, PictureSource, Ran, Setup, TrustWanted
 from fmviz.maps import Normalisation, Reduction
 
+OWN = "own:"
+"""What the name of a network begins with that a file of code builds."""
+
 Order = Literal["index", "mean", "maximum", "variance", "zeros"]
 ORDERS: tuple[Order, ...] = ("index", "mean", "maximum", "variance", "zeros")
 Appearance = Literal["system", "light", "dark"]
@@ -106,11 +109,37 @@ class ViewState:
         return find_layer(self.shown, self.layer)
 
     @property
+    def networks(self) -> tuple[BackboneInfo, ...]:
+        """All that can be chosen: the engine's list, and the files of code that were chosen lately."""
+        names = {row.name for row in self.backbones}
+        own = [name for name in dict.fromkeys((self.setup.backbone, *self.recent)) if name.startswith(OWN)]
+        return (*self.backbones, *(_own_row(name) for name in own if name not in names)) if self.backbones else ()
+
+    @property
     def backbone_info(self) -> BackboneInfo | None:
-        return next((row for row in self.backbones if row.name == self.setup.backbone), None)
+        return next((row for row in self.networks if row.name == self.setup.backbone), None)
 
     def problem(self, place: Place) -> Problem | None:
         return next((problem for problem in self.problems if problem.place == place), None)
+
+
+def _own_row(name: str) -> BackboneInfo:
+    """The row of a file of code: what is in it is known when it has run."""
+    return BackboneInfo(
+        name=name,
+        group="own",
+        family="",
+        paper="",
+        year=0,
+        parameters=0,
+        macs=None,
+        offers=(),
+        pyramid=False,
+        mode="crop",
+        side=224,
+        minimum_input=1,
+        about=name.removeprefix(OWN),
+    )
 
 
 def find_layer(run: Ran | None, name: str) -> LayerInfo | None:

@@ -65,3 +65,10 @@ def numbers_font() -> QFont:
     font = QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont)
     font.setFeature(QFont.Tag("tnum"), 1)
     return font
+
+
+def bold_font() -> QFont:
+    """For a title. A style sheet would do as well, but what has one does not follow from light to dark."""
+    font = QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont)
+    font.setWeight(QFont.Weight.DemiBold)
+    return font

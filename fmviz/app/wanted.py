@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fmviz.app.state import ViewState
+from fmviz.app.state import OWN, ViewState
 from fmviz.app.views.grid_layout import step_for
 from fmviz.engine.messages import PictureSource, Setup
 from fmviz.maps import Normalisation, Reduction
@@ -114,6 +114,9 @@ def table_wanted(state: ViewState) -> TableWanted | None:
 
 def remedies(kind: str, setup: Setup) -> tuple[str, ...]:
     """The names of the actions that mend an error of this kind."""
+    if setup.backbone.startswith(OWN) and kind in ("BackboneError", "ForwardError"):
+        # It is the file that must be mended.
+        return ("retry", "choose_network")
     return {
         "PictureError": ("open",),
         "WeightsError": ("show_weights", "random_weights", "open_weights"),

@@ -17,6 +17,7 @@ from fmviz.app.numbers import (
     value_words,
 )
 from fmviz.app.state import ViewState
+from fmviz.app.views.network_list import shown_name
 from fmviz.engine.messages import LayerInfo, Progress, ProposalInfo, Ran, Tabulated, TapMaps, TrustWanted
 from fmviz.maps import Statistics
 
@@ -24,7 +25,7 @@ from fmviz.maps import Statistics
 def window_title(state: ViewState) -> str:
     """ "cat.png – resnet50_fpn – fmviz" """
     name = state.shown_source.name if state.shown_source else state.source.name if state.source else ""
-    network = state.shown.setup.backbone if state.shown else ""
+    network = shown_name(state.shown.setup.backbone) if state.shown else ""
     return " – ".join(part for part in (name, network, "fmviz") if part)
 
 
@@ -82,6 +83,14 @@ def fits_nothing(name: str, nearest: ProposalInfo | None) -> str:
         near = QCoreApplication.translate("Words", "{name} fits none of the networks; {network} comes nearest. {note}")
         text = near.replace("{network}", nearest.backbone).replace("{note}", nearest.note)
     return text.format(name=name)
+
+
+def ended_by_force(backbone: str) -> str:
+    """The user cancelled, and the engine was too busy to hear of it."""
+    text = QCoreApplication.translate(
+        "Words", "Cancelled: {network} did not stop by itself, so its engine was ended and another one started."
+    )
+    return text.format(network=shown_name(backbone))
 
 
 def untrusted(wanted: TrustWanted) -> str:
@@ -234,6 +243,13 @@ def no_predictions(run: Ran) -> str:
     if "body" in run.weights.untrained:
         return QCoreApplication.translate("Words", "No predictions: these weights are random.")
     return QCoreApplication.translate("Words", "No predictions: these weights have no known classes.")
+
+
+def weights_notes(run: Ran) -> str:
+    """What a file of weights lacked, or had too much; that weights are random is said beside each layer."""
+    if "body" in run.weights.untrained or not run.weights.notes:
+        return ""
+    return f"{run.weights.name}: " + " ".join(run.weights.notes)
 
 
 def picture_words(size: tuple[int, int], note: str) -> str:

@@ -116,6 +116,7 @@ def _timm_rows() -> Iterable[BackboneInfo]:
                 mode="crop",
                 side=224,
                 minimum_input=1,
+                about="Built by timm, with random weights or those of a file: fmviz does not fetch timm's.",
             )
 
 

@@ -179,7 +179,8 @@ def test_weights_are_fetched_on_a_click_and_used(open_desk: object, shop: Shop) 
     assert desk.state.shown.weights.name == "random"
     assert not shop.asked, "something was fetched that nobody asked for"
     bar = desk.window.setup_bar
-    assert bar.fetch.isVisible()
+    desk.window.resize(1400, 900)
+    until(bar.fetch.isVisible, "the toolbar offers to fetch")
     QTest.mouseClick(bar.fetch, Qt.MouseButton.LeftButton)
     page = desk.dialog(WeightsPage)
     until(lambda: desk.state.fetching.going and (desk.state.fetching.fraction or 0) > 0.1, "some of it comes")

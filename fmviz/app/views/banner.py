@@ -6,7 +6,17 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QStyle, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QStyle,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 
 class Banner(QFrame):
@@ -35,11 +45,14 @@ class Banner(QFrame):
         self._close.setToolTip(self.tr("Dismiss"))
         self._close.setAccessibleName(self.tr("Dismiss"))
         self._close.clicked.connect(self.closed)
-        self._layout = QHBoxLayout(self)
-        self._layout.setContentsMargins(10, 6, 6, 6)
-        self._layout.addWidget(self._icon)
-        self._layout.addWidget(self._text, 1)
-        self._layout.addWidget(self._close)
+        self._beside, self._below = QHBoxLayout(), QHBoxLayout()
+        for widget, stretch in ((self._icon, 0), (self._text, 1), (self._close, 0)):
+            self._beside.addWidget(widget, stretch)
+        self._below.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 6, 6, 6)
+        layout.addLayout(self._beside)
+        layout.addLayout(self._below)
         self._buttons: list[QPushButton] = []
         self.hide()
 
@@ -52,14 +65,18 @@ class Banner(QFrame):
         self._text.setText(message)
         self._text.setToolTip(details)
         for button in self._buttons:
-            self._layout.removeWidget(button)
             button.deleteLater()
         self._buttons = [self._button(remedy) for remedy in remedies]
+        for button in self._buttons:
+            # One button leaves the words room enough beside it; more do not.
+            if len(self._buttons) == 1:
+                self._beside.insertWidget(2, button)
+            else:
+                self._below.addWidget(button)
         self.show()
 
     def _button(self, remedy: QAction) -> QPushButton:
         button = QPushButton(remedy.text().replace("&", ""), self)
         trigger: Callable[[], None] = remedy.trigger
         button.clicked.connect(lambda: trigger())
-        self._layout.insertWidget(self._layout.count() - 1, button)
         return button

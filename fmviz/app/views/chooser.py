@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, QModelIndex, QObject, QPoint, Qt, Signal
+from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QPoint, QSize, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -14,6 +14,8 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
     QTreeView,
     QVBoxLayout,
     QWidget,
@@ -23,9 +25,18 @@ from fmviz.app.theme import numbers_font
 from fmviz.app.views.network_list import NAME_ROLE, NetworkFilter, NetworkList
 from fmviz.engine.messages import BackboneInfo
 
+Index = QModelIndex | QPersistentModelIndex
 _FOLDED = "·"
 """What is in the title of a group that is closed until it is searched: the families of the large ones."""
 _WALKING = (Qt.Key.Key_Down, Qt.Key.Key_Up, Qt.Key.Key_PageDown, Qt.Key.Key_PageUp)
+
+
+class _Row(QStyledItemDelegate):
+    """A little higher than its text. A style sheet would do as well, but what has one does not follow from light to dark."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        size = super().sizeHint(option, index)
+        return QSize(size.width(), size.height() + 4)
 
 
 class Chooser(QFrame):
@@ -69,7 +80,8 @@ class Chooser(QFrame):
         tree.setUniformRowHeights(True)
         tree.setFont(numbers_font())
         tree.setIndentation(14)
-        tree.setStyleSheet("QTreeView::item { padding: 2px 0; }")
+        tree.setItemDelegate(_Row(tree))
+        tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         tree.setAccessibleName(self.tr("Networks"))
         tree.header().setStretchLastSection(True)
@@ -115,14 +127,14 @@ class Chooser(QFrame):
     def open_below(self, widget: QWidget) -> None:
         """Show the list under `widget`, as large as it is of use, within the screen."""
         screen = (widget.screen() or QGuiApplication.primaryScreen()).availableGeometry()
-        self.resize(min(700, screen.width() - 16), min(620, screen.height() * 3 // 4))
+        self.resize(min(760, screen.width() - 16), min(620, screen.height() * 3 // 4))
         place = widget.mapToGlobal(QPoint(0, widget.height()))
         place.setX(max(screen.left(), min(place.x(), screen.right() - self.width())))
         place.setY(max(screen.top(), min(place.y(), screen.bottom() - self.height())))
         self.move(place)
         self.field.clear()
-        self._filtered("")
         self.show()
+        self._filtered("")
         self.field.setFocus()
         self.opened.emit()
 

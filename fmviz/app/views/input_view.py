@@ -24,6 +24,11 @@ class InputView(QWidget):
         self._about_input = self._line()
         self._prepared = self._line()
         self._prepared.setWordWrap(True)
+        self._notes = QLabel(self)
+        self._notes.setWordWrap(True)
+        self._notes.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._notes.hide()
         self._predictions = QGridLayout()
         self._predictions.setColumnStretch(0, 3)
         self._predictions.setColumnStretch(1, 1)
@@ -45,6 +50,7 @@ class InputView(QWidget):
         layout.addLayout(row, 1)
         layout.addWidget(self._prepared)
         layout.addLayout(self._predictions)
+        layout.addWidget(self._notes)
 
     def _line(self) -> QLabel:
         line = QLabel(self)
@@ -59,6 +65,11 @@ class InputView(QWidget):
         for line, text in lines:
             line.setText(text)
             line.setToolTip(text)
+
+    def set_notes(self, text: str) -> None:
+        """What must be known of the weights."""
+        self._notes.setText(text)
+        self._notes.setVisible(bool(text))
 
     def set_predictions(self, predictions: Sequence[tuple[str, float]], reason: str) -> None:
         """Names with their probabilities, best first; or why there are none."""

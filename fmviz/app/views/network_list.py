@@ -120,4 +120,6 @@ def weights_mark(row: BackboneInfo) -> str:
         return QCoreApplication.translate("Networks", "↓ {size} to fetch").format(size=size)
     if row.group == "own":
         return QCoreApplication.translate("Networks", "its own")
+    if row.group == "timm":
+        return QCoreApplication.translate("Networks", "○ random, or a file")
     return QCoreApplication.translate("Networks", "○ random only")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QToolButton, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSpinBox, QToolButton, QWidget
 
 from fmviz.app.numbers import bytes_words
-from fmviz.app.state import Fetching
+from fmviz.app.state import OWN, Fetching
 from fmviz.app.views.network_list import shown_name
 from fmviz.engine.messages import BackboneInfo, OfferInfo, Setup
 
@@ -30,7 +30,7 @@ class SetupBar(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.backbone = _Button(self)
+        self.backbone = _Chosen(self)
         self.weights = self._combo(self.tr("Weights"), 9)
         self.fetch = QToolButton(self)
         self.mode = self._combo(self.tr("Size"), 6)
@@ -51,7 +51,7 @@ class SetupBar(QWidget):
         self.seed.setAccessibleName(self.tr("Seed of the random weights"))
         self._lay_out()
         self.backbone.setAccessibleName(self.tr("Backbone"))
-        self.backbone.clicked.connect(self.chooser_wanted)
+        self.backbone.opened.connect(self.chooser_wanted)
         self.fetch.clicked.connect(self._fetch_clicked)
         self.weights.activated.connect(self._weights_chosen)
         self.mode.activated.connect(self._mode_chosen)
@@ -112,7 +112,7 @@ class SetupBar(QWidget):
         self.seed.setValue(setup.seed)
         self.seed.blockSignals(False)
         pyramid = bool(row and row.pyramid)
-        self.seed.setVisible(self._chosen(setup, row) == "random" or pyramid)
+        self.seed.setVisible((self._chosen(setup, row) == "random" or pyramid) and not _is_live(row))
         self.setEnabled(bool(backbones))
 
     @staticmethod
@@ -132,11 +132,13 @@ class SetupBar(QWidget):
     def _fill_weights(self, setup: Setup, row: BackboneInfo | None) -> None:
         self._offers = {offer.name: offer for offer in (row.offers if row else ())}
         rows = [(_offer_words(offer), offer.name) for offer in self._offers.values()]
-        rows.append((self.tr("random"), "random"))
+        own = row is not None and row.group == "own"
+        rows.append((self.tr("its own") if own else self.tr("random"), "random"))
         chosen = self._chosen(setup, row)
         if chosen not in [data for _, data in rows]:
             rows.append((PurePath(chosen).name, chosen))
-        rows += [(self.tr("Open file…"), _FILE), (self.tr("All weights…"), _PAGE)]
+        if not _is_live(row):
+            rows += [(self.tr("Open file…"), _FILE), (self.tr("All weights…"), _PAGE)]
         self._fill(self.weights, rows, chosen)
         self.weights.setToolTip(chosen)
 
@@ -188,38 +190,35 @@ class SetupBar(QWidget):
         self.changed.emit({"mode": mode, "side": self._crop if mode == "crop" else max(self.side.value(), 512)})
 
 
+def _is_live(row: BackboneInfo | None) -> bool:
+    """Whether the network lives in a program that shows it: its values are that program's affair."""
+    return row is not None and row.group == "own" and not row.name.startswith(OWN)
+
+
 def _offer_words(offer: OfferInfo) -> str:
     """ "IMAGENET1K_V2" where it is here, else with what it takes: "IMAGENET1K_V2  ↓ 98 MB"."""
     return offer.name if offer.here else f"{offer.name}  ↓ {bytes_words(offer.nbytes)}"
 
 
-class _Button(QPushButton):
-    """Opens the list of networks; shows the chosen one, as much of its name as there is room for."""
+class _Chosen(QComboBox):
+    """Looks like the other boxes, and opens the list of networks where they open theirs."""
+
+    opened = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setAutoDefault(False)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setMinimumWidth(self.fontMetrics().horizontalAdvance("efficientnet_lite0_fpn") + 40)
-        self.setStyleSheet("text-align: left; padding: 3px 8px;")
-        self._name = ""
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(18)
+        self.addItem("")
 
     def set_text(self, name: str) -> None:
-        self._name = name
-        self._elide()
+        self.setItemText(0, name)
 
-    @property
-    def name(self) -> str:
-        """The whole name."""
-        return self._name
+    def showPopup(self) -> None:
+        self.opened.emit()
 
-    def _elide(self) -> None:
-        room = self.width() - self.fontMetrics().horizontalAdvance(" ▾") - 22
-        self.setText(self.fontMetrics().elidedText(self._name, Qt.TextElideMode.ElideMiddle, room) + "  ▾")
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._elide()
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        event.ignore()
 
 
 class _Combo(QComboBox):

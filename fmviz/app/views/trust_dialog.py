@@ -7,7 +7,7 @@ from pathlib import PurePath
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QLabel, QVBoxLayout, QWidget
 
-from fmviz.app.theme import numbers_font
+from fmviz.app.theme import bold_font, numbers_font
 from fmviz.engine.messages import TrustWanted
 
 
@@ -25,7 +25,7 @@ class TrustDialog(QDialog):
         if wanted.edited:
             question = self.tr("{name} is a program, and it was changed since you trusted it.")
         title = QLabel(question.format(name=name), self)
-        title.setStyleSheet("font-weight: 600;")
+        title.setFont(bold_font())
         meaning = QLabel(
             self.tr(
                 "A program can do whatever you can do on this computer. Run it only if you wrote it, or trust who did. "

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from fmviz.app.numbers import bytes_words
-from fmviz.app.theme import numbers_font
+from fmviz.app.theme import bold_font, numbers_font
 from fmviz.engine.messages import BackboneInfo, CacheListed, OfferInfo
 
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -46,7 +46,7 @@ class WeightsPage(QDialog):
         self._row: BackboneInfo | None = None
         self._fetching = False
         self._title = QLabel(self)
-        self._title.setStyleSheet("font-weight: 600;")
+        self._title.setFont(bold_font())
         self.offers = self._table((self.tr("Weights"), self.tr("Size"), self.tr("Top-1"), self.tr("Where"), ""))
         self._progress = QProgressBar(self)
         self._progress.setRange(0, 1000)
@@ -162,6 +162,8 @@ class WeightsPage(QDialog):
         link = f'<a href="{QUrl.fromLocalFile(cache.folder).toString()}">{cache.folder}</a>'
         total = sum(file.nbytes for file in cache.files)
         words = self.tr("{count} files, {size}, in {folder}")
+        if len(cache.files) == 1:
+            words = self.tr("1 file, {size}, in {folder}")
         self._folder.setText(words.format(count=len(cache.files), size=bytes_words(total), folder=link))
         self.files.setRowCount(len(cache.files))
         for place, file in enumerate(cache.files):
@@ -181,6 +183,9 @@ class WeightsPage(QDialog):
 
     def _ask_to_remove(self, name: str) -> None:
         words = self.tr("Remove {name} from this computer? Other programs that use torch.hub's cache share it.")
-        answer = QMessageBox.question(self, self.tr("Remove weights"), words.format(name=name))
+        buttons = QMessageBox.StandardButton
+        answer = QMessageBox.question(
+            self, self.tr("Remove weights"), words.format(name=name), buttons.Yes | buttons.No, buttons.No
+        )
         if answer == QMessageBox.StandardButton.Yes:
             self.remove_wanted.emit(name)
