@@ -66,14 +66,17 @@ def _cell_caption(tap: str, maps: Maps, channels: int) -> str:
 def _made_from(facts: Facts) -> str:
     """The network, whether it is trained, its weights and the picture, in one line."""
     untrained = facts.get("untrained", ())
-    state = "untrained: random weights" if "body" in untrained else "untrained pyramid" if untrained else ""
+    parts = " and ".join(part for part in ("classifier", "pyramid") if part in untrained)
+    state = "untrained: random weights" if "body" in untrained else f"untrained {parts}" if parts else ""
+    if on := facts.get("trained_on"):
+        state = f"pyramid trained on {on}, not on COCO"
     network = str(facts.get("network", ""))
     weights = facts.get("weights", {}).get("name", "")
     picture = str(facts.get("picture", {}).get("name", ""))
-    parts = (
+    words = (
         f"{network} ({state})" if network and state else network or state,
         f"weights {weights}" if weights and "body" not in untrained else "",
         # The letters of a file have the Latin script only; the name is in its text chunk, whatever it is.
         picture if all(ord(character) < 0x250 for character in picture) else "",
     )
-    return " · ".join(filter(None, parts))
+    return " · ".join(filter(None, words))

@@ -191,6 +191,7 @@ class Session:
             **({"paper": f"arXiv {self.backbone.paper}"} if self.backbone.paper else {}),
             "weights": {"name": weights.name, "sha256": weights.sha256, "seed": weights.seed},
             "untrained": list(weights.untrained),
+            **({"trained_on": weights.trained_on} if weights.trained_on else {}),
             "torch": str(torch.__version__),
             "device": device_words(self.device),
         }

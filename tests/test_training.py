@@ -22,8 +22,9 @@ from fmviz.networks.catalog import backbone
 from fmviz.networks.network import StagedNetwork
 from fmviz.networks.weights import best_here, load
 from fmviz.training import losses, measure
+from fmviz.training.body import Body
 from fmviz.training.detect import detect, intersection_over_union
-from fmviz.training.features import Body, Cache, Statistics, statistics_of
+from fmviz.training.features import Cache, Statistics, statistics_of
 from fmviz.training.learner import Batch, Learner, Recipe, batch_of
 from fmviz.training.photographed import photographed_scene
 from fmviz.training.photographs import Answer, Boxed, figures_of, zoomed

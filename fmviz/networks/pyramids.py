@@ -13,23 +13,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache as remembered
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fmviz.assets import asset
-from fmviz.errors import BackboneError, WeightsError
+from fmviz.errors import WeightsError
 from fmviz.networks import cache
-from fmviz.networks.backbone import RANDOM, Backbone
+from fmviz.networks.backbone import Backbone
 from fmviz.networks.checkpoints import LARGEST_HEADER, Checkpoint, read_checkpoint
 from fmviz.networks.fitting import best_fit
 from fmviz.networks.network import StagedNetwork
 from fmviz.networks.offers import Offer
 from fmviz.networks.tables import Table
-
-if TYPE_CHECKING:
-    from fmviz.training.features import Body
 
 NAME = "shapes"
 """What such weights are called where they have no other name."""
@@ -68,45 +65,6 @@ class BodyWeights:
             "sha256": self.sha256,
             **({"path": self.path} if self.path else {}),
         }
-
-
-def body_of(backbone: str, weights: str | os.PathLike[str] | None, device: str) -> tuple[Body, BodyWeights]:
-    """A trained body to train a pyramid over, on its device, and where its values came from.
-
-    Raises:
-        BackboneError: it is none of ours with stages at strides 4 to 32.
-        WeightsError: it has no trained weights here.
-        DeviceError: there is no such device.
-    """
-    from fmviz.devices import find_device
-    from fmviz.networks import catalog
-    from fmviz.networks.weights import best_here, load
-    from fmviz.training.features import Body
-    from fmviz.training.scenes import SIZE
-
-    where = find_device(device)
-    row = catalog.backbone(backbone.removesuffix(SUFFIX))
-    if row.group != "papers" or row.only_input:
-        raise BackboneError(
-            f"A pyramid cannot be trained for {row.name}: it must be a network of fmviz's own that takes any size, "
-            "such as resnet50."
-        )
-    if row.why_not((SIZE, SIZE)):
-        raise BackboneError(row.why_not((SIZE, SIZE)))
-    chosen = os.fspath(weights) if weights is not None else best_here(row)
-    if chosen == RANDOM:
-        remedy = f"`fmviz weights fetch {row.name}` fetches some, or name" if row.offers else "name"
-        raise WeightsError(f"{row.name} has no trained weights here to train a pyramid over: {remedy} a file.")
-    network, loaded = load(row, chosen)
-    assert isinstance(network, StagedNetwork)
-    offer = row.offer(chosen)
-    source = BodyWeights(
-        backbone=row.name,
-        weights=offer.name if offer else loaded.name,
-        sha256=loaded.sha256,
-        path="" if offer else os.path.abspath(chosen),
-    )
-    return Body(network, loaded.preprocessing or row.preprocessing, where), source
 
 
 # The file
@@ -245,7 +203,7 @@ def place_for(backbone: str, name: str = "") -> Path:
 
 
 def with_trained(row: Backbone) -> Backbone:
-    """The row of a network with a pyramid, with those on offer that the user has trained for it, after our own."""
+    """The row of a network with a pyramid, with those on offer that the user has trained for it."""
     if row.group != "papers" or not row.pyramid:
         return row
     stem = row.name.removesuffix(SUFFIX)
@@ -257,9 +215,9 @@ def with_trained(row: Backbone) -> Backbone:
     theirs = [offer for offer in found if offer is not None]
     if not theirs:
         return row
-    ours = [offer for offer in row.offers if offer.name == NAME]
-    others = [offer for offer in row.offers if offer.name != NAME]
-    return replace(row, offers=(*ours, *theirs, *others))
+    # Offers without classes are detectors', whose pyramid is trained on photographs; the others have none.
+    better = tuple(offer for offer in row.offers if offer.name == NAME or not offer.classes)
+    return replace(row, offers=(*better, *theirs, *(offer for offer in row.offers if offer not in better)))
 
 
 def _offer(row: Backbone, path: Path) -> Offer | None:

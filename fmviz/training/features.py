@@ -10,107 +10,26 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch import Tensor
 
 from fmviz.errors import Cancelled, ExportError
-from fmviz.networks.network import StagedNetwork
-from fmviz.preprocess import Preprocessing
+from fmviz.training.body import STAGES, Body
 from fmviz.training.scenes import SIZE, Scene, draw_scene
 
-STAGES = ("C2", "C3", "C4", "C5")
 BATCH = 8
 """Scenes that a thread draws and runs at once."""
 
-MUCH = 1.3
-"""How many times quicker a lower precision must be to be taken."""
-
 ROOM = 0.8
 """The share of the free disk that may be taken."""
-
-
-class Body(nn.Module):
-    """A trained classifier up to its last stage, frozen, made ready to be quick.
-
-    Args:
-        network: used up: its batch norm is folded into its convolutions.
-        preprocessing: the colours that it wants.
-        device: where it runs.
-    """
-
-    def __init__(self, network: StagedNetwork, preprocessing: Preprocessing, device: torch.device) -> None:
-        super().__init__()
-        self.network = network.requires_grad_(False).eval()
-        self.channels = network.stage_channels
-        self.device = device
-        self.precision = torch.float32
-        colours = torch.tensor((preprocessing.mean, preprocessing.std))[:, :, None, None] * 255
-        self.register_buffer("colours", colours)
-        with torch.no_grad():
-            _fold_batch_norm(self.network)
-        for module in self.network.modules():
-            if isinstance(module, nn.ReLU | nn.ReLU6):
-                module.inplace = True  # nobody looks at what it was given
-        self.to(device)
-        self.to(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def stages(self, pixels: npt.NDArray[np.uint8]) -> list[Tensor]:
-        """(B, height, width, 3) RGB -> C2–C5, (B, channels, h, w) float32 each, on the body's device."""
-        images = torch.tensor(pixels).to(self.device).permute(0, 3, 1, 2)
-        mean, std = self.colours  # type: ignore[misc]
-        x = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            stages = self.network.stages(x)
-        return [stages[name].float() for name in STAGES]
-
-    def choose_precision(self) -> None:
-        """bfloat16 where a convolution is quicker in it by far: many processors only seem to compute in it."""
-        if self.device.type not in ("cpu", "cuda"):
-            return
-        seconds = {}
-        for precision in (torch.float32, torch.bfloat16):
-            convolution = nn.Conv2d(64, 64, 3, device=self.device, dtype=precision)
-            maps = torch.zeros(1, 64, 64, 64, device=self.device, dtype=precision)
-            for _ in range(3):
-                started = time.perf_counter()
-                with torch.inference_mode():
-                    float(convolution(maps).sum())
-                seconds[precision] = time.perf_counter() - started
-        if seconds[torch.bfloat16] * MUCH < seconds[torch.float32]:
-            self.precision = torch.bfloat16
-
-
-def _fold_batch_norm(network: nn.Module) -> None:
-    """Into the convolution that stands before it in the same module, as in all networks of ours."""
-    for module in network.modules():
-        children = list(module.named_children())
-        for (_, convolution), (name, norm) in pairwise(children):
-            if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
-                continue
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            convolution.weight, convolution.bias = fuse_conv_bn_weights(
-                convolution.weight,
-                convolution.bias,
-                norm.running_mean,
-                norm.running_var,
-                norm.eps,
-                norm.weight,
-                norm.bias,
-            )
-            setattr(module, name, nn.Identity())
 
 
 @dataclass(frozen=True, slots=True)

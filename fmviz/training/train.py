@@ -24,7 +24,8 @@ from fmviz.errors import Cancelled, WeightsError
 from fmviz.networks import pyramids
 from fmviz.networks.checkpoints import read_tensors
 from fmviz.networks.pyramids import BodyWeights
-from fmviz.training.features import STAGES, Body, Cache, Statistics, room_for, stages_of, statistics_of
+from fmviz.training.body import STAGES, Body, body_of
+from fmviz.training.features import Cache, Statistics, room_for, stages_of, statistics_of
 from fmviz.training.learner import Learner, Recipe, average_into, batch_of
 from fmviz.training.measure import Figures, Measuring
 from fmviz.training.photographed import photographed_scene
@@ -163,7 +164,7 @@ def train(
     output = Path(output)
     partial = output.with_name(output.name + PARTIAL)
     plan, recipe = plan or Plan(), recipe or Recipe()
-    body, source = pyramids.body_of(backbone, weights, device)
+    body, source = body_of(backbone, weights, device)
     saved = _read_partial(partial, source) if resume else None
     if saved is not None:
         facts = saved[1]

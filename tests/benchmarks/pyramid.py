@@ -21,7 +21,8 @@ from torch import Tensor
 from fmviz.networks.catalog import backbone
 from fmviz.networks.fpn import LEVELS, PyramidNetwork
 from fmviz.networks.weights import load
-from fmviz.training.features import Body, stages_of
+from fmviz.training.body import Body
+from fmviz.training.features import stages_of
 from fmviz.training.measure import Figures, Measuring
 from fmviz.training.photographs import Answer, answers_on, boxed_things, figures_of
 from fmviz.training.scenes import SIZE
