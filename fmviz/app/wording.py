@@ -81,7 +81,7 @@ def fits_nothing(name: str, nearest: ProposalInfo | None) -> str:
     )
     if nearest is not None:
         near = QCoreApplication.translate("Words", "{name} fits none of the networks; {network} comes nearest. {note}")
-        text = near.replace("{network}", nearest.backbone).replace("{note}", nearest.note)
+        text = near.replace("{network}", shown_name(nearest.backbone)).replace("{note}", nearest.note)
     return text.format(name=name)
 
 

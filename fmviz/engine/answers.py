@@ -76,7 +76,7 @@ class Answers:
             case Hello():
                 return Welcome(id=request.id, protocol=PROTOCOL, version=fmviz.__version__, process=os.getpid())
             case Devices() | ListNetworks() | Fetch() | ListCache() | Propose() | Trust():
-                return shelf.answer(request, progress, cancelled, self._live.backbone if self._live else None)
+                return shelf.answer(request, progress, cancelled, live=self._live, shown=self._shown)
             case ReadPicture():
                 return self._read_picture(request)
             case Run():

@@ -30,9 +30,11 @@ from fmviz.engine.messages import (
 from fmviz.errors import BackboneError
 
 if TYPE_CHECKING:
+    from fmviz.engine.contents import Shown
     from fmviz.networks.backbone import Backbone
     from fmviz.networks.download import Fetching
     from fmviz.preprocess import Preprocessing
+    from fmviz.session import Session
 
 AboutShelf = Devices | ListNetworks | Fetch | ListCache | Propose | Trust
 
@@ -53,21 +55,29 @@ class Aside:
         return self.work()
 
 
-def answer(request: AboutShelf, progress: Tell, cancelled: Callable[[], bool], live: Backbone | None) -> Reply | Aside:
-    """The final reply to `request`, or what will make it. `live` is listed before all others."""
+def answer(
+    request: AboutShelf, progress: Tell, cancelled: Callable[[], bool], *, live: Session | None, shown: Shown | None
+) -> Reply | Aside:
+    """The final reply to `request`, or what will make it.
+
+    Args:
+        live: a network of the program that this engine runs in; it is listed before all others.
+        shown: what the window looks at.
+    """
+    first = live.backbone if live is not None else None
     match request:
         case Devices():
-            return _devices(request, progress, live)
+            return _devices(request, progress, first)
         case ListNetworks(timm=False):
-            return _networks(request, live)
+            return _networks(request, first)
         case ListNetworks():
-            return Aside(lambda: _networks(request, live))
+            return Aside(lambda: _networks(request, first))
         case Fetch():
             return Aside(lambda: _fetch(request, progress, cancelled))
         case ListCache():
             return _cache(request)
         case Propose():
-            return Aside(lambda: _propose(request, progress))
+            return Aside(lambda: _propose(request, progress, shown))
         case Trust():
             return _trust(request)
 
@@ -202,16 +212,19 @@ def _cache(request: ListCache) -> Reply:
     )
 
 
-def _propose(request: Propose, progress: Tell) -> Reply:
+def _propose(request: Propose, progress: Tell, shown: Shown | None) -> Reply:
     from fmviz.networks.proposing import propose
 
     progress("comparing", Path(request.path).name, None)
+    # A network out of a file of code is in no catalog: it is a candidate while it is shown.
+    own = shown if shown is not None and shown.setup.backbone.startswith("own:") else None
+    also = ((own.session.backbone, own.session.model),) if own else ()
     return Proposed(
         id=request.id,
         path=request.path,
         proposals=tuple(
             ProposalInfo(
-                backbone=one.backbone,
+                backbone=own.setup.backbone if own and one.backbone == own.session.backbone.name else one.backbone,
                 matched=one.matched,
                 total=one.total,
                 missing=one.missing,
@@ -219,7 +232,7 @@ def _propose(request: Propose, progress: Tell) -> Reply:
                 fits=one.fits,
                 note=one.note,
             )
-            for one in propose(Path(request.path))
+            for one in propose(Path(request.path), also=also)
         ),
     )
 

@@ -6,7 +6,7 @@ import hashlib
 import http.server
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -294,6 +294,25 @@ def test_code_is_run_only_after_it_was_trusted(desk: Desk, tmp_path: Path) -> No
     press(desk.dialog(TrustDialog), QDialogButtonBox.ButtonRole.AcceptRole)
     until(lambda: next(layer for layer in desk.state.shown.layers).shape[1] == 6, "the edited network is there")
     desk.settle()
+
+
+def test_a_file_of_weights_is_for_the_network_that_is_open(desk: Desk, tmp_path: Path) -> None:
+    path, weights = tmp_path / "mine.py", tmp_path / "mine.pth"
+    path.write_text(OWN.format(channels=7, returned="x"))
+    built: dict[str, Callable[[], torch.nn.Module]] = {}
+    exec(path.read_text(), built)
+    torch.save({"model": {f"module.{key}": value for key, value in built["build"]().state_dict().items()}}, weights)
+    desk.drop([path])
+    until(lambda: desk.dialog(TrustDialog), "the window asks")
+    press(desk.dialog(TrustDialog), QDialogButtonBox.ButtonRole.AcceptRole)
+    until(lambda: desk.state.shown.setup.backbone.endswith("mine.py:build"), "the network is there")
+    desk.settle()
+    desk.drop([weights])
+    until(lambda: desk.state.shown.weights.name == "mine.pth", "its weights are loaded at once")
+    assert desk.dialog(ProposalsDialog) is None
+    desk.do("choose_network")
+    assert any(name.endswith("mine.py:build") for name in names(desk))
+    desk.chooser.hide()
 
 
 def test_a_forward_that_raises_half_way_is_shown_up_to_there(desk: Desk, tmp_path: Path) -> None:

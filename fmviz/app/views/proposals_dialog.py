@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from fmviz.app.theme import numbers_font
+from fmviz.app.views.network_list import shown_name
 from fmviz.engine.messages import ProposalInfo
 
 
@@ -65,7 +66,7 @@ class ProposalsDialog(QDialog):
         table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for place, one in enumerate(self._proposals):
             agree = self.tr("{matched} of {total}").format(matched=one.matched, total=one.total)
-            for column, text in enumerate((one.backbone, agree, str(one.missing), str(one.left_over))):
+            for column, text in enumerate((shown_name(one.backbone), agree, str(one.missing), str(one.left_over))):
                 item = QTableWidgetItem(text)
                 if not one.fits:
                     item.setForeground(self.palette().placeholderText())
