@@ -331,6 +331,9 @@ def test_a_layer_says_what_made_it():
     random = {**FACTS, "untrained": ["body", "pyramid"], "weights": {"name": "random"}, "picture": {"name": "猫.png"}}
     other = layer_figure(make_maps(), name="x", detail="", facts=random)
     assert texts(other)[1] == "resnet18_fpn (untrained: random weights)"
+    for parts, words in ((["classifier"], "classifier"), (["classifier", "pyramid"], "classifier and pyramid")):
+        headless = layer_figure(make_maps(), name="x", detail="", facts={**FACTS, "untrained": parts})
+        assert texts(headless)[1].startswith(f"resnet18_fpn (untrained {words}) · weights imagenet")
     assert texts(layer_figure(make_maps(), name="x", detail="", facts={}))[1].startswith("6 maps")
 
 

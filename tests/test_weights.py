@@ -124,6 +124,7 @@ def test_the_first_start_has_a_trained_body_and_an_untrained_pyramid(lite0: tupl
     model, weights = load(backbone("efficientnet_lite0_fpn"), "imagenet", seed=7)
     assert holds(model, lite0[0].state_dict(), prefix="body.")
     assert (weights.name, weights.seed, weights.untrained) == ("imagenet", 7, ("pyramid",))
+    assert weights.untrained_paths == ("fpn",)
     assert weights.notes == ("The file has no pyramid: the network's is random (seed 7).",)
     assert weights.classes == class_names("imagenet")
 
@@ -148,6 +149,7 @@ def test_random_is_the_same_for_the_same_seed(name: str) -> None:
     assert holds(first, second.state_dict())
     assert not holds(first, other.state_dict())
     assert weights.untrained == (("body", "pyramid") if name.endswith("fpn") else ("body",))
+    assert weights.untrained_paths == ()
     assert (weights.name, weights.sha256, weights.seed, weights.classes) == ("random", "", 3, ())
     assert not first.training
     assert not any(parameter.requires_grad for parameter in first.parameters())
@@ -241,7 +243,8 @@ def test_a_file_may_lack_the_classifier(resnet18: State, tmp_path: Path) -> None
     assert holds(model, headless)
     assert holds(model, again.state_dict())
     assert not any(tensor.isnan().any() or tensor.is_meta for tensor in model.state_dict().values())
-    assert (weights.classes, weights.untrained, weights.seed) == ((), (), 2)
+    assert (weights.classes, weights.untrained, weights.seed) == ((), ("classifier",), 2)
+    assert weights.untrained_paths == ("fc",)
     assert weights.notes == ("The file has no classifier: the network's is random (seed 2).",)
 
 
@@ -269,7 +272,8 @@ def test_torchvisions_pyramid_is_loaded_as_it_is(detection_backbone: State, tmp_
         model, weights = load(backbone("resnet18_fpn"), path, seed=2)
     assert holds(model, detection_backbone)
     assert not any(tensor.is_meta for tensor in model.state_dict().values())
-    assert (weights.untrained, weights.classes, weights.seed) == ((), (), 2)
+    assert (weights.untrained, weights.classes, weights.seed) == (("classifier",), (), 2)
+    assert weights.untrained_paths == ("body.fc",)
     assert weights.notes[0] == "The file has no classifier: the network's is random (seed 2)."
 
 
@@ -278,7 +282,7 @@ def test_the_first_versions_keys_of_a_pyramid_are_known(detection_backbone: Stat
     assert "fpn.inner_blocks.3.weight" in old
     model, weights = load(backbone("resnet18_fpn"), save(tmp_path / "old.pth", old))
     assert holds(model, detection_backbone)
-    assert weights.untrained == ()
+    assert weights.untrained == ("classifier",)
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0_fpn", "resnet18_fpn"])
@@ -287,6 +291,43 @@ def test_what_we_save_we_read(name: str, tmp_path: Path) -> None:
     loaded, weights = load(backbone(name), as_safetensors(tmp_path / "own.safetensors", model.state_dict()))
     assert holds(loaded, model.state_dict())
     assert (weights.untrained, weights.seed, weights.notes) == ((), None, ())
+
+
+def test_a_classifier_and_a_pyramid_that_are_not_in_the_file_are_both_untrained(
+    resnet18: State, tmp_path: Path
+) -> None:
+    other = {k: v for k, v in resnet18.items() if not k.startswith("fc.")} | {"fc.weight": torch.zeros(10, 512)}
+    _, weights = load(backbone("resnet18_fpn"), save(tmp_path / "other.pth", other))
+    assert weights.untrained == ("classifier", "pyramid")
+    assert weights.untrained_paths == ("body.fc", "fpn")
+
+
+# Values that are none
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("key", ["layer1.0.conv1.weight", "bn1.running_var"])
+def test_values_that_are_not_finite_are_said(resnet18: State, tmp_path: Path, value: float, key: str) -> None:
+    broken = resnet18[key].clone()
+    broken.view(-1)[3] = value
+    model, weights = load(backbone("resnet18"), save(tmp_path / "broken.pth", resnet18 | {key: broken}))
+    torch.testing.assert_close(model.state_dict()[key], broken, rtol=0, atol=0, equal_nan=True)
+    (note,) = weights.notes
+    assert note.startswith(f"A tensor of the file ({key}) holds NaN or infinity")
+
+
+def test_all_tensors_that_are_not_finite_are_counted(resnet18: State, tmp_path: Path) -> None:
+    broken = {key: torch.full_like(tensor, torch.nan) for key, tensor in resnet18.items() if "conv" in key}
+    _, weights = load(backbone("resnet18"), save(tmp_path / "broken.pth", resnet18 | broken))
+    (note,) = weights.notes
+    assert note.startswith(f"{len(broken)} tensors of the file (such as conv1.weight) hold NaN or infinity")
+
+
+def test_large_values_are_values(resnet18: State, tmp_path: Path) -> None:
+    """Whose sum is infinite."""
+    large = torch.full_like(resnet18["conv1.weight"], 3e38)
+    _, weights = load(backbone("resnet18"), save(tmp_path / "large.pth", resnet18 | {"conv1.weight": large}))
+    assert weights.notes == ()
 
 
 # Files of other networks

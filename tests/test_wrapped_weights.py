@@ -285,7 +285,7 @@ def test_a_detectors_body_and_pyramid_are_taken(version: int, detector: State, t
     inside = {key.removeprefix("backbone."): tensor for key, tensor in detector.items() if key.startswith("backbone.")}
     assert holds(model, inside)
     assert not any(tensor.is_meta for tensor in model.state_dict().values())
-    assert (weights.untrained, weights.classes, weights.seed) == ((), (), 3)
+    assert (weights.untrained, weights.classes, weights.seed) == (("classifier",), (), 3)
     assert weights.notes == (
         "The file has no classifier: the network's is random (seed 3).",
         "2 tensors of the file (such as rpn.head.conv.0.0.weight) have no place in resnet18_fpn: left out.",
@@ -330,7 +330,7 @@ def test_an_offers_own_eps_is_set(detector: State, tmp_path: Path, monkeypatch: 
     offer = Offer(name="COCO_V1", url="https://example.org/detector.pth", file_name="detector.pth", frozen_eps=0.0)
     model, weights = load(replace(backbone("resnet18_fpn"), offers=(offer,)), "coco_v1")
     assert eps_of(model) == {0.0}
-    assert (weights.name, weights.untrained) == ("COCO_V1", ())
+    assert (weights.name, weights.untrained) == ("COCO_V1", ("classifier",))
     assert UNKNOWN_EPS not in weights.notes
 
 
@@ -376,7 +376,7 @@ def test_another_pyramid_is_left_out_and_said(kind: str, detector: State, tmp_pa
     model, weights = load(backbone("resnet18_fpn"), save(tmp_path / "file.pth", given), seed=2)
     body = {key.removeprefix("backbone."): tensor for key, tensor in detector.items() if ".body." in key}
     assert holds(model, body)
-    assert weights.untrained == ("pyramid",)
+    assert weights.untrained == ("classifier", "pyramid")
     assert f"The file's pyramid is another one ({words}) and was left out: resnet18_fpn's is random (seed 2)." in (
         weights.notes
     )

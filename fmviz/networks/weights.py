@@ -22,6 +22,7 @@ from fmviz.networks.fitting import COUNT, Fit, best_fit, owned, parts_of, told
 from fmviz.networks.network import Network, WithoutInitialisation
 from fmviz.networks.offers import Offer, published
 from fmviz.networks.proposing import fitting_of_ours
+from fmviz.networks.tables import quoted
 from fmviz.preprocess import Preprocessing
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
@@ -37,7 +38,9 @@ class Weights:
         sha256: of the file; "" where all is random.
         seed: of whatever is random; None where nothing is.
         classes: what each logit stands for; () where the classifier is not trained on known classes.
-        untrained: the parts that nobody trained: (), ("pyramid",), ("body",) or ("body", "pyramid").
+        untrained: the parts that nobody trained: ("body",) or ("body", "pyramid") where all is random; else those of
+            "classifier" and "pyramid" that the file did not have, or had otherwise.
+        untrained_paths: where those parts are in the network, ("fpn",); () where nothing is random, or all.
         notes: what the user should know, a sentence each.
         preprocessing: what they want to be fed; None is what their network wants.
         trained_on: what the pyramid was trained on where that is no set of photographs: "drawn shapes"; else "".
@@ -51,6 +54,7 @@ class Weights:
     notes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
     trained_on: str = ""
+    untrained_paths: tuple[str, ...] = ()
 
 
 def load(backbone: Backbone, weights: str | os.PathLike[str], *, seed: int = 0) -> tuple[nn.Module, Weights]:
@@ -125,11 +129,12 @@ def _from_file(
     if not found.fits:
         raise WeightsError(_unfit(backbone, checkpoint, found))
     parts = parts_of(backbone, network)
-    _fill(network, owned(found, network))
+    state = owned(found, network)
+    _fill(network, state)
     for part in found.untrained:
         _initialise(backbone, network, parts[part], seed)
     known = offer or next((known for known in backbone.offers if _is_of(checkpoint, known)), None)
-    notes = told(found, backbone.name, seed)
+    notes = told(found, backbone.name, seed) + _not_finite(network, state)
     if backbone.group in ("papers", "article"):
         eps, words = _frozen_eps(checkpoint, found, known)
         if eps is not None:
@@ -144,7 +149,8 @@ def _from_file(
         sha256=checkpoint.sha256,
         seed=seed if found.untrained else None,
         classes=() if "classifier" in found.untrained else _classes(backbone, network, known),
-        untrained=("pyramid",) if "pyramid" in found.untrained else (),
+        untrained=tuple(part for part in parts if part in found.untrained),
+        untrained_paths=tuple(path for part, path in parts.items() if part in found.untrained),
         notes=notes,
         preprocessing=known.preprocessing if known else None,
         trained_on=trained_on,
@@ -194,6 +200,29 @@ def _fill(network: nn.Module, state: dict[str, Tensor]) -> None:
         if key.endswith(COUNT) and key not in filled and tensor.is_meta:
             filled[key] = torch.tensor(0, device="cpu")
     network.load_state_dict(filled, strict=False, assign=True)
+
+
+def _not_finite(network: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """What to say of values that are no numbers. In a buffer that is not batch norm's, a mask, infinity means something."""
+    learned = {key for key, _ in network.named_parameters(remove_duplicate=False)}
+    keys = [
+        key
+        for key, tensor in state.items()
+        if (key in learned or key.endswith(("running_mean", "running_var"))) and _has_no_numbers(tensor)
+    ]
+    if not keys:
+        return ()
+    where = f"A tensor of the file ({quoted(keys[0])}) holds"
+    if len(keys) > 1:
+        where = f"{len(keys)} tensors of the file (such as {quoted(keys[0])}) hold"
+    return (
+        f"{where} NaN or infinity, and so will the layers after it: the file may come from a training that failed.",
+    )
+
+
+def _has_no_numbers(tensor: Tensor) -> bool:
+    # One pass and no memory: whatever is not finite makes the sum so. That of very large numbers may be so as well.
+    return tensor.is_floating_point() and not bool(tensor.sum().isfinite()) and not bool(tensor.isfinite().all())
 
 
 def _is_of(checkpoint: Checkpoint, offer: Offer) -> bool:
