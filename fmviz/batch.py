@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fmviz.capture import Capture
 from fmviz.defaults import BACKBONE
-from fmviz.errors import FmvizError
+from fmviz.errors import FmvizError, ForwardError
 from fmviz.exporting import Form, distinct_names
 from fmviz.exporting import export as export_capture
 from fmviz.maps import Normalisation
 from fmviz.memory import check_budget
+from fmviz.networks.backbone import RANDOM
+from fmviz.networks.own import AS_BUILT
 from fmviz.pictures import read_picture
 from fmviz.preprocess import Preprocessing
 from fmviz.session import Session
 
+log = logging.getLogger("fmviz")
+
 
 @dataclass(frozen=True, slots=True)
 class PictureExported:
-    """What came of one picture: the files that were written and what was left out; or what went wrong."""
+    """What came of one picture: the files that were written and what was left out, and what went wrong.
+
+    Where the network stopped half way there are both: the files of the layers up to there, and the error.
+    """
 
     picture: str
     files: tuple[Path, ...] = ()
@@ -46,6 +55,9 @@ def export(
 ) -> list[PictureExported]:
     """Run pictures through a backbone and write layers of each.
 
+    What there is to know of the weights, as that the file had no classifier, is logged as a warning of the logger "fmviz":
+    Python writes it to stderr where nobody configures logging.
+
     Args:
         pictures: a path, or several.
         folder: where to; made where it is missing. Several pictures get a folder of their own each, named after them.
@@ -66,6 +78,8 @@ def export(
     if isinstance(pictures, str | os.PathLike):
         pictures = [pictures]
     session = Session(backbone, weights=weights, device=device, seed=seed, preprocessing=preprocessing)
+    for note in notes_of_weights(session, weights):
+        log.warning(note)
     chosen: dict[str, Any] = {
         "layers": layers,
         "form": form,
@@ -74,6 +88,14 @@ def export(
         "size": size,
     }
     return list(export_pictures(session, pictures, Path(folder), **chosen))
+
+
+def notes_of_weights(session: Session, asked_for: str | os.PathLike[str] | None) -> tuple[str, ...]:
+    """What is to be said of the weights, a sentence each; nothing of random ones that were asked for by name, nor of those
+    that the user's own code makes."""
+    if asked_for == RANDOM or session.weights.name == AS_BUILT:
+        return ()
+    return tuple(f"{session.backbone.name}, weights {session.weights.name}: {note}" for note in session.weights.notes)
 
 
 def export_pictures(
@@ -104,7 +126,44 @@ def _exported(
     # Asked before: where memory runs out, the system may end the whole process, and the pictures after this one with it.
     read = read_picture(picture)
     check_budget(session, session.input_size(read))
-    capture = session.run(read)
+    try:
+        capture = session.run(read)
+    except ForwardError as error:
+        if not isinstance(error.capture, Capture) or not error.capture:
+            raise
+        return _exported_half_way(session, picture, folder, progress, chosen, error)
+    files, notes = _written(session, capture, folder, progress, chosen)
+    return PictureExported(os.fspath(picture), files, notes)
+
+
+def _exported_half_way(
+    session: Session,
+    picture: str | os.PathLike[str],
+    folder: Path,
+    progress: Callable[[str], None] | None,
+    chosen: dict[str, Any],
+    stopped: ForwardError,
+) -> PictureExported:
+    """The layers up to where the network stopped: what was asked for of them, or all where it has no taps yet."""
+    capture = stopped.capture
+    assert isinstance(capture, Capture)
+    layers = chosen["layers"] or tuple(capture.taps) or ("*",)
+    try:
+        files, notes = _written(session, capture, folder, progress, {**chosen, "layers": layers})
+    except FmvizError as error:
+        # A layer that was asked for may come after the end.
+        files, notes = (), (str(error),)
+    return PictureExported(os.fspath(picture), files, notes, stopped)
+
+
+def _written(
+    session: Session,
+    capture: Capture,
+    folder: Path,
+    progress: Callable[[str], None] | None,
+    chosen: dict[str, Any],
+) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """The files, and what was left out."""
     files, notes = [], []
     layers = chosen["layers"] or tuple(capture.taps)
     for record in export_capture(capture, session.facts(capture), folder=folder, **{**chosen, "layers": layers}):
@@ -114,4 +173,4 @@ def _exported(
             notes.append(record.note)
         if progress is not None:
             progress(record.path.name if record.path else record.note)
-    return PictureExported(os.fspath(picture), tuple(files), tuple(notes))
+    return tuple(files), tuple(notes)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Activation", "Capture", "Layer", "capture_activations"]
 
+ANOTHER_INPUT = ": try an input of another size or kind."
+"""What to do where a network stopped that its user did not write."""
+
 PATIENCE = 3
 """Runs that may each find something overwritten that the run before had not known; after these, all is copied."""
 
@@ -291,7 +294,7 @@ def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, input_siz
         before = "call" if recorder.hooks_called == 1 else f"{recorder.hooks_called} calls"
         raise ForwardError(
             f"The network stopped in {layer_that_ran(model, outcome.error)} with {one_line(outcome.error)}; "
-            f"what the {before} before it put out is kept: try an input of another size or kind.",
+            f"what the {before} before it put out is kept{ANOTHER_INPUT}",
             capture,
         ) from outcome.error
     if not recorder.hooks_called:

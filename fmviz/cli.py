@@ -85,6 +85,11 @@ def _window_parser() -> argparse.ArgumentParser:
     network.add_argument("--backbone", metavar="NAME", help="network to look into (default: the one of last time)")
     _add_model_options(parser, network)
     parser.add_argument(
+        "--weights",
+        metavar="NAME|FILE",
+        help='weights to start with: a name on offer, "random", or a .safetensors or .pth file (default: the best there are)',
+    )
+    parser.add_argument(
         "--engine",
         metavar="COMMAND",
         help='start the engine by this command instead: "ssh gpu-box fmviz engine" runs the networks on another machine',
@@ -110,7 +115,8 @@ def _window(options: argparse.Namespace) -> int:
         )
         return 1
     engine = shlex.split(options.engine) if options.engine else None
-    return run([Path(name) for name in options.pictures], engine=engine, backbone=backbone)
+    pictures = [Path(name) for name in options.pictures]
+    return run(pictures, engine=engine, backbone=backbone, weights=options.weights or "")
 
 
 # A model of one's own
@@ -200,7 +206,7 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         metavar="NAME|FILE",
-        help='"imagenet", "random", or a .safetensors or .pth file (default: the best that needs no download)',
+        help='a name on offer, "random", or a .safetensors or .pth file (default: the best that needs no download)',
     )
     parser.add_argument("--seed", type=int, default=0, help="of whatever is random (default: 0)")
     parser.add_argument("--device", default="auto", help='"cpu", "cuda", "mps", or "auto" (default)')
@@ -230,7 +236,7 @@ def _sized(options: argparse.Namespace, preprocessing: Preprocessing) -> Preproc
 
 
 def _export(options: argparse.Namespace) -> int:
-    from fmviz.batch import export_pictures
+    from fmviz.batch import export_pictures, notes_of_weights
     from fmviz.figure import COLOUR_MAPS
     from fmviz.session import Session
 
@@ -239,6 +245,8 @@ def _export(options: argparse.Namespace) -> int:
         return 2
     session = Session(_network(options), weights=options.weights, device=options.device, seed=options.seed)
     session.preprocessing = _sized(options, session.preprocessing)
+    for note in notes_of_weights(session, options.weights):
+        _complain(note)
     failed = 0
     with _progress() as progress:
         for done in export_pictures(
@@ -265,7 +273,8 @@ def _report(done: PictureExported, output: str) -> None:
             _complain(f"{done.picture}: {note}")
         if done.error is not None:
             _complain(f"{done.picture}: {done.error}")
-            return
+            if not done.files:
+                return
         count = len(done.files)
         print(
             f"{done.picture}: {count} {'file' if count == 1 else 'files'} in {done.files[0].parent if count else output}"

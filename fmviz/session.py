@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import fmviz
-from fmviz.capture import Capture, Layer, capture_activations
+from fmviz.capture import ANOTHER_INPUT, Capture, Layer, capture_activations
 from fmviz.defaults import BACKBONE
 from fmviz.devices import device_words, find_device
 from fmviz.errors import BackboneError, ForwardError, PictureError
@@ -235,14 +235,17 @@ class Session:
                 capture = capture_activations(self.model, *inputs, keep=keep, cancelled=cancelled)
         except ForwardError as error:
             partial = error.capture if isinstance(error.capture, Capture) else Capture(())
-            message = f"{str(error).removesuffix('.')}{self._place(error.__cause__)}."
-            raise ForwardError(message, self._annotated(partial, size, picture, fed, tokens)) from error.__cause__
+            raise ForwardError(
+                self._stopped(error), self._annotated(partial, size, picture, fed, tokens)
+            ) from error.__cause__
         return self._annotated(capture, size, picture, fed, tokens)
 
-    def _place(self, error: BaseException | None) -> str:
-        """Where in the user's code, for those who can mend it: " (mine.py, line 12)"."""
-        place = place_of(error) if error is not None and self.backbone.group == "own" else None
-        return f" ({place[0]}, line {place[1]})" if place else ""
+    def _stopped(self, error: ForwardError) -> str:
+        """The sentence; for the user's own network, which they can mend, with the file and the line to do it in."""
+        place = place_of(error.__cause__) if error.__cause__ is not None and self.backbone.group == "own" else None
+        if place is None:
+            return str(error)
+        return f"{str(error).removesuffix(ANOTHER_INPUT)}: mend it in {place[0]}, line {place[1]}."
 
     def _annotated(
         self,

@@ -26,6 +26,7 @@ from fmviz.session import Session
 CAT = str(asset("samples/chelsea.png"))
 CUP = str(asset("samples/coffee.png"))
 ROOT = Path(__file__).parents[1]
+NOTE = "fmviz: efficientnet_lite0_fpn, weights imagenet: The file has no pyramid: the network's is random (seed 0)."
 
 
 def export(*arguments: str) -> int:
@@ -62,7 +63,7 @@ def test_a_picture_leaves_a_grid_of_each_named_map(tmp_path, capsys):
     assert all(any(re.search(rf"_{tap}\b|_{tap}\+|\+{tap}\b", name) for name in written) for tap in taps)
     printed = capsys.readouterr()
     assert printed.out == f"{CAT}: 13 files in {tmp_path / 'out'}\n"
-    assert printed.err == ""
+    assert printed.err == f"{NOTE}\n"
 
 
 def test_several_pictures_get_a_folder_each_and_a_broken_one_stops_none(tmp_path, capsys, broken):
@@ -71,7 +72,8 @@ def test_several_pictures_get_a_folder_each_and_a_broken_one_stops_none(tmp_path
     assert [name.split("/")[0] for name in names(folder)] == ["chelsea", "coffee"]
     printed = capsys.readouterr()
     assert [line.split(": ")[0] for line in printed.out.splitlines()] == [CAT, CUP]
-    first, second = printed.err.splitlines()
+    note, first, second = printed.err.splitlines()
+    assert note == NOTE
     assert first.startswith(f"fmviz: {broken}: broken.png ")
     assert second.startswith(f"fmviz: {tmp_path / 'none.png'}: none.png does not exist")
 
@@ -112,7 +114,7 @@ def test_patterns_choose_layers(tmp_path):
 
 def test_a_pattern_that_matches_nothing_is_named(tmp_path, capsys):
     assert export(CAT, "-o", str(tmp_path / "out"), "--layers", "layer9.*") == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    _, line = capsys.readouterr().err.splitlines()
     assert line.startswith(f"fmviz: {CAT}: No layer is called “layer9.*”")
     assert not (tmp_path / "out").exists()
 
@@ -127,9 +129,39 @@ def test_a_layer_without_maps_is_left_out_and_said(tmp_path, capsys):
     assert export(CAT, "-o", str(tmp_path), "--layers", "body.fc", "P3", "--backbone", "resnet18_fpn") == 0
     printed = capsys.readouterr()
     assert "1 file in" in printed.out
-    (line,) = printed.err.splitlines()
+    note, line = printed.err.splitlines()
+    assert note.startswith("fmviz: resnet18_fpn, weights random: All parameters are random (seed 0)")
     assert line.startswith(f"fmviz: {CAT}: ")
     assert "fc" in line
+
+
+def test_random_weights_that_were_asked_for_are_not_remarked_upon(tmp_path, capsys):
+    assert export(CAT, "-o", str(tmp_path), "--layers", "P3", "--weights", "random") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_file_of_weights_lacks_or_has_besides_is_said_once(tmp_path, capsys):
+    import torch
+
+    state = dict(Session("resnet18", weights="random").model.state_dict())
+    del state["fc.weight"], state["fc.bias"]
+    torch.save(state | {"projector": torch.zeros(3), "bn1.weight": torch.full((64,), torch.nan)}, tmp_path / "own.pth")
+    options = ["--layers", "C2", "--backbone", "resnet18", "--weights", str(tmp_path / "own.pth")]
+    assert export(CAT, CUP, "-o", str(tmp_path / "out"), *options) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("fmviz: resnet18, weights own.pth: ") for line in lines)
+    assert ["no classifier" in lines[0], "projector" in lines[1], "NaN" in lines[2]] == [True] * 3
+    assert len(lines) == 3
+    (cup,) = (tmp_path / "out" / "coffee").iterdir()
+    assert facts(cup)["untrained"] == ["classifier"]
+
+
+def test_the_library_logs_what_it_says_of_weights(tmp_path, caplog):
+    sized = Session("efficientnet_lite0").preprocessing.whole(48)
+    fmviz.export(CAT, tmp_path, layers=["P3"], preprocessing=sized)
+    assert [f"fmviz: {record.message}" for record in caplog.records] == [NOTE]
+    fmviz.export(CAT, tmp_path, layers=["P3"], preprocessing=sized, weights="random")
+    assert len(caplog.records) == 1
 
 
 def test_what_is_chosen_stands_in_the_file(tmp_path):
@@ -154,7 +186,7 @@ def test_maps_are_as_large_as_asked(tmp_path, size, expected):
 def test_a_folder_that_is_a_file_is_an_error_of_each_picture(tmp_path, capsys):
     (tmp_path / "out").write_text("in the way")
     assert export(CAT, CUP, "-o", str(tmp_path / "out"), "--layers", "P3") == 1
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3
     assert (tmp_path / "out").read_text() == "in the way"
 
 
@@ -171,14 +203,14 @@ def test_a_disk_that_refuses_is_named(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     assert export(CAT, "-o", str(tmp_path / "out"), "--layers", "P3") == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    _, line = capsys.readouterr().err.splitlines()
     assert "out" in line
 
 
 def test_a_picture_past_the_memory_budget_does_not_take_the_others_with_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("fmviz.memory.free_bytes", lambda device: 1_000_000)
     assert export(CAT, CUP, "-o", str(tmp_path / "out"), "--whole", "4000") == 1
-    lines = capsys.readouterr().err.splitlines()
+    _, *lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert all("choose a smaller size" in line for line in lines)
 
@@ -241,7 +273,7 @@ def test_the_library_exports_the_same_and_reports_what_failed(tmp_path, broken):
         ["table"],
         ["table", "vgg11", "--format", "html"],
         ["table", "vgg11", "--size", "-4"],
-        ["backbones", "vgg11"],
+        ["backbones", "--all"],
         ["engine", "--port", "80"],
         ["--nonsense"],
     ],
@@ -321,11 +353,55 @@ def test_a_table_of_an_unknown_network_or_of_too_small_an_input(capsys):
 
 def test_all_backbones_are_listed(capsys):
     assert main(["backbones"]) == 0
-    *lines, legend = capsys.readouterr().out.splitlines()
+    *lines, legend, timms, left_out = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if line.startswith("  ")] == list(backbones())
     assert all(line == "" or line.endswith(":") for line in lines if not line.startswith("  "))
     assert all(sign in legend for sign in "●↓○")
     assert "25,557,032" in next(line for line in lines if line.startswith("  resnet50 "))
+    assert timms.startswith("timm/…: ")
+    assert all(words in left_out for words in ("torchvision's", "video", "optical flow", "8-bit"))
+
+
+def listed(capsys) -> list[str]:
+    return [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+
+
+def test_words_choose_among_the_backbones(capsys):
+    assert main(["backbones", "ResNet", "2015"]) == 0
+    found = listed(capsys)
+    assert {"resnet18", "resnet152", "article/resnet50", "torchvision/resnet50"} <= set(found)
+    assert not any(name == "resnet18_fpn" or "vgg" in name for name in found)
+    assert main(["backbones", "1409.1556", "article"]) == 0
+    assert listed(capsys) == ["article/vgg19"]
+    assert main(["backbones", "resnet", "1066"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "“resnet 1066”" in printed.err
+
+
+def test_timms_are_listed_by_name_where_it_is_installed(capsys):
+    names = pytest.importorskip("fmviz.networks.timm").names()
+    if not names:
+        pytest.skip("timm is not installed")
+    assert main(["backbones", "timm", "convnext"]) == 0
+    *lines, count = capsys.readouterr().out.splitlines()
+    wanted = [f"timm/{name}" for name in names if "convnext" in name]
+    assert " ".join(lines).split() == wanted
+    assert count.startswith(f"{len(wanted):,} of timm's {len(names):,} networks")
+    assert main(["backbones", "timm/convnext_tiny"]) == 0
+    assert "timm/convnext_tiny" in capsys.readouterr().out.split()
+    assert main(["backbones", "timm", "nosuchnetwork"]) == 1
+    assert "“nosuchnetwork”" in capsys.readouterr().err
+    assert main(["backbones", "vgg11"]) == 0
+    assert "“fmviz backbones timm vgg11” lists" in capsys.readouterr().out
+
+
+def test_where_timm_is_not_installed_it_is_said_how_to(capsys, monkeypatch):
+    monkeypatch.setattr("fmviz.networks.timm.installed", lambda: False)
+    assert main(["backbones", "vgg11"]) == 0
+    assert "pip install “fmviz[timm]”" in capsys.readouterr().out
+    assert main(["backbones", "timm"]) == 1
+    assert "pip install “fmviz[timm]”" in capsys.readouterr().err
 
 
 def test_the_version(capsys):
@@ -361,17 +437,21 @@ def test_each_command_is_in_the_readme():
 def test_without_a_command_the_window_opens_on_the_pictures(monkeypatch):
     opened = []
     window = type(sys)("fmviz.app.main")
-    window.run = lambda pictures, engine, backbone: opened.append((pictures, engine, backbone)) or 0
+    window.run = lambda pictures, **options: opened.append((pictures, *options.values())) or 0
     monkeypatch.setitem(sys.modules, "fmviz.app.main", window)
     assert main(["a.png", "b.png"]) == 0
     assert main(["--engine", 'ssh box "fmviz engine"']) == 0
     assert main(["--backbone", "vgg16", "a.png"]) == 0
     assert main(["--engine", "box", "--model", "theirs.py:net"]) == 0
+    assert main(["--backbone", "vgg16", "--weights", "mine.pth"]) == 0
+    assert main(["--weights", "random"]) == 0
     assert opened == [
-        ([Path("a.png"), Path("b.png")], None, ""),
-        ([], ["ssh", "box", "fmviz engine"], ""),
-        ([Path("a.png")], None, "vgg16"),
-        ([], ["box"], "own:theirs.py:net"),
+        ([Path("a.png"), Path("b.png")], None, "", ""),
+        ([], ["ssh", "box", "fmviz engine"], "", ""),
+        ([Path("a.png")], None, "vgg16", ""),
+        ([], ["box"], "own:theirs.py:net", ""),
+        ([], None, "vgg16", "mine.pth"),
+        ([], None, "", "random"),
     ]
 
 
@@ -419,7 +499,7 @@ def test_a_file_name_that_is_no_text_is_exported_all_the_same(tmp_path):
         file.write(Path(CAT).read_bytes())
     arguments = ["export", os.fsdecode(path), "-o", str(tmp_path / "out"), "--whole", "48", "--layers", "P3"]
     ran = run(*arguments, stdout=subprocess.PIPE)
-    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert (ran.returncode, ran.stderr.decode().splitlines()) == (0, [NOTE])
     assert len(names(tmp_path / "out")) == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 import textwrap
 import threading
@@ -429,7 +430,8 @@ def test_a_forward_that_raises_half_way_leaves_all_layers_up_to_there(error):
     assert "Halfway" in str(caught.value)
     # Not looked for its stages, which would have run it twice more.
     assert session.model.runs == 1
-    assert f"({Path(__file__).name}, line " in str(caught.value)
+    assert re.search(rf"is kept: mend it in {re.escape(Path(__file__).name)}, line \d+\.$", str(caught.value))
+    assert "another size" not in str(caught.value)
     assert json.dumps(session.facts(capture))
 
 
@@ -440,9 +442,44 @@ def test_the_layer_that_stopped_is_named_and_the_taps_up_to_there_are_kept(monke
         raise RuntimeError("on purpose")
 
     monkeypatch.setattr(session.model.get_submodule("body.layer3"), "forward", stop)
-    with pytest.raises(ForwardError, match=r"layer “body.*on purpose") as caught:
+    with pytest.raises(ForwardError, match=r"layer “body.*on purpose.*: try an input of another size") as caught:
         session.run(CAT, preprocessing=session.preprocessing.whole(64))
     assert list(caught.value.capture.taps) == ["C2", "C3"]
+
+
+STOPS = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Linear(7, 7)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+build = Net
+"""
+
+
+def test_what_a_forward_put_out_before_it_stopped_is_exported_and_the_stop_is_a_failure(write, tmp_path, capsys):
+    path = write(STOPS)
+    sized = ["--whole", "32", "--device", "cpu", "--model", path]
+    assert main(["export", str(CAT), "-o", str(tmp_path / "all"), *sized]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == f"{CAT}: 1 file in {tmp_path / 'all'}\n"
+    (line,) = printed.err.splitlines()
+    assert line.startswith(f"fmviz: {CAT}: The network stopped in layer “second” (Linear) with RuntimeError")
+    assert line.endswith("is kept: mend it in mine.py, line 10.")
+    (written,) = (tmp_path / "all").iterdir()
+    assert "first" in written.name
+    # What was asked for and never ran is named beside it.
+    assert main(["export", str(CAT), "-o", str(tmp_path / "none"), "--layers", "second", *sized]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    note, line = printed.err.splitlines()
+    assert note.startswith(f"fmviz: {CAT}: No layer is called “second”")
+    assert "stopped in layer “second”" in line
 
 
 # A live model
