@@ -208,6 +208,10 @@ def zips() -> dict[str, tuple[bytes, str]]:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\0" * 50_000_000)
+    again = io.BytesIO()
+    with zipfile.ZipFile(whole) as kept, zipfile.ZipFile(again, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in kept.namelist():
+            archive.writestr(entry, kept.read(entry))
     arrays = io.BytesIO()
     np.savez(arrays, w=np.zeros(3))
     program = io.BytesIO()
@@ -223,7 +227,8 @@ def zips() -> dict[str, tuple[bytes, str]]:
     at = lying.rfind(b"PK\x01\x02") + 20
     lying[at : at + 8] = struct.pack("<II", 2**31, 2**31)
     return {
-        "bomb.pth": (packed.getvalue(), "was packed again"),
+        "bomb.pth": (packed.getvalue(), "unfolds to 50 MB from "),
+        "packed again.pth": (again.getvalue(), "was packed again"),
         "arrays.npz": (arrays.getvalue(), "is a zip file without weights"),
         "program.pt": (program.getvalue(), "is a TorchScript program"),
         "two of a name.pth": (twice, broken),

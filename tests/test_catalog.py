@@ -227,7 +227,7 @@ def test_the_articles_networks_say_how_they_differ(name: str) -> None:
     assert row.preprocessing.crop == article.SIZE == 128
     if name != "article/fpn":
         assert row.offers == ()
-        assert "takes 128 × 128 and no other" in row.why_not((224, 224))
+        assert "takes 128 × 128 and no other, for its classifier is a linear layer" in row.why_not((224, 224))
         with pytest.raises(BackboneError, match="takes 128 × 128 and no other"):
             fmviz.layer_table(name, 224)
         assert fmviz.layer_table(name).input_size == (128, 128)

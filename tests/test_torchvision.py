@@ -328,7 +328,7 @@ def test_a_detector_sees_the_picture_as_it_is(sample: Path) -> None:
 
 def test_sizes_that_a_network_cannot_take_are_refused(sample: Path) -> None:
     session = Session("torchvision/maxvit_t", weights="random")
-    with pytest.raises(BackboneError, match="224 × 224 and no other"):
+    with pytest.raises(BackboneError, match="224 × 224 and no other, for its windows are made for that size"):
         session.run(sample, preprocessing=session.preprocessing.at(256))
     with pytest.raises(BackboneError, match="at least 300"):
         layer_table("torchvision/ssd300_vgg16", 299)

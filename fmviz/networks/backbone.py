@@ -21,6 +21,12 @@ Group = Literal["papers", "article", "torchvision", "timm", "own"]
 """What the networks are listed under, in this order."""
 
 
+_WHY_ONLY: Mapping[Group, str] = {
+    "article": "its classifier is a linear layer that counts on the 4 × 4 cells which the last map then has"
+}
+"""Why the networks of a group that take one size only do, where they do not say so themselves."""
+
+
 def the_tensor_alone(x: Tensor) -> tuple[Any, ...]:
     """What most networks are called with: the (1, 3, h, w) tensor."""
     return (x,)
@@ -51,6 +57,7 @@ class Backbone:
         token_grid: for a size (height, width) of its input, what tells where the values of its layers lie on it.
         build_for: the network that a file's tensors, by their keys, are for: where there is more than one of this name.
         finish: what is still to be done to a network after its weights were loaded, those of an offer or others.
+        why_only: why it takes no other: "its windows are made for that size".
         by_values: whether what it computes depends on the values it finds, as in choosing boxes: without values it then
             runs up to there.
     """
@@ -76,6 +83,7 @@ class Backbone:
     build_for: Callable[[Mapping[str, Tensor]], nn.Module] | None = None
     finish: Callable[[nn.Module, Offer | None], None] | None = None
     by_values: bool = False
+    why_only: str = ""
 
     @cached_property
     def taps(self) -> Mapping[str, str]:
@@ -95,7 +103,11 @@ class Backbone:
         """A sentence on why it cannot run on an input of `size` (height, width); "" where it can."""
         start = f"{self.name} cannot run on an input of {size[0]} × {size[1]} pixels: "
         if self.only_input and size != (self.only_input, self.only_input):
-            return f"{start}it takes {self.only_input} × {self.only_input} and no other; choose the crop of that size."
+            because = self.why_only or _WHY_ONLY.get(self.group, "")
+            return (
+                f"{start}it takes {self.only_input} × {self.only_input} and no other{because and f', for {because}'}; "
+                "choose the crop of that size."
+            )
         if min(size) < self.minimum_input:
             return f"{start}it needs at least {self.minimum_input} on each side; choose a larger size."
         return ""

@@ -35,6 +35,9 @@ LARGEST_HEADER = 32_000_000
 LONGEST_PICKLE = 256_000_000
 """Bytes of a pickle, without its tensors, at most."""
 
+MOST_UNFOLDED = 20
+"""Times its size that a packed file may unfold to and still pass for weights: trained values hardly pack at all."""
+
 _SAFETENSORS_ITEMSIZES = {
     "BOOL": 1,
     "U8": 1,
@@ -257,12 +260,18 @@ def _records(name: str, archive: zipfile.ZipFile, size: int) -> dict[str, int]:
     if "data.pkl" not in leaves:
         raise WeightsError(f"{name} is a zip file without weights in it: choose a .safetensors or .pth file.")
     # torch writes its entries as they are. A packed one may unfold to more than the memory there is.
+    unfolded = sum(entry.file_size for entry in entries)
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) and unfolded > MOST_UNFOLDED * size:
+        raise WeightsError(
+            f"{name} was not unpacked, for it unfolds to {_amount(unfolded)} from {_amount(size)}, which trained weights "
+            "never do: choose another file."
+        )
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise WeightsError(f"{name} was packed again after torch saved it: save it anew with torch.save.")
     # Entries may lie over each other, be there twice, or call themselves longer than the file.
     if (
         any(entry.file_size != entry.compress_size for entry in entries)
-        or sum(entry.file_size for entry in entries) > size
+        or unfolded > size
         or len({entry.filename.casefold() for entry in entries}) != len(entries)
     ):
         raise WeightsError(_broken(name))
@@ -320,6 +329,12 @@ def _check_safe(name: str, found: Pickle) -> None:
         f"{name} was not loaded, for it could run code: it asks for {wanted}{more}; "
         "save the network's state_dict() alone, best as .safetensors."
     )
+
+
+def _amount(nbytes: int) -> str:
+    """ "51 kB", "4.3 GB" """
+    unit, word = next((one for one in ((1e9, "GB"), (1e6, "MB")) if nbytes >= one[0]), (1e3, "kB"))
+    return f"{nbytes / unit:,.1f} {word}" if unit == 1e9 else f"{nbytes / unit:,.0f} {word}"
 
 
 def _broken(name: str) -> str:

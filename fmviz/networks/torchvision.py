@@ -149,6 +149,7 @@ def _row(name: str) -> Backbone:
         arguments=_arguments(network.kind),
         parts=MappingProxyType(_parts(network)),
         only_input=network.minimum_input if network.module == "maxvit" else 0,
+        why_only="its windows are made for that size" if network.module == "maxvit" else "",
         token_grid=_token_grid(network),
         build_for=_build_for(network),
         finish=_finish,
