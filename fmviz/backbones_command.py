@@ -87,7 +87,9 @@ def _about_timm(words: Sequence[str]) -> str:
     if not timm.installed():
         return "timm/…: some thousand networks more with timm, which is not installed: pip install “fmviz[timm]”."
     command = " ".join(["fmviz backbones timm", *words])
-    return f"timm/…: timm is installed; “{command}” lists {'what it has with these words' if words else 'its networks'}."
+    return (
+        f"timm/…: timm is installed; “{command}” lists {'what it has with these words' if words else 'its networks'}."
+    )
 
 
 def _list_timms(words: Sequence[str]) -> None:
