@@ -101,26 +101,28 @@ def untrusted(wanted: TrustWanted) -> str:
     return text.format(name=PurePath(wanted.path).name)
 
 
-def untrained(run: Ran) -> str:
-    """What of the network nobody trained, in the words that go wherever it is shown."""
-    if "body" in run.weights.untrained:
-        return QCoreApplication.translate("Words", "untrained: random weights")
-    if "pyramid" in run.weights.untrained:
-        return QCoreApplication.translate("Words", "untrained pyramid")
-    return ""
-
-
 def layer_title(layer: LayerInfo) -> str:
     """Its name with its taps: "layer2 · C3"."""
     name = layer.name or QCoreApplication.translate("Words", "output")
     return f"{name}   {' '.join(layer.taps)}" if layer.taps else name
 
 
-def is_in_untrained_part(run: Ran, layer: LayerInfo) -> bool:
-    """Whether this layer's parameters, or those that it depends on, were never trained."""
+def training_of(run: Ran, layer: LayerInfo) -> str:
+    """What must be said wherever this layer is shown: that its parameters, or those that it depends on, were never
+    trained, or on what."""
     if "body" in run.weights.untrained:
-        return True
-    return "pyramid" in run.weights.untrained and (layer.path.split(".")[0] == "fpn" or layer.item[:2] in ("[P", "[M"))
+        return QCoreApplication.translate("Words", "untrained: random weights")
+    in_pyramid = layer.path.split(".")[0] in ("fpn", "head") or layer.item[:2] in ("[P", "[M")
+    if in_pyramid and "pyramid" in run.weights.untrained:
+        return QCoreApplication.translate("Words", "untrained pyramid")
+    if in_pyramid and run.weights.trained_on:
+        text = QCoreApplication.translate("Words", "trained on {what}, not on COCO")
+        return text.format(what=run.weights.trained_on)
+    here = [path for path in run.weights.untrained_paths if f"{layer.path}.".startswith(f"{path}.")]
+    output = "classifier" in run.weights.untrained and not layer.path and layer.item in ("", "[logits]")
+    if here or output:
+        return QCoreApplication.translate("Words", "untrained: random weights")
+    return ""
 
 
 def layer_facts(run: Ran, layer: LayerInfo, statistics: Statistics | None) -> str:
@@ -129,8 +131,8 @@ def layer_facts(run: Ran, layer: LayerInfo, statistics: Statistics | None) -> st
     if layer.stride is not None:
         parts.append(_tr_stride(stride_words(layer.stride)))
     parts.append(layer.kind)
-    if is_in_untrained_part(run, layer):
-        parts.append(untrained(run))
+    if training := training_of(run, layer):
+        parts.append(training)
     if statistics is not None:
         parts += findings(statistics)
     return "  ·  ".join(parts)
@@ -205,6 +207,12 @@ def pyramid_note(run: Ran) -> str:
         return QCoreApplication.translate(
             "Words", "Untrained pyramid: C2–C5 are trained; M and P pass through random weights and mean little."
         )
+    if run.weights.trained_on:
+        text = QCoreApplication.translate(
+            "Words",
+            "Trained on {what}, not on COCO: P2 answers to the smallest things, P5 to the largest, wherever they are.",
+        )
+        return text.format(what=run.weights.trained_on)
     return ""
 
 

@@ -182,6 +182,8 @@ class Answers:
                 sha256=weights.sha256,
                 seed=weights.seed,
                 untrained=weights.untrained,
+                untrained_paths=weights.untrained_paths,
+                trained_on=weights.trained_on,
                 notes=weights.notes,
             ),
             predictions=tuple((name, share) for name, share in capture.predictions),

@@ -166,12 +166,15 @@ class LayerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WeightsInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the parameters came from, and what of them nobody trained: `("pyramid",)`, say."""
+    """Where the parameters came from, and what of them nobody trained: `("pyramid",)`, say, at the paths `("fpn",)`.
+    `trained_on` says what a pyramid was trained on that saw no photographs with boxes: "drawn shapes"."""
 
     name: str
     sha256: str
     seed: int | None
     untrained: tuple[str, ...]
+    untrained_paths: tuple[str, ...] = ()
+    trained_on: str = ""
     notes: tuple[str, ...]
 
 

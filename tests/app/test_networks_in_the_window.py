@@ -251,6 +251,25 @@ def test_a_file_for_the_network_that_is_shown_is_loaded_at_once(desk: Desk, tmp_
     assert desk.dialog(ProposalsDialog) is None
 
 
+def test_a_head_that_is_left_out_is_said_and_marked_untrained(desk: Desk, tmp_path: Path) -> None:
+    desk.choose_backbone("resnet18")
+    desk.settle()
+    path = tmp_path / "ten classes.pth"
+    state = backbone("resnet18").build().state_dict()
+    state |= {"fc.weight": state["fc.weight"][:10].clone(), "fc.bias": state["fc.bias"][:10].clone()}
+    torch.save(state, path)
+    desk.drop([path])
+    until(lambda: desk.dialog(ProposalsDialog), "what is left out is not left out without a word")
+    QTest.keyClick(desk.dialog(ProposalsDialog), Qt.Key.Key_Return)
+    until(lambda: desk.state.shown.weights.name == path.name, "the file is loaded")
+    desk.settle()
+    assert "classifier" in desk.window.input._notes.text()
+    desk.choose_layer("layer4")
+    assert "untrained" not in desk.window.maps._facts.text()
+    desk.choose_layer("fc")
+    assert "untrained" in desk.window.maps._facts.text()
+
+
 @pytest.mark.parametrize("content", [b"", b"<!doctype html>", b"\x80\x05cos\nsystem\n(S'true'\ntR."])
 def test_a_file_that_is_no_weights_is_refused_and_nothing_is_lost(desk: Desk, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.pth"
