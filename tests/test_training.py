@@ -26,14 +26,13 @@ from fmviz.training.body import Body
 from fmviz.training.detect import detect, intersection_over_union
 from fmviz.training.features import Cache, Statistics, statistics_of
 from fmviz.training.learner import Batch, Learner, Recipe, batch_of
-from fmviz.training.photographed import photographed_scene
 from fmviz.training.photographs import Answer, Boxed, figures_of, zoomed
 from fmviz.training.scenes import KINDS, LARGEST, SIZE, SMALLEST, draw_scene
 from fmviz.training.targets import BACKGROUND, IGNORED, Things, level_of, targets, things
 from fmviz.training.train import PARTIAL, Plan, Progress, rate_at, train
 
 TINY = Plan(scenes=10, steps=8)
-SMALL = Recipe(batch=4, photographed=2, warm_up=4)
+SMALL = Recipe(batch=4, warm_up=4)
 
 
 def of(*boxes: tuple[float, float, float, float]) -> Things:
@@ -44,19 +43,17 @@ def of(*boxes: tuple[float, float, float, float]) -> Things:
 # Scenes
 
 
-@pytest.mark.parametrize("draw", [draw_scene, photographed_scene])
-def test_the_same_seed_and_number_give_the_same_scene(draw):
-    one, again, other, another = draw(7, 3), draw(7, 3), draw(7, 4), draw(8, 3)
+def test_the_same_seed_and_number_give_the_same_scene():
+    one, again, other, another = draw_scene(7, 3), draw_scene(7, 3), draw_scene(7, 4), draw_scene(8, 3)
     assert np.array_equal(one.pixels, again.pixels)
     assert np.array_equal(one.boxes, again.boxes)
     assert not np.array_equal(one.pixels, other.pixels)
     assert not np.array_equal(one.pixels, another.pixels)
 
 
-@pytest.mark.parametrize("draw", [draw_scene, photographed_scene])
-def test_boxes_lie_on_the_scene_and_are_as_large_as_things_are(draw):
+def test_boxes_lie_on_the_scene_and_are_as_large_as_things_are():
     for number in range(25):
-        scene = draw(1, number)
+        scene = draw_scene(1, number)
         assert scene.pixels.shape == (SIZE, SIZE, 3)
         assert scene.pixels.dtype == np.uint8
         assert len(scene.boxes) == len(scene.kinds) >= 1
@@ -64,10 +61,9 @@ def test_boxes_lie_on_the_scene_and_are_as_large_as_things_are(draw):
         assert (scene.boxes <= SIZE).all()
         sides = scene.boxes[:, 2:] - scene.boxes[:, :2]
         assert (sides > 0).all()
-        if draw is draw_scene:
-            sizes = np.sqrt(sides.prod(axis=1))
-            assert (sizes > SMALLEST - 1.5).all()
-            assert (sizes < LARGEST + 1.5).all()
+        sizes = np.sqrt(sides.prod(axis=1))
+        assert (sizes > SMALLEST - 1.5).all()
+        assert (sizes < LARGEST + 1.5).all()
 
 
 def test_scenes_have_all_kinds_and_all_levels_of_things():

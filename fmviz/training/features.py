@@ -81,7 +81,6 @@ def stages_of(
     seed: int,
     *,
     cancelled: Callable[[], bool],
-    draw: Callable[[int, int], Scene] = draw_scene,
     threads: int | None = None,
 ) -> Iterator[tuple[list[Scene], list[Tensor]]]:
     """The scenes of these numbers, `BATCH` at a time and in their order, with C2–C5 of each batch.
@@ -98,7 +97,7 @@ def stages_of(
     def run(chunk: Sequence[int]) -> tuple[list[Scene], list[Tensor]]:
         if cancelled():
             raise Cancelled
-        scenes = [draw(seed, number) for number in chunk]
+        scenes = [draw_scene(seed, number) for number in chunk]
         return scenes, body.stages(np.stack([scene.pixels for scene in scenes]))
 
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
@@ -166,7 +165,7 @@ class Cache:
 
     def close_for_writing(self) -> None:
         """After the last `add`, before the first `stage`."""
-        for file, shape in zip(self._files, self._shapes, strict=False):
+        for file, shape in zip(self._files, self._shapes, strict=True):
             file.flush()
             self._arrays.append(np.memmap(file, dtype=np.float16, mode="r", shape=(len(self), *shape)))
 

@@ -45,8 +45,6 @@ class Recipe:
         quiet: the weight of `quiet_loss`.
         levels: the weight of `level_loss` by how loud the levels are.
         seen: its weight by how surely the head sees something.
-        photographs: the first of these weights for things on photographs.
-        photographed: scenes of photographs beside those of a step; 0 for none.
     """
 
     batch: int = 16
@@ -58,8 +56,6 @@ class Recipe:
     quiet: float = 0.5
     levels: float = 0.3
     seen: float = 0.3
-    photographs: float = 0.3
-    photographed: int = 6
 
     def describe(self) -> dict[str, float]:
         return asdict(self)
@@ -114,7 +110,7 @@ class Learner(nn.Module):
         m2 = laterals[0](batch.windows) + enlarged
         return [output(merged) for output, merged in zip(outputs, (m2, m3, m4, m5), strict=True)]
 
-    def loss(self, batch: Batch, photographed: Batch | None, recipe: Recipe) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Batch, recipe: Recipe) -> tuple[Tensor, dict[str, float]]:
         """What is to become less, and its parts by name."""
         levels = self.windowed(batch)
         wanted, valid = _wanted(batch)
@@ -138,11 +134,7 @@ class Learner(nn.Module):
             "levels": _level_loss(batch, loudness, wanted, valid),
             "seen": _seen_loss(batch, [logits for logits, _ in seen], valid),
         }
-        if photographed is not None:
-            loudness = [losses.loudness(level) for level in self.windowed(photographed)]
-            parts["photographs"] = _level_loss(photographed, loudness, *_wanted(photographed))
         weights = {"quiet": recipe.quiet, "levels": recipe.levels, "seen": recipe.seen}
-        weights["photographs"] = recipe.photographs
         total = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
         return total, {name: float(part.detach()) for name, part in parts.items()}
 
@@ -214,16 +206,14 @@ def cut(maps: Tensor, corners: Tensor, side: int) -> Tensor:
     return maps[batch, channels, rows, columns]
 
 
-def batch_of(
-    cache: Cache, random: np.random.Generator, numbers: Sequence[int], device: torch.device, *, small: bool = True
-) -> Batch:
-    """The scenes with these numbers, each with a window chosen by `random`: about small things mostly, or about any."""
+def batch_of(cache: Cache, random: np.random.Generator, numbers: Sequence[int], device: torch.device) -> Batch:
+    """The scenes with these numbers, each with a window chosen by `random`, about a small thing mostly."""
     boxes = [cache.boxes[number] for number in numbers]
     on_them = things(
         [torch.from_numpy(box) for box in boxes], [torch.from_numpy(cache.kinds[number]) for number in numbers]
     )
     side = min(WINDOW, *cache.cells[0])
-    corners = np.stack([_corner(random, box, cache.cells[0], side, small=small) for box in boxes])
+    corners = np.stack([_corner(random, box, cache.cells[0], side) for box in boxes])
     stages = [cache.stage(level, numbers) for level in (1, 2, 3)]
     return Batch(
         windows=cache.windows(0, numbers, corners, side).to(device).float(),
@@ -235,17 +225,17 @@ def batch_of(
 
 
 def _corner(
-    random: np.random.Generator, boxes: npt.NDArray[np.float32], cells: tuple[int, int], side: int, *, small: bool
+    random: np.random.Generator, boxes: npt.NDArray[np.float32], cells: tuple[int, int], side: int
 ) -> npt.NDArray[np.int64]:
     """(2,): the row and column at which a window begins."""
     room = np.array(cells) - side
     sizes = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
-    likely = np.flatnonzero(level_of(torch.from_numpy(sizes)).numpy() == 0) if small else np.arange(len(boxes))
+    small = np.flatnonzero(level_of(torch.from_numpy(sizes)).numpy() == 0)
     anywhere = random.integers(0, room + 1)
     chance, chosen, jitter = random.random(), random.random(), random.integers(-side // 4, side // 4 + 1, 2)
-    if not len(likely) or chance > ABOUT_A_THING:
+    if not len(small) or chance > ABOUT_A_THING:
         return anywhere
-    box = boxes[likely[int(chosen * len(likely))]]
+    box = boxes[small[int(chosen * len(small))]]
     middle = np.array((box[1] + box[3], box[0] + box[2])) / 2 / SIZE * np.array(cells)
     corner: npt.NDArray[np.int64] = np.clip(np.round(middle - side / 2).astype(np.int64) + jitter, 0, room)
     return corner

@@ -28,8 +28,7 @@ from fmviz.training.body import STAGES, Body, body_of
 from fmviz.training.features import Cache, Statistics, room_for, stages_of, statistics_of
 from fmviz.training.learner import Learner, Recipe, average_into, batch_of
 from fmviz.training.measure import Figures, Measuring
-from fmviz.training.photographed import photographed_scene
-from fmviz.training.scenes import SIZE, Scene, draw_scene
+from fmviz.training.scenes import SIZE, Scene
 from fmviz.training.targets import Things, things
 
 PARTIAL = ".partial"
@@ -40,9 +39,6 @@ FEWEST_SCENES = 64
 
 FOR_SCENES = 0.3
 """The share of the time in which scenes are drawn and run."""
-
-OF_PHOTOGRAPHS = 0.15
-"""The share of the scenes that are parts of photographs."""
 
 SCENES_FOR_STATISTICS = 128
 SCENES_TO_WATCH = 48
@@ -174,18 +170,17 @@ def train(
     with contextlib.ExitStack() as stack:
         statistics = run.statistics()
         cache = stack.enter_context(Cache(statistics))
-        photographs = stack.enter_context(Cache(statistics))
-        run.fill(cache, photographs)
+        run.fill(cache)
         state = run.beginning(saved[0] if saved else None)
         try:
-            run.learn(cache, photographs, state, partial, snapshot, every_seconds)
+            run.learn(cache, state, partial, snapshot, every_seconds)
         except BaseException:
             if state.step:
-                run.save(state, partial, len(cache) + len(photographs))
+                run.save(state, partial, len(cache))
             raise
         figures = run.measure(statistics, state)
         tensors = _tensors(state.average, statistics)
-        facts = run.facts(state, len(cache) + len(photographs), figures)
+        facts = run.facts(state, len(cache), figures)
     path = pyramids.write(output, tensors, facts)
     partial.unlink(missing_ok=True)
     return path, figures
@@ -222,11 +217,9 @@ class _Run:
     def seconds_left(self) -> float:
         return max(0.0, self.plan.minutes * 60 - self.seconds)
 
-    def stages(
-        self, count: int, purpose: int, draw: Callable[[int, int], Scene] = draw_scene
-    ) -> Iterator[tuple[list[Scene], list[Tensor]]]:
+    def stages(self, count: int, purpose: int) -> Iterator[tuple[list[Scene], list[Tensor]]]:
         """Scenes for that purpose, and what the body makes of them."""
-        return stages_of(self.body, range(count), 3 * self.seed + purpose, cancelled=self.cancelled, draw=draw)
+        return stages_of(self.body, range(count), 3 * self.seed + purpose, cancelled=self.cancelled)
 
     def statistics(self) -> Statistics:
         """Of the first scenes to be learned from; also finds out how quick the body is, and in which precision."""
@@ -237,22 +230,17 @@ class _Run:
         self.scenes_a_second = count / (time.monotonic() - started)
         return found
 
-    def fill(self, cache: Cache, photographs: Cache) -> None:
-        """As many scenes as there is time and room for, some of them of photographs, and a few to watch."""
+    def fill(self, cache: Cache) -> None:
+        """As many scenes as there is time and room for, and a few to watch."""
         count = self.plan.scenes
         if count is None:
             in_time = int(self.scenes_a_second * self.plan.minutes * 60 * FOR_SCENES)
             count = max(FEWEST_SCENES, min(MOST_SCENES, in_time, room_for(self.body.channels)))
-        of_photographs = math.ceil(count * OF_PHOTOGRAPHS) if self.recipe.photographed else 0
-        parts = ((photographs, of_photographs, photographed_scene), (cache, count - of_photographs, draw_scene))
-        done = 0
-        for part, number, draw in parts:
-            for scenes, stages in self.stages(number, LEARNING, draw):
-                part.add(scenes, stages)
-                done += len(scenes)
-                left = (count - done) / self.scenes_a_second
-                self.progress(Progress("drawing", done, count, max(self.seconds_left, left)))
-            part.close_for_writing()
+        for scenes, stages in self.stages(count, LEARNING):
+            cache.add(scenes, stages)
+            left = (count - len(cache)) / self.scenes_a_second
+            self.progress(Progress("drawing", len(cache), count, max(self.seconds_left, left)))
+        cache.close_for_writing()
         for scenes, stages in self.stages(min(SCENES_TO_WATCH, count), WATCHING):
             kept = [stage.half() for stage in cache.statistics.standardised(stages)]
             self.watched.append((kept, _things(scenes, self.body.device)))
@@ -275,7 +263,6 @@ class _Run:
     def learn(
         self,
         cache: Cache,
-        photographs: Cache,
         state: State,
         partial: Path,
         snapshot: Callable[[dict[str, Tensor]], None] | None,
@@ -287,7 +274,7 @@ class _Run:
         while not state.steps or state.step < state.steps:
             if self.cancelled():
                 raise Cancelled("Cancelled: what was learned so far is kept, and can be gone on with.")
-            self._step(cache, photographs, state)
+            self._step(cache, state)
             now = time.monotonic()
             a_step = (now - started) / (state.step - first)
             if not state.steps and state.step - first >= STEPS_TO_TIME:
@@ -301,27 +288,23 @@ class _Run:
                 watched = time.monotonic()
                 pause = max(every_seconds, (watched - now) / FOR_WATCHING)
             if now - saved > BETWEEN_SAVES:
-                self.save(state, partial, len(cache) + len(photographs))
+                self.save(state, partial, len(cache))
                 saved = now
             self.progress(
                 Progress("learning", state.step, state.steps, left, state.loss, dict(state.parts), self.latest)
             )
 
-    def _step(self, cache: Cache, photographs: Cache, state: State) -> None:
+    def _step(self, cache: Cache, state: State) -> None:
         """One batch; which scenes and which windows depends on the seed and the step's number only."""
         recipe = self.recipe
         random = np.random.default_rng((self.seed, state.step))
         numbers = random.choice(len(cache), min(recipe.batch, len(cache)), replace=False)
         batch = batch_of(cache, random, numbers.tolist(), self.body.device)
-        others = random.choice(len(photographs), min(recipe.photographed, len(photographs)), replace=False)
-        photographed = (
-            batch_of(photographs, random, others.tolist(), self.body.device, small=False) if len(others) else None
-        )
         for group in state.optimiser.param_groups:
             group["lr"] = rate_at(state.step, state.steps, recipe)
         state.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(self.body.device.type, self.body.precision, enabled=self.body.precision != torch.float32):
-            loss, parts = state.learner.loss(batch, photographed, recipe)
+            loss, parts = state.learner.loss(batch, recipe)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(state.learner.parameters(), recipe.clip)
         state.optimiser.step()
