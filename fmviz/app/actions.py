@@ -52,6 +52,7 @@ ACTIONS: tuple[Row, ...] = (
     Row("fit", QT_TRANSLATE_NOOP("Actions", "&Fit"), "view", ("F",), "fit"),
     Row("smooth", QT_TRANSLATE_NOOP("Actions", "&Smooth maps"), "view", ("S",), "smooth", checkable=True),
     Row("over_picture", QT_TRANSLATE_NOOP("Actions", "Channel &over the picture"), "view", ("O",), checkable=True),
+    Row("boxes", QT_TRANSLATE_NOOP("Actions", "Frame what each le&vel finds"), "view", ("B",), checkable=True),
     Row("show_maps", QT_TRANSLATE_NOOP("Actions", "&Grid of maps"), "view", ("G",), "grid"),
     Row("show_pyramid", QT_TRANSLATE_NOOP("Actions", "&Pyramid"), "view", ("P",), "pyramid"),
     Row("show_table", QT_TRANSLATE_NOOP("Actions", "&Table of parameters"), "view", ("T",), "table"),

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from fmviz.app.window import MainWindow
 
 
+TO_SCALE = {"shapes.png": 512, "eyes.png": 512}
+"""Samples whose things are 20 to 160 pixels large, and their longer side: at another size the pyramid would see others."""
+
+
 class Commands(QObject):
     """Dialogs, clipboard and the rest that a menu entry sets off. `attach` gives it the window, which needs `table` first."""
 
@@ -43,7 +47,7 @@ class Commands(QObject):
     def attach(self, window: MainWindow, presenter: Presenter) -> None:
         self._window, self._presenter = window, presenter
         window.dropped.connect(self.take)
-        window.sample_chosen.connect(lambda path: self._controller.open_paths([Path(path)]))
+        window.sample_chosen.connect(self.open_sample)
         self.networks = NetworkCommands(self._store, self._controller, self._shelf, self._preferences, window)
 
     def table(self) -> dict[str, Callable[[], object]]:
@@ -63,6 +67,7 @@ class Commands(QObject):
             "fit": self.fit,
             "smooth": lambda: self._store.update(smooth=not self._store.state.smooth),
             "over_picture": lambda: self._store.update(over_picture=not self._store.state.over_picture),
+            "boxes": lambda: self._store.update(boxes=not self._store.state.boxes),
             "show_maps": lambda: self._window.raise_dock("maps"),
             "show_pyramid": lambda: self._window.raise_dock("pyramid"),
             "show_table": lambda: self._window.raise_dock("parameters"),
@@ -105,6 +110,12 @@ class Commands(QObject):
         if names:
             self._preferences.save_folder("open", str(Path(names[0]).parent))
             self.open_paths([Path(name) for name in names])
+
+    def open_sample(self, path: str) -> None:
+        """A sample picture; one that is drawn to scale is shown as a whole and at its own size."""
+        self._controller.open_paths([Path(path)])
+        if Path(path).name in TO_SCALE:
+            self._controller.set_setup(mode="whole", side=TO_SCALE[Path(path).name])
 
     def open_paths(self, paths: list[Path]) -> None:
         """Files of any kind: pictures become a strip; of weights and of code the first is taken."""

@@ -18,11 +18,13 @@ from fmviz.app.wanted import (
     MapsWanted,
     TableWanted,
     TapsWanted,
+    ThingsWanted,
     VectorWanted,
     channel_wanted,
     maps_wanted,
     table_wanted,
     taps_wanted,
+    things_wanted,
     vector_wanted,
 )
 from fmviz.engine.messages import (
@@ -30,6 +32,7 @@ from fmviz.engine.messages import (
     ChannelDescribed,
     DescribeChannel,
     Failed,
+    FindThings,
     InputRead,
     MapsRendered,
     ReadInput,
@@ -41,6 +44,7 @@ from fmviz.engine.messages import (
     Tabulated,
     TapMaps,
     TapsRendered,
+    ThingsFound,
     ValueRead,
     VectorRead,
 )
@@ -85,6 +89,8 @@ class Looking(QObject):
     channel_came = Signal(object)
     description_came = Signal(object)
     taps_came = Signal(object)
+    things_came = Signal(object)
+    """A tuple of `ThingInfo`; empty where none are wanted."""
     input_came = Signal(object)
     table_came = Signal(object)
     value_came = Signal(object, object)
@@ -100,12 +106,13 @@ class Looking(QObject):
         self._vector: VectorWanted | None = None
         self._channel: ChannelWanted | None = None
         self._taps: TapsWanted | None = None
+        self._things: ThingsWanted | None = None
         self._input = 0
         self._table: TableWanted | None = None
 
     def forget(self) -> None:
         """The capture that answers came from is gone: ask for everything anew."""
-        self._maps = self._vector = self._channel = self._taps = None
+        self._maps = self._vector = self._channel = self._taps = self._things = None
         self._input = 0
 
     def ask_for_the_difference(self) -> None:
@@ -114,6 +121,7 @@ class Looking(QObject):
         self._ask_vector()
         self._ask_channel()
         self._ask_taps()
+        self._ask_things()
         self._ask_input()
         self._ask_table()
 
@@ -213,6 +221,20 @@ class Looking(QObject):
     def _taps_rendered(self, wanted: TapsWanted, reply: AnyReply, block: Block | None) -> None:
         if isinstance(reply, TapsRendered) and wanted == self._taps:
             self.taps_came.emit(ShownTaps(dict(_tap_arrays(reply, block)), block))
+        elif isinstance(reply, Failed):
+            self.failed.emit("pyramid", reply.message, (), reply.details)
+
+    def _ask_things(self) -> None:
+        wanted = things_wanted(self._store.state)
+        if wanted is None and self._things is not None:
+            self.things_came.emit(())
+        if wanted is not None and wanted != self._things:
+            self._link.ask(FindThings, partial(self._things_found, wanted), lane="things", run=wanted.run)
+        self._things = wanted
+
+    def _things_found(self, wanted: ThingsWanted, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, ThingsFound) and wanted == self._things:
+            self.things_came.emit(reply.things)
         elif isinstance(reply, Failed):
             self.failed.emit("pyramid", reply.message, (), reply.details)
 

@@ -35,6 +35,8 @@ SAMPLES = (
     (QT_TRANSLATE_NOOP("Samples", "Rocket"), "samples/rocket.jpg"),
     (QT_TRANSLATE_NOOP("Samples", "Flower"), "samples/flower.jpg"),
     (QT_TRANSLATE_NOOP("Samples", "Temple"), "samples/china.jpg"),
+    (QT_TRANSLATE_NOOP("Samples", "Shapes of four sizes"), "samples/shapes.png"),
+    (QT_TRANSLATE_NOOP("Samples", "One eye, four sizes"), "samples/eyes.png"),
 )
 
 log = logging.getLogger("fmviz")

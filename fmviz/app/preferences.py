@@ -16,7 +16,7 @@ from fmviz.maps import NORMALISATIONS
 LAYOUT = 1
 """Raised when docks come or go: a layout saved by another version is not restored."""
 
-_PLAIN = ("normalisation", "colour_map", "order", "smooth", "over_picture", "opacity", "appearance", "recent")
+_PLAIN = ("normalisation", "colour_map", "order", "smooth", "over_picture", "opacity", "appearance", "recent", "boxes")
 
 
 class Preferences:
@@ -83,3 +83,4 @@ class _Choices(msgspec.Struct, frozen=True, kw_only=True):
     opacity: float
     appearance: str
     recent: tuple[str, ...] = ()
+    boxes: bool = True

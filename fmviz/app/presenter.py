@@ -13,9 +13,9 @@ from fmviz.app.controller import Controller
 from fmviz.app.looking import ShownChannel, ShownMaps, ShownTaps
 from fmviz.app.qimage import colour_list, coloured_image, rgb_image
 from fmviz.app.state import Place, Store, ViewState
-from fmviz.app.theme import accent
+from fmviz.app.theme import LEVEL_COLOURS, accent
 from fmviz.app.window import MainWindow
-from fmviz.engine.messages import Tabulated
+from fmviz.engine.messages import Tabulated, ThingInfo
 from fmviz.figure import colour_table
 from fmviz.geometry import Box
 
@@ -32,6 +32,7 @@ class Presenter(QObject):
         self._maps: ShownMaps | None = None
         self._channel: ShownChannel | None = None
         self._taps: ShownTaps | None = None
+        self._things: tuple[ThingInfo, ...] = ()
         self._order_of: tuple[ShownMaps, str] | None = None
         self._listen_to_answers()
         self._listen_to_views()
@@ -48,6 +49,7 @@ class Presenter(QObject):
         looking.channel_came.connect(self._channel_came)
         looking.description_came.connect(lambda description: self.window.channel.set_description(*description))
         looking.taps_came.connect(self._taps_came)
+        looking.things_came.connect(self._things_came)
         looking.input_came.connect(self._input_came)
         looking.table_came.connect(self._table_came)
         looking.value_came.connect(self._value_came)
@@ -111,7 +113,26 @@ class Presenter(QObject):
             name: (coloured_image(pixels, colours), wording.tap_caption(info))
             for name, (info, pixels) in taps.maps.items()
         }
-        self.window.pyramid.set_maps(maps, self._seen(), note=wording.pyramid_note(state.shown))
+        self.window.pyramid.set_maps(maps, self._seen(), note=self._pyramid_note())
+
+    def _pyramid_note(self) -> str:
+        state = self.store.state
+        if state.shown is None:
+            return ""
+        return " ".join(part for part in (wording.pyramid_note(state.shown), wording.found(self._things)) if part)
+
+    def _things_came(self, things: tuple[ThingInfo, ...]) -> None:
+        shown = self.store.state.shown
+        self._things = things if shown is not None else ()
+        boxes: dict[str, list[QRectF]] = {}
+        for thing in self._things:
+            assert shown is not None
+            left, top = shown.geometry.to_picture(*thing.box[:2])
+            right, bottom = shown.geometry.to_picture(*thing.box[2:])
+            boxes.setdefault(thing.level, []).append(QRectF(left, top, right - left, bottom - top))
+        self.window.input.picture.set_boxes([(box, LEVEL_COLOURS[tap]) for tap in boxes for box in boxes[tap]])
+        self.window.pyramid.set_boxes(boxes, LEVEL_COLOURS)
+        self.window.pyramid.set_note(self._pyramid_note())
 
     def _input_came(self, pixels: SharedPixels) -> None:
         image = rgb_image(pixels.array)
@@ -148,7 +169,7 @@ class Presenter(QObject):
             self.push_colours()
         if differs("over_picture", "opacity", "peek", "shown"):
             self._push_overlay()
-        if differs("pyramid", "shown"):
+        if differs("pyramid", "shown", "boxes"):
             self._push_pyramid_choice()
         if differs("setup", "backbones", "devices", "shown", "fetching"):
             self.window.setup_bar.set_choices(new.setup, new.networks, new.devices, new.fetching)
@@ -285,6 +306,9 @@ class Presenter(QObject):
         state = self.store.state
         tapped = [layer for layer in state.shown.layers if layer.taps] if state.shown else []
         pyramid = [layer for layer in tapped if any(tap[0] == "P" for tap in layer.taps)] or tapped
+        possible = state.shown is not None and any(layer.item == "[scores.P2]" for layer in state.shown.layers)
+        self.window.pyramid.set_boxes_wanted(state.boxes, possible=possible)
+        self.window.set_checked("boxes", state.boxes)
         self.window.pyramid.set_choice(state.pyramid, min((layer.shape[1] for layer in pyramid), default=1))
 
     def _push_activity(self) -> None:
@@ -353,6 +377,7 @@ class Presenter(QObject):
         window.channel.canvas.pointed.connect(self._pointed_at_picture)
         window.input.picture.pointed.connect(self._pointed_at_picture)
         window.pyramid.pointed.connect(lambda place: self._pointed_at_picture(place[1:] if place else None))
+        window.pyramid.boxes_chosen.connect(lambda value: update(boxes=value))
         window.pyramid.choice_made.connect(lambda value: update(pyramid=value))
         window.pyramid.tap_chosen.connect(self._choose_tap)
         window.strip.picture_chosen.connect(lambda value: update(current=value))

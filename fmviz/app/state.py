@@ -28,7 +28,7 @@ class PyramidChoice:
 
     channel: int = 0
     reduction: Reduction | None = "l2"
-    scale: Literal["map", "row"] = "map"
+    scale: Literal["map", "row"] = "row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ class ViewState:
     opacity: float = 0.6
     peek: bool = False
     pyramid: PyramidChoice = PyramidChoice()
+    boxes: bool = True
+    """Whether what the levels found is framed on the picture."""
     grid_view: GridView = field(default_factory=GridView)
     table_wanted: bool = False
     activity: Activity | None = None

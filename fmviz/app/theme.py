@@ -10,6 +10,14 @@ from fmviz.app.state import Appearance
 ACCENT_DARK = QColor(255, 159, 64)
 ACCENT_LIGHT = QColor(200, 92, 0)
 
+LEVEL_COLOURS = {
+    # After Okabe and Ito: told apart by those who see fewer colours, too; drawn over a dark seam on any picture.
+    "P2": QColor(86, 180, 233),
+    "P3": QColor(64, 205, 150),
+    "P4": QColor(240, 228, 66),
+    "P5": QColor(230, 130, 180),
+}
+
 _ROLES = {
     # role: (light, dark)
     QPalette.ColorRole.Window: ("#ececec", "#393939"),

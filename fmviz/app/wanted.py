@@ -57,6 +57,11 @@ class TapsWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class ThingsWanted:
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
 class TableWanted:
     backbone: str
     size: tuple[int, int]
@@ -103,6 +108,14 @@ def taps_wanted(state: ViewState) -> TapsWanted | None:
     size = sum(len(layer.taps) * layer.shape[2] * layer.shape[3] for layer in tapped)
     choice = state.pyramid
     return TapsWanted(state.shown.run, choice.channel, choice.reduction, choice.scale, size) if size else None
+
+
+def things_wanted(state: ViewState) -> ThingsWanted | None:
+    """What the levels found, where the pyramid has a head that says so."""
+    if state.shown is None or not state.boxes:
+        return None
+    has_head = any(layer.item == "[scores.P2]" for layer in state.shown.layers)
+    return ThingsWanted(state.shown.run) if has_head else None
 
 
 def table_wanted(state: ViewState) -> TableWanted | None:

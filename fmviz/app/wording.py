@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import PurePath
 
 import numpy as np
@@ -18,7 +20,7 @@ from fmviz.app.numbers import (
 )
 from fmviz.app.state import ViewState
 from fmviz.app.views.network_list import shown_name
-from fmviz.engine.messages import LayerInfo, Progress, ProposalInfo, Ran, Tabulated, TapMaps, TrustWanted
+from fmviz.engine.messages import LayerInfo, Progress, ProposalInfo, Ran, Tabulated, TapMaps, ThingInfo, TrustWanted
 from fmviz.maps import Statistics
 
 
@@ -214,6 +216,28 @@ def pyramid_note(run: Ran) -> str:
         )
         return text.format(what=run.weights.trained_on)
     return ""
+
+
+def found(things: Sequence[ThingInfo]) -> str:
+    """What each level found: "Found 9 things: 4 on P2 (14–27 px), 3 on P3 (31–48 px), 2 on P5 (150–163 px)." """
+    if not things:
+        return ""
+    parts = []
+    for level in sorted({thing.level for thing in things}):
+        sizes = sorted(_side(thing) for thing in things if thing.level == level)
+        text = QCoreApplication.translate("Words", "{count} on {level} ({sizes} px)")
+        span = f"{sizes[0]}–{sizes[-1]}" if sizes[0] != sizes[-1] else f"{sizes[0]}"
+        parts.append(text.format(count=len(sizes), level=level, sizes=span))
+    text = QCoreApplication.translate("Words", "Found {count} things: {where}.")
+    if len(things) == 1:
+        text = QCoreApplication.translate("Words", "Found one thing: {where}.")
+    return text.format(count=len(things), where=", ".join(parts))
+
+
+def _side(thing: ThingInfo) -> int:
+    """The square root of its area in pixels of the network's input, by which levels are told apart."""
+    left, top, right, bottom = thing.box
+    return round(math.sqrt(max(0.0, (right - left) * (bottom - top))))
 
 
 def run_words(run: Ran) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from fmviz.engine.messages import (
     DescribeChannel,
     Export,
     Exported,
+    FindThings,
     InputRead,
     MapsRendered,
     PictureSource,
@@ -27,6 +28,8 @@ from fmviz.engine.messages import (
     Setup,
     TapMaps,
     TapsRendered,
+    ThingInfo,
+    ThingsFound,
     ValueRead,
     VectorRead,
 )
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 Ask = Callable[[], bool]
 """Whether the request that is being worked on is no longer wanted."""
 
-AboutCapture = ReadInput | RenderMaps | RenderTaps | ReadValue | DescribeChannel | ReadVector | Export
+AboutCapture = ReadInput | RenderMaps | RenderTaps | FindThings | ReadValue | DescribeChannel | ReadVector | Export
 
 
 @dataclass(slots=True)
@@ -70,6 +73,8 @@ def answer(
             return _render_maps(request, shown, capture, blocks)
         case RenderTaps():
             return _render_taps(request, capture, blocks)
+        case FindThings():
+            return _find_things(request, capture)
         case ReadValue():
             return _read_value(request, capture)
         case DescribeChannel():
@@ -149,6 +154,25 @@ def _render_taps(request: RenderTaps, capture: Capture, blocks: Blocks) -> Reply
         offset += maps.pixels.size
     return TapsRendered(
         id=request.id, run=request.run, taps=tuple(taps), data=b"" if request.block else target.tobytes()
+    )
+
+
+def _find_things(request: FindThings, capture: Capture) -> Reply:
+    from fmviz.training.detect import detect
+
+    assert capture.input is not None
+    outputs = capture.output if isinstance(capture.output, Mapping) else {}
+    return ThingsFound(
+        id=request.id,
+        run=request.run,
+        things=tuple(
+            ThingInfo(
+                level=found.level,
+                score=found.score,
+                box=(found.box.left, found.box.top, found.box.right, found.box.bottom),
+            )
+            for found in detect(outputs, capture.input.geometry.input_size)
+        ),
     )
 
 

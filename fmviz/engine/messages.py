@@ -204,6 +204,14 @@ class TapMaps(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[float, float]
 
 
+class ThingInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing that a level of the pyramid found: left, top, right and bottom in pixels of the network's input."""
+
+    level: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
 # Requests
 
 
@@ -296,6 +304,12 @@ class RenderTaps(Request, frozen=True, kw_only=True):
     reduction: Reduction | None = "l2"
     scale: Literal["map", "row"] = "map"
     block: str = ""
+
+
+class FindThings(Request, frozen=True, kw_only=True):
+    """What did each level of the pyramid find? Nothing, where it has no head. -> `ThingsFound`"""
+
+    run: int
 
 
 class ReadValue(Request, frozen=True, kw_only=True):
@@ -480,6 +494,13 @@ class TapsRendered(Reply, frozen=True, kw_only=True):
     data: bytes = b""
 
 
+class ThingsFound(Reply, frozen=True, kw_only=True):
+    """The best first."""
+
+    run: int
+    things: tuple[ThingInfo, ...]
+
+
 class ValueRead(Reply, frozen=True, kw_only=True):
     value: float
 
@@ -531,6 +552,7 @@ AnyRequest = (
     | ReadInput
     | RenderMaps
     | RenderTaps
+    | FindThings
     | ReadValue
     | DescribeChannel
     | ReadVector
@@ -554,6 +576,7 @@ AnyReply = (
     | InputRead
     | MapsRendered
     | TapsRendered
+    | ThingsFound
     | ValueRead
     | ChannelDescribed
     | VectorRead

@@ -171,7 +171,7 @@ class Chooser(QFrame):
             self._about.setText(self.tr("No network has all these words in its name or family.") if nothing else "")
             return
         facts = [row.family, f"arXiv {row.paper}" if row.paper else ""]
-        if row.minimum_input > 1:
+        if row.minimum_input > 1 and not row.only_input:
             facts.append(self.tr("at least {side} × {side} pixels").format(side=row.minimum_input))
         best = next((offer for offer in row.offers if offer.top1 is not None), None)
         if best is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
@@ -36,6 +38,7 @@ class MapCanvas(QWidget):
         self._map: QImage | None = None
         self._map_box = QRectF(0, 0, 1, 1)
         self._frame: QRectF | None = None
+        self._boxes: tuple[tuple[QRectF, QColor], ...] = ()
         self._opacity = 1.0
         self._picture_first = False
         self._smooth = False
@@ -71,6 +74,11 @@ class MapCanvas(QWidget):
     def set_frame(self, frame: QRectF | None) -> None:
         """A frame on the picture: what the network saw of it."""
         self._frame = frame
+        self.update()
+
+    def set_boxes(self, boxes: Sequence[tuple[QRectF, QColor]]) -> None:
+        """Frames around things, each in its colour, in the picture's coordinates."""
+        self._boxes = tuple(boxes)
         self.update()
 
     def set_opacity(self, opacity: float) -> None:
@@ -151,6 +159,10 @@ class MapCanvas(QWidget):
         self._paint_frames(painter)
 
     def _paint_frames(self, painter: QPainter) -> None:
+        for box, colour in self._boxes:
+            for pen in (QPen(QColor(0, 0, 0, 150), 3), QPen(colour, 1.5)):
+                painter.setPen(pen)
+                painter.drawRect(self._drawn(box))
         if self._frame is not None:
             drawn = self._drawn(self._frame).adjusted(0.5, 0.5, -0.5, -0.5)
             painter.setPen(QPen(QColor(0, 0, 0, 150), 3))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QGridLayout,
     QHBoxLayout,
@@ -33,6 +34,8 @@ class PyramidView(QWidget):
     """A new `PyramidChoice`."""
     tap_chosen = Signal(object)
     """The tap whose map was clicked: "P3"."""
+    boxes_chosen = Signal(object)
+    """Whether what the levels found is to be framed."""
     pointed = Signal(object)
     """(tap, x, y) in the picture's pixels, or None."""
 
@@ -45,6 +48,7 @@ class PyramidView(QWidget):
         self._choice = PyramidChoice()
         self._note = QLabel(self)
         self._note.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._note.setWordWrap(True)
         self._empty = QLabel(self)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._empty.setWordWrap(True)
@@ -73,6 +77,9 @@ class PyramidView(QWidget):
         self._scale = QComboBox(self)
         self._scale.addItem(self.tr("each map"), "map")
         self._scale.addItem(self.tr("whole row"), "row")
+        self._boxes = QCheckBox(self.tr("Frame what each level finds"), self)
+        self._boxes.setToolTip(self.tr("On the picture, and on the map of the level, in the level's colour"))
+        self._boxes.clicked.connect(self.boxes_chosen.emit)
         self._what.activated.connect(self._choose)
         self._scale.activated.connect(self._choose)
         self._channel.valueChanged.connect(self._choose)
@@ -85,6 +92,8 @@ class PyramidView(QWidget):
             row.addWidget(widget)
             if widget is self._what:
                 row.addWidget(self._channel)
+        row.addSpacing(8)
+        row.addWidget(self._boxes)
         row.addStretch(1)
         return row
 
@@ -136,6 +145,22 @@ class PyramidView(QWidget):
             )
         )
 
+    def set_boxes_wanted(self, wanted: bool, *, possible: bool) -> None:
+        """Whether frames are wanted, and whether this network says what it finds."""
+        self._boxes.setChecked(wanted)
+        self._boxes.setVisible(possible)
+
+    def set_boxes(self, boxes: Mapping[str, Sequence[QRectF]], colours: Mapping[str, QColor]) -> None:
+        """Frames on the map of each level, in the picture's coordinates."""
+        for tap, canvas in self.canvases.items():
+            canvas.set_boxes([(box, colours[tap]) for box in boxes.get(tap, ())])
+
+    def set_note(self, note: str) -> None:
+        """What is to be known first."""
+        self._note.setText(note)
+        self._note.setToolTip(note)
+        self._note.setVisible(bool(note))
+
     def set_maps(self, maps: Mapping[str, tuple[QImage, str]], region: QRectF, *, note: str) -> None:
         """The map and the caption of each tap; `region` is the part of the picture that all of them show."""
         self.view.set_region(region)
@@ -150,9 +175,7 @@ class PyramidView(QWidget):
             self._grid.setColumnStretch(column, int(any(letter + level in maps for letter in _ROWS)))
         for row, letter in enumerate(_ROWS):
             self._grid.setRowStretch(2 * row, int(any(tap[0] == letter for tap in maps)))
-        self._note.setText(note)
-        self._note.setToolTip(note)
-        self._note.setVisible(bool(note))
+        self.set_note(note)
         self._stack.setCurrentIndex(1)
 
     def show_empty(self, text: str) -> None:
