@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fmviz import Session
+from fmviz.arrays import write_safetensors
 from fmviz.cli import main
 from fmviz.errors import BackboneError, Cancelled, WeightsError
 from fmviz.geometry import Box
 from fmviz.networks import pyramids
 from fmviz.networks.catalog import backbone
+from fmviz.networks.checkpoints import read_tensors
 from fmviz.networks.network import StagedNetwork
 from fmviz.networks.weights import best_here, load
 from fmviz.training import losses, measure
@@ -487,6 +489,15 @@ def test_a_pyramid_that_was_changed_is_refused(home, tmp_path):
     path.write_bytes(content)
     with pytest.raises(WeightsError, match="broken or was changed"):
         load(backbone("resnet18_fpn"), path)
+
+
+def test_a_file_whose_first_byte_is_a_pickles_opens(tmp_path):
+    path = tmp_path / "first.safetensors"
+    tensors, facts = {"fc.weight": torch.ones(3, 2)}, {"words": ""}
+    while path.exists() is False or path.read_bytes()[0] != 0x80:
+        facts["words"] += "        "
+        write_safetensors(path, {key: tensor.numpy() for key, tensor in tensors.items()}, facts)
+    assert torch.equal(read_tensors(path)[0]["fc.weight"], tensors["fc.weight"])
 
 
 @pytest.mark.parametrize("name", ["article/resnet50", "torchvision/alexnet"])

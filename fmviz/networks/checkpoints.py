@@ -143,6 +143,9 @@ def _content(name: str, file: io.BufferedReader) -> object:
     if head.startswith(b"PK\x03\x04"):
         _check_zip(name, file, size)
         return _torch_content(name, file)
+    # The length of a safetensors header begins a file, and may begin with the byte that begins a pickle.
+    if head[4:9] == b"\0\0\0\0{":
+        return _safetensors_content(name, file, size)
     if head.startswith(b"\x80"):
         _check_old(name, file, size)
         return _torch_content(name, file)
