@@ -5,7 +5,7 @@
     session = fmviz.Session(backbone="efficientnet_lite0_fpn")
     capture = session.run("cat.png")
     capture.predictions                      # [("tabby", 0.61), …] best first
-    capture.taps["P3"].tensor                # (1, 256, 28, 28)
+    capture.taps["P3"].tensor                # (1, 64, 28, 28)
     capture["body.stage3.0"].tensor          # any layer, as it was when the layer put it out
     fmviz.layer_table("vgg19").totals.parameters
     fmviz.show(my_module, "cat.png")         # the window on a live model; the program goes on

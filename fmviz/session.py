@@ -65,7 +65,7 @@ class Session:
         >>> capture.predictions[0][0]
         'espresso'
         >>> tuple(capture.taps["P3"].tensor.shape)
-        (1, 256, 28, 28)
+        (1, 64, 28, 28)
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import tempfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from fmviz import Session
+from fmviz import Session, train_command
 from fmviz.arrays import write_safetensors
 from fmviz.cli import main
 from fmviz.errors import BackboneError, Cancelled, WeightsError
@@ -23,7 +24,7 @@ from fmviz.networks.catalog import backbone
 from fmviz.networks.checkpoints import read_tensors
 from fmviz.networks.network import StagedNetwork
 from fmviz.networks.weights import best_here, load
-from fmviz.training import losses, measure
+from fmviz.training import body, losses, measure
 from fmviz.training.body import Body
 from fmviz.training.detect import detect, intersection_over_union
 from fmviz.training.features import Cache, Statistics, statistics_of
@@ -459,20 +460,20 @@ def _save_random_body(name: str, path: Path, *, seed: int = 0) -> None:
 
 
 def test_a_pyramid_over_weights_from_a_file_is_on_offer_and_knows_its_body_again(home, capsys):
-    body = home / "mine.safetensors"
-    _save_random_body("resnet18", body)
+    mine = home / "mine.safetensors"
+    _save_random_body("resnet18", mine)
     assert backbone("resnet18_fpn").offer("shapes") is None
-    assert main(["train-pyramid", "resnet18", "--weights", str(body), "--scenes", "8", "--steps", "2"]) == 0
+    assert main(["train-pyramid", "resnet18", "--weights", str(mine), "--scenes", "8", "--steps", "2"]) == 0
     assert str(home) in capsys.readouterr().out
     assert best_here(backbone("resnet18_fpn")) == "shapes"
     network, weights = load(backbone("resnet18_fpn"), "shapes")
     assert weights.untrained == ()
     assert weights.trained_on == "drawn shapes"
     assert network.fpn.inner_blocks[3][0].weight.shape == (64, 512, 1, 1)
-    right = load(backbone("resnet18"), body)[0].state_dict()
+    right = load(backbone("resnet18"), mine)[0].state_dict()
     assert torch.equal(network.state_dict()["body.layer1.0.conv1.weight"], right["layer1.0.conv1.weight"])
 
-    _save_random_body("resnet18", body, seed=1)
+    _save_random_body("resnet18", mine, seed=1)
     with pytest.raises(WeightsError, match=r"a pyramid over the weights mine\.safetensors of resnet18 .* put it at"):
         load(backbone("resnet18_fpn"), "shapes")
     with pytest.raises(WeightsError, match="it is a pyramid for resnet18_fpn"):
@@ -494,7 +495,7 @@ def test_a_pyramid_that_was_changed_is_refused(home, tmp_path):
 def test_a_file_whose_first_byte_is_a_pickles_opens(tmp_path):
     path = tmp_path / "first.safetensors"
     tensors, facts = {"fc.weight": torch.ones(3, 2)}, {"words": ""}
-    while path.exists() is False or path.read_bytes()[0] != 0x80:
+    while not path.exists() or path.read_bytes()[0] != 0x80:
         facts["words"] += "        "
         write_safetensors(path, {key: tensor.numpy() for key, tensor in tensors.items()}, facts)
     assert torch.equal(read_tensors(path)[0]["fc.weight"], tensors["fc.weight"])
@@ -509,3 +510,48 @@ def test_networks_without_stages_of_ours_are_refused(home, name):
 def test_without_trained_weights_there_is_nothing_to_train_over(home):
     with pytest.raises(WeightsError, match="has no trained weights here"):
         train("inception_v1_fpn", home / "none.safetensors")
+
+
+def test_the_body_of_a_detector_is_refused_for_its_other_batch_norm(home, monkeypatch):
+    def frozen_otherwise(row, weights):
+        network, loaded = load(row, "random")
+        network.bn1.eps = 0.0
+        return network, loaded
+
+    monkeypatch.setattr(body, "load", frozen_otherwise)
+    with pytest.raises(WeightsError, match="is a detector's"):
+        train("resnet18", home / "none.safetensors", weights="detector.pth")
+
+
+# The command
+
+
+def test_ctrl_c_lets_the_step_end_and_says_how_to_go_on(home, monkeypatch, capsys):
+    def interrupted(backbone, output, *, cancelled, **options):
+        assert not cancelled()
+        signal.raise_signal(signal.SIGINT)
+        assert cancelled()
+        output.with_name(output.name + PARTIAL).touch()
+        raise Cancelled
+
+    monkeypatch.setattr("fmviz.training.train.train", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["train-pyramid", "resnet18", "-o", str(home / "one.safetensors")]) == 1
+    assert "one.safetensors.partial keeps what was learned; --resume goes on" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("option", [("--minutes", "0"), ("--minutes", "soon"), ("--steps", "-1"), ("--scenes", "1.5")])
+def test_numbers_that_are_none_are_wrong_usage(option, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train-pyramid", "resnet18", *option])
+    assert stopped.value.code == 2
+    assert repr(option[1]) in capsys.readouterr().err
+
+
+def test_progress_in_words():
+    figures = measure.Figures(9, 0.921, (0.9, 0.8, 0.7, 0.6), 0.82, 0.87, 0.2, (), ())
+    assert train_command._words(Progress("learning", 5, 9, 200.0, 1.5, {}, figures)) == (
+        "3 min 20 s left, loss 1.500, AP50 0.921, level by RMS 0.820, by objectness 0.870, recall of the smallest 0.900"
+    )
+    assert train_command._words(Progress("drawing", 1, 9, 7.4)) == "7 s left"
