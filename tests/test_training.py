@@ -441,6 +441,13 @@ def test_cancelled_while_scenes_are_drawn_it_leaves_nothing(home):
     assert left_behind(home) == []
 
 
+def test_in_little_time_a_little_is_learned(home):
+    path, _ = train("efficientnet_lite0", home / "quick.safetensors", plan=Plan(minutes=0.1, scenes=8), recipe=SMALL)
+    recipe = pyramids.facts_of(path)["recipe"]
+    assert recipe["scenes"] == 8
+    assert 1 <= recipe["steps"] < 100
+
+
 def test_the_rate_rises_and_falls_and_does_not_depend_on_the_steps_while_it_rises():
     recipe = Recipe(rate=1.0, warm_up=10)
     assert (

@@ -50,8 +50,14 @@ FOR_WATCHING = 0.05
 SCENES_TO_MEASURE = 400
 """On which is measured when all is learned."""
 
-STEPS_TO_TIME = 24
-"""After which it is known how many there is time for: the rate is still rising then, in the same way however many."""
+FOR_MEASURING = 0.08
+"""The share of the time that this may take."""
+
+TO_TIME = 0.1
+"""The share of the time after which it is known how many steps there is time for; earlier where the rate stops rising.
+
+Until then the rate is the same however many there will be.
+"""
 
 BETWEEN_SAVES = 60.0
 """Seconds."""
@@ -271,14 +277,16 @@ class _Run:
         """Steps until there were as many as there are to be."""
         started = shown = watched = saved = time.monotonic()
         first, pause = state.step, every_seconds
+        to_measure = 1.2 * self._measured_on() / self.scenes_a_second
         while not state.steps or state.step < state.steps:
             if self.cancelled():
                 raise Cancelled("Cancelled: what was learned so far is kept, and can be gone on with.")
             self._step(cache, state)
             now = time.monotonic()
             a_step = (now - started) / (state.step - first)
-            if not state.steps and state.step - first >= STEPS_TO_TIME:
-                state.steps = state.step + max(1, int((self.seconds_left - self._to_measure()) / a_step))
+            timed = state.step >= self.recipe.warm_up or now - started > TO_TIME * self.plan.minutes * 60
+            if not state.steps and timed:
+                state.steps = state.step + max(1, int((self.seconds_left - to_measure) / a_step))
             left = (state.steps - state.step) * a_step if state.steps else self.seconds_left
             if snapshot is not None and now - shown > every_seconds:
                 snapshot(_tensors(state.average, cache.statistics))
@@ -327,7 +335,7 @@ class _Run:
         """On scenes that were never drawn before."""
         learner = self._averaged(state)
         measuring = Measuring()
-        done, count = 0, min(SCENES_TO_MEASURE, max(8, self.plan.scenes or SCENES_TO_MEASURE))
+        done, count = 0, self._measured_on()
         for scenes, stages in self.stages(count, MEASURING):
             levels = _levels(learner, statistics.standardised(stages))
             measuring.add(levels, learner.head, _things(scenes, self.body.device), (SIZE, SIZE))
@@ -336,9 +344,10 @@ class _Run:
             self.progress(Progress("measuring", done, count, left, state.loss, dict(state.parts), self.latest))
         return measuring.figures()
 
-    def _to_measure(self) -> float:
-        """Seconds."""
-        return 1.2 * SCENES_TO_MEASURE / self.scenes_a_second
+    def _measured_on(self) -> int:
+        """How many scenes there is time to measure on; no more than were learned from."""
+        in_time = int(self.scenes_a_second * self.plan.minutes * 60 * FOR_MEASURING)
+        return min(SCENES_TO_MEASURE, max(8, in_time), self.plan.scenes or SCENES_TO_MEASURE)
 
     def _averaged(self, state: State) -> Learner:
         learner = Learner(self.body.channels).to(self.body.device)
