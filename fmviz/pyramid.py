@@ -30,7 +30,13 @@ def tap_maps(
     Raises:
         LayerError: the capture has no taps with maps.
     """
-    single = {tap: _single(activation.maps, channel, reduction) for tap, activation in capture.taps.items()}
+    taps = {tap: activation.maps for tap, activation in capture.taps.items()}
+    return maps_of(taps, channel=channel, reduction=reduction, scale=scale)
+
+
+def maps_of(taps: Mapping[str, Tensor], *, channel: int, reduction: Reduction | None, scale: Scale) -> dict[str, Maps]:
+    """The same of tensors (1, C, h, w) by the names of taps, wherever they come from."""
+    single = {tap: _single(tensor, channel, reduction) for tap, tensor in taps.items()}
     found = {tap: tensor for tap, tensor in single.items() if tensor is not None}
     if not found:
         raise LayerError(

@@ -71,6 +71,7 @@ ACTIONS: tuple[Row, ...] = (
     Row("open_weights", QT_TRANSLATE_NOOP("Actions", "&Open weights file…"), "network", ("Ctrl+Shift+O",)),
     Row("random_weights", QT_TRANSLATE_NOOP("Actions", "Use &random weights"), "network"),
     Row("default_size", QT_TRANSLATE_NOOP("Actions", "Use the &weights' own size"), "network"),
+    Row("train_pyramid", QT_TRANSLATE_NOOP("Actions", "Train this &pyramid…"), "network", ("Ctrl+T",)),
     Row("cancel", QT_TRANSLATE_NOOP("Actions", "&Cancel"), "network", ("Esc",), "cancel"),
     Row("retry", QT_TRANSLATE_NOOP("Actions", "&Try again"), "network", ("Ctrl+R",)),
     Row("restart_engine", QT_TRANSLATE_NOOP("Actions", "Restart the &engine"), "network"),

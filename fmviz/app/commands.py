@@ -16,6 +16,7 @@ from fmviz.app.network_commands import WEIGHTS_SUFFIXES, NetworkCommands
 from fmviz.app.preferences import Preferences
 from fmviz.app.shelf import Shelf
 from fmviz.app.state import Store
+from fmviz.app.teaching import Teaching
 from fmviz.app.views.export_dialog import ExportChoice, ExportDialog
 from fmviz.colours import COLOUR_MAPS, colour_map
 from fmviz.engine.messages import Dropped, Exported, Failed, PictureSource, Progress
@@ -33,11 +34,14 @@ TO_SCALE = {"shapes.png": 512, "eyes.png": 512}
 class Commands(QObject):
     """Dialogs, clipboard and the rest that a menu entry sets off. `attach` gives it the window, which needs `table` first."""
 
-    def __init__(self, store: Store, controller: Controller, shelf: Shelf, preferences: Preferences) -> None:
+    def __init__(
+        self, store: Store, controller: Controller, shelf: Shelf, teaching: Teaching, preferences: Preferences
+    ) -> None:
         super().__init__()
         self._store = store
         self._controller = controller
         self._shelf = shelf
+        self._teaching = teaching
         self._preferences = preferences
         self._dialog: ExportDialog | None = None
         self._window: MainWindow
@@ -48,7 +52,9 @@ class Commands(QObject):
         self._window, self._presenter = window, presenter
         window.dropped.connect(self.take)
         window.sample_chosen.connect(self.open_sample)
-        self.networks = NetworkCommands(self._store, self._controller, self._shelf, self._preferences, window)
+        self.networks = NetworkCommands(
+            self._store, self._controller, self._shelf, self._teaching, self._preferences, window
+        )
 
     def table(self) -> dict[str, Callable[[], object]]:
         """What each action calls, by its name."""
@@ -84,6 +90,7 @@ class Commands(QObject):
             "open_model": lambda: self.networks.open_model(),
             "show_weights": lambda: self.networks.show_weights(),
             "open_weights": lambda: self.networks.open_weights(),
+            "train_pyramid": lambda: self.networks.train_pyramid(),
             "trust_model": lambda: self.networks.trust_model(),
             "random_weights": lambda: controller.mend(weights="random"),
             "default_size": lambda: controller.mend(mode="crop", side=0),

@@ -215,6 +215,7 @@ class Looking(QObject):
                 channel=wanted.channel,
                 reduction=wanted.reduction,
                 scale=wanted.scale,
+                snapshot=wanted.snapshot,
             )
         self._taps = wanted
 

@@ -23,6 +23,7 @@ from fmviz.app.preferences import Preferences
 from fmviz.app.presenter import Presenter
 from fmviz.app.shelf import Shelf
 from fmviz.app.state import Store, ViewState
+from fmviz.app.teaching import Teaching
 from fmviz.app.window import MainWindow
 from fmviz.assets import asset
 from fmviz.defaults import BACKBONE
@@ -71,7 +72,8 @@ class App:
         self.link = EngineLink(engine)
         self.controller = Controller(self.store, self.link)
         self.shelf = Shelf(self.store, self.link, self.controller)
-        self.commands = Commands(self.store, self.controller, self.shelf, self.preferences)
+        self.teaching = Teaching(self.store, self.link, self.controller, self.shelf)
+        self.commands = Commands(self.store, self.controller, self.shelf, self.teaching, self.preferences)
         _apply_theme(self.store.state)
         self.window = MainWindow(self.commands.table(), samples())
         self.window.maps.set_colour_maps([(name, label, colour_table(name)) for name, label in colour_map_labels()])

@@ -12,7 +12,9 @@ from fmviz.app.controller import Controller
 from fmviz.app.preferences import Preferences
 from fmviz.app.shelf import Shelf
 from fmviz.app.state import OWN, Store, ViewState
+from fmviz.app.teaching import Teaching
 from fmviz.app.views.chooser import Chooser
+from fmviz.app.views.learning_page import LearningPage
 from fmviz.app.views.proposals_dialog import ProposalsDialog
 from fmviz.app.views.trust_dialog import TrustDialog
 from fmviz.app.views.weights_page import WeightsPage
@@ -28,15 +30,23 @@ class NetworkCommands(QObject):
     """Dialogs about networks; made when they are first wanted."""
 
     def __init__(
-        self, store: Store, controller: Controller, shelf: Shelf, preferences: Preferences, window: MainWindow
+        self,
+        store: Store,
+        controller: Controller,
+        shelf: Shelf,
+        teaching: Teaching,
+        preferences: Preferences,
+        window: MainWindow,
     ) -> None:
         super().__init__(window)
         self._store = store
         self._controller = controller
         self._shelf = shelf
+        self._teaching = teaching
         self._preferences = preferences
         self._window = window
         self._page: WeightsPage | None = None
+        self._learning_page: LearningPage | None = None
         self.chooser = Chooser(window)
         self.chooser.network_chosen.connect(shelf.choose)
         self.chooser.model_wanted.connect(self.open_model)
@@ -64,6 +74,34 @@ class NetworkCommands(QObject):
             self._page.set_network(new.backbone_info, _loaded(new))
         if self._page is not None and old.fetching != new.fetching:
             self._show_fetching(new)
+
+        if self._learning_page is not None and (old.learning, old.setup) != (new.learning, new.setup):
+            self._learning_page.set_learning(new.learning, new.setup.backbone)
+
+    # A pyramid that is trained
+
+    def train_pyramid(self) -> None:
+        """Open the page of training."""
+        state = self._store.state
+        info = state.backbone_info
+        if (info is None or not info.pyramid) and not (state.learning is not None and state.learning.going):
+            told = self.tr("This network has no pyramid to train: choose one whose name ends in _fpn.")
+            self._window.statusBar().showMessage(told, 6000)
+            return
+        page = self._learning_page or self._made_learning_page()
+        page.set_learning(state.learning, state.setup.backbone)
+        page.show()
+        page.raise_()
+        page.activateWindow()
+        self._window.raise_dock("pyramid")
+
+    def _made_learning_page(self) -> LearningPage:
+        self._learning_page = page = LearningPage(self._window)
+        page.begin_wanted.connect(lambda minutes, seed: self._teaching.begin(minutes=minutes, seed=seed))
+        page.cancel_wanted.connect(self._teaching.cancel)
+        page.keep_wanted.connect(self._teaching.keep)
+        page.throw_wanted.connect(self._teaching.throw_away)
+        return page
 
     # Weights
 

@@ -14,6 +14,7 @@ from fmviz.app.looking import ShownChannel, ShownMaps, ShownTaps
 from fmviz.app.qimage import colour_list, coloured_image, rgb_image
 from fmviz.app.state import Place, Store, ViewState
 from fmviz.app.theme import LEVEL_COLOURS, accent
+from fmviz.app.wanted import snapshot_wanted
 from fmviz.app.window import MainWindow
 from fmviz.engine.messages import Tabulated, ThingInfo
 from fmviz.figure import colour_table
@@ -119,6 +120,8 @@ class Presenter(QObject):
         state = self.store.state
         if state.shown is None:
             return ""
+        if snapshot_wanted(state) and state.learning is not None:
+            return state.learning.text
         return " ".join(part for part in (wording.pyramid_note(state.shown), wording.found(self._things)) if part)
 
     def _things_came(self, things: tuple[ThingInfo, ...]) -> None:
@@ -169,6 +172,8 @@ class Presenter(QObject):
             self.push_colours()
         if differs("over_picture", "opacity", "peek", "shown"):
             self._push_overlay()
+        if differs("learning"):
+            self.window.pyramid.set_note(self._pyramid_note())
         if differs("pyramid", "shown", "boxes"):
             self._push_pyramid_choice()
         if differs("setup", "backbones", "devices", "shown", "fetching"):

@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Signal
 
 from fmviz.app.views.grid_layout import GridView
 from fmviz.defaults import BACKBONE
-from fmviz.engine.messages import BackboneInfo, LayerInfo, PictureSource, Ran, Setup, TrustWanted
+from fmviz.engine.messages import BackboneInfo, LayerInfo, LearningInfo, PictureSource, Ran, Setup, TrustWanted
 from fmviz.maps import Normalisation, Reduction
 
 OWN = "own:"
@@ -49,6 +49,22 @@ class Fetching:
     text: str
     fraction: float | None = None
     going: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """A pyramid that is being trained for `backbone`, or how that ended: `going` tells which, `text` says it.
+
+    `news` is the latest, `losses` all that were told; `path` the file that waits for the user to keep it or not.
+    """
+
+    backbone: str
+    text: str
+    fraction: float | None = None
+    going: bool = True
+    news: LearningInfo | None = None
+    losses: tuple[float, ...] = ()
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +112,7 @@ class ViewState:
     table_wanted: bool = False
     activity: Activity | None = None
     fetching: Fetching | None = None
+    learning: Learning | None = None
     recent: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     appearance: Appearance = "system"

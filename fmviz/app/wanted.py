@@ -54,6 +54,7 @@ class TapsWanted:
     reduction: Reduction | None
     scale: str
     size: int
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,18 @@ def taps_wanted(state: ViewState) -> TapsWanted | None:
     tapped = [layer for layer in state.shown.layers if layer.taps and layer.spatial]
     size = sum(len(layer.taps) * layer.shape[2] * layer.shape[3] for layer in tapped)
     choice = state.pyramid
-    return TapsWanted(state.shown.run, choice.channel, choice.reduction, choice.scale, size) if size else None
+    if not size:
+        return None
+    return TapsWanted(state.shown.run, choice.channel, choice.reduction, choice.scale, size, snapshot_wanted(state))
+
+
+def snapshot_wanted(state: ViewState) -> str:
+    """The file of the pyramid that is being trained, where it is trained for the network that is shown."""
+    learning = state.learning
+    if learning is None or learning.news is None or state.shown is None:
+        return ""
+    same = state.shown.setup.backbone == learning.backbone
+    return learning.news.snapshot if same and learning.going else ""
 
 
 def things_wanted(state: ViewState) -> ThingsWanted | None:

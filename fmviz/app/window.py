@@ -163,6 +163,7 @@ class MainWindow(QMainWindow):
             "reset_layout",
             "next_layer",
             "open_weights",
+            "train_pyramid",
             "cancel",
             "about",
         }

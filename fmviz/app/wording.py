@@ -20,7 +20,17 @@ from fmviz.app.numbers import (
 )
 from fmviz.app.state import ViewState
 from fmviz.app.views.network_list import shown_name
-from fmviz.engine.messages import LayerInfo, Progress, ProposalInfo, Ran, Tabulated, TapMaps, ThingInfo, TrustWanted
+from fmviz.engine.messages import (
+    LayerInfo,
+    Learned,
+    Progress,
+    ProposalInfo,
+    Ran,
+    Tabulated,
+    TapMaps,
+    ThingInfo,
+    TrustWanted,
+)
 from fmviz.maps import Statistics
 
 
@@ -39,6 +49,7 @@ def doing(progress: Progress) -> str:
         "running": QCoreApplication.translate("Words", "Running {name}"),
         "writing": QCoreApplication.translate("Words", "Writing {name}"),
         "fetching": QCoreApplication.translate("Words", "Fetching {name}"),
+        "learning": QCoreApplication.translate("Words", "Training a pyramid for {name}"),
         "comparing": QCoreApplication.translate("Words", "Comparing {name} with the networks"),
     }
     return texts[progress.doing].format(name=progress.name)
@@ -93,6 +104,53 @@ def ended_by_force(backbone: str) -> str:
         "Words", "Cancelled: {network} did not stop by itself, so its engine was ended and another one started."
     )
     return text.format(network=shown_name(backbone))
+
+
+def learning(progress: Progress) -> str:
+    """ "Learning: step 310 of 2400  ·  loss 1.42  ·  right level 71 %  ·  2 min left" """
+    news = progress.learning
+    if news is None:
+        return doing(progress)
+    texts = {
+        "drawing": QCoreApplication.translate("Words", "Drawing scenes: {step} of {steps}"),
+        "learning": QCoreApplication.translate("Words", "Learning: step {step} of {steps}"),
+        "measuring": QCoreApplication.translate("Words", "Measuring on scenes that it has not seen: {step} of {steps}"),
+    }
+    parts = [texts[news.phase].format(step=thousands(news.step), steps=thousands(news.steps) if news.steps else "…")]
+    if news.loss is not None:
+        parts.append(QCoreApplication.translate("Words", "loss {loss}").format(loss=f"{news.loss:.2f}"))
+    if news.by_rms is not None:
+        parts.append(QCoreApplication.translate("Words", "right level {share}").format(share=f"{news.by_rms:.0%}"))
+    if progress.left is not None:
+        left = QCoreApplication.translate("Words", "{time} left")
+        parts.append(left.format(time=duration_words(progress.left)))
+    return "  ·  ".join(parts)
+
+
+def learned(done: Learned) -> str:
+    """How a training ended."""
+    text = QCoreApplication.translate(
+        "Words",
+        "Trained. On scenes that it has not seen, {levels} of the things are loudest on the level of their size "
+        "(chance: 25 %), and boxes have an average precision of {ap50}. Keep it?",
+    )
+    return text.format(levels=f"{done.by_rms:.0%}", ap50=f"{done.ap50:.2f}")
+
+
+def learning_cancelled() -> str:
+    return QCoreApplication.translate("Words", "Cancelled: nothing was kept.")
+
+
+def learning_kept(path: str) -> str:
+    return QCoreApplication.translate("Words", "Kept as {path}.").format(path=path)
+
+
+def learning_dropped() -> str:
+    return QCoreApplication.translate("Words", "Thrown away.")
+
+
+def learning_lost() -> str:
+    return QCoreApplication.translate("Words", "The engine ended, and training with it: begin again.")
 
 
 def untrusted(wanted: TrustWanted) -> str:
@@ -207,7 +265,9 @@ def pyramid_note(run: Ran) -> str:
         return QCoreApplication.translate("Words", "Untrained: all weights are random, and so is what the levels show.")
     if "pyramid" in run.weights.untrained:
         return QCoreApplication.translate(
-            "Words", "Untrained pyramid: C2–C5 are trained; M and P pass through random weights and mean little."
+            "Words",
+            "Untrained pyramid: C2–C5 are trained; M and P pass through random weights and mean little. "
+            "“Train this pyramid” mends that in minutes, without any download.",
         )
     if run.weights.trained_on:
         text = QCoreApplication.translate(

@@ -16,6 +16,7 @@ import fmviz
 from fmviz.engine import contents, shelf
 from fmviz.engine.blocks import Blocks, pixels
 from fmviz.engine.contents import AboutCapture, Ask, Shown
+from fmviz.engine.learning import keep, learn
 from fmviz.engine.messages import (
     PROTOCOL,
     AnyRequest,
@@ -24,7 +25,9 @@ from fmviz.engine.messages import (
     Dropped,
     Fetch,
     Hello,
+    KeepPyramid,
     LayerInfo,
+    Learn,
     ListCache,
     ListNetworks,
     PictureRead,
@@ -81,6 +84,10 @@ class Answers:
                 return self._read_picture(request)
             case Run():
                 return self._run(request, progress, cancelled)
+            case Learn():
+                return Aside(lambda: learn(request, progress, cancelled))
+            case KeepPyramid():
+                return keep(request)
             case Tabulate():
                 return self._tabulate(request)
             case Cancel():

@@ -133,9 +133,15 @@ def _render_maps(request: RenderMaps, shown: Shown, capture: Capture, blocks: Bl
 
 
 def _render_taps(request: RenderTaps, capture: Capture, blocks: Blocks) -> Reply:
-    from fmviz.pyramid import tap_maps
+    from fmviz.engine.learning import levels
+    from fmviz.pyramid import maps_of
 
-    rendered = tap_maps(capture, channel=request.channel, reduction=request.reduction, scale=request.scale)
+    shown = {tap: activation.maps for tap, activation in capture.taps.items()}
+    if request.snapshot:
+        shown = {tap: tensor for tap, tensor in shown.items() if tap[0] == "C"} | dict(
+            levels(capture, request.snapshot)
+        )
+    rendered = maps_of(shown, channel=request.channel, reduction=request.reduction, scale=request.scale)
     offset, taps = 0, []
     total = sum(maps.pixels.size for maps in rendered.values())
     target = blocks.array(request.block, (total,))
@@ -145,7 +151,7 @@ def _render_taps(request: RenderTaps, capture: Capture, blocks: Blocks) -> Reply
             TapMaps(
                 tap=tap,
                 layer=str(capture.taps[tap].layer),
-                channels=capture.taps[tap].maps.shape[1],
+                channels=shown[tap].shape[1],
                 shape=maps.map_size,
                 offset=offset,
                 limits=(float(maps.limits[0, 0]), float(maps.limits[0, 1])),

@@ -26,7 +26,7 @@ _LENGTH = struct.Struct("<I")
 _MAP_HEADS = (*range(0x80, 0x90), 0xDE)
 """Bytes with which a msgpack map begins, and so every message."""
 
-Doing = Literal["loading torch", "loading", "running", "writing", "fetching", "comparing"]
+Doing = Literal["loading torch", "loading", "running", "writing", "fetching", "comparing", "learning"]
 """The window has the words for these, in the user's language."""
 
 ExportForm = Literal["grid", "maps", "npz", "safetensors"]
@@ -204,6 +204,23 @@ class TapMaps(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[float, float]
 
 
+Matrix = tuple[tuple[float, ...], ...]
+"""[i][j]: the share of the things that belong to level i and to which level j answers."""
+
+
+class LearningInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """How far training is: the phase and its steps, the loss, the latest figures, and a file of what was learned so far."""
+
+    phase: str
+    step: int
+    steps: int
+    loss: float | None
+    matrix: Matrix
+    by_rms: float | None
+    ap50: float | None
+    snapshot: str
+
+
 class ThingInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A thing that a level of the pyramid found: left, top, right and bottom in pixels of the network's input."""
 
@@ -261,6 +278,28 @@ class Trust(Request, frozen=True, kw_only=True):
     sha256: str
 
 
+class Learn(Request, frozen=True, kw_only=True):
+    """Train a pyramid for a backbone over these weights of its body, in so many minutes (or on so many scenes and in so many
+    steps), in a process of its own. -> `Learned`"""
+
+    backbone: str
+    weights: str = ""
+    minutes: float = 3.0
+    seed: int = 0
+    scenes: int = 0
+    steps: int = 0
+
+
+class KeepPyramid(Request, frozen=True, kw_only=True):
+    """Keep what `Learned` told of, as the file `target` or where it is on offer afterwards; or throw it away. ->
+    `PyramidKept`, or `Dropped`"""
+
+    backbone: str
+    path: str
+    target: str = ""
+    keep: bool = True
+
+
 class ReadPicture(Request, frozen=True, kw_only=True):
     """Decode a picture, no side longer than `limit` pixels, without torch. -> `PictureRead`"""
 
@@ -297,12 +336,14 @@ class RenderMaps(Request, frozen=True, kw_only=True):
 
 
 class RenderTaps(Request, frozen=True, kw_only=True):
-    """The named maps C2…P6, one map each: a channel or a reduction; limits of each map or of each row. -> `TapsRendered`"""
+    """The named maps C2…P6, one map each: a channel or a reduction; limits of each map or of each row.
+    `snapshot` names a file of a pyramid that is being trained: the levels are what it makes of C2–C5. -> `TapsRendered`"""
 
     run: int
     channel: int = 0
     reduction: Reduction | None = "l2"
     scale: Literal["map", "row"] = "map"
+    snapshot: str = ""
     block: str = ""
 
 
@@ -389,6 +430,7 @@ class Progress(Reply, frozen=True, kw_only=True):
     total: int = 0
     speed: float = 0.0
     left: float | None = None
+    learning: LearningInfo | None = None
 
 
 class Failed(Reply, frozen=True, kw_only=True):
@@ -440,6 +482,22 @@ class Proposed(Reply, frozen=True, kw_only=True):
 
 
 class Trusted(Reply, frozen=True, kw_only=True):
+    path: str
+
+
+class Learned(Reply, frozen=True, kw_only=True):
+    """A pyramid was trained; it lies in `path` until it is kept. Its figures are those of `fmviz.training.measure.Figures`."""
+
+    backbone: str
+    path: str
+    ap50: float
+    by_rms: float
+    by_objectness: float
+    matrix: Matrix
+
+
+class PyramidKept(Reply, frozen=True, kw_only=True):
+    backbone: str
     path: str
 
 
@@ -547,6 +605,8 @@ AnyRequest = (
     | ListCache
     | Propose
     | Trust
+    | Learn
+    | KeepPyramid
     | ReadPicture
     | Run
     | ReadInput
@@ -571,6 +631,8 @@ AnyReply = (
     | CacheListed
     | Proposed
     | Trusted
+    | Learned
+    | PyramidKept
     | PictureRead
     | Ran
     | InputRead

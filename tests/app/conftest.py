@@ -35,6 +35,7 @@ def _places_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
         patch.setenv("FMVIZ_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.setenv("FMVIZ_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
 
 
