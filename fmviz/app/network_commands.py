@@ -57,6 +57,8 @@ class NetworkCommands(QObject):
         bar.weights_file_wanted.connect(self.open_weights)
         bar.weights_page_wanted.connect(self.show_weights)
         bar.fetch_wanted.connect(self.fetch)
+        window.pyramid.train_wanted.connect(self.train_pyramid)
+        window.pyramid.fetch_wanted.connect(self.fetch)
         shelf.proposed.connect(self._ask_which_network)
         controller.trust_wanted.connect(self._ask_for_trust)
         store.changed.connect(self._changed)

@@ -14,7 +14,7 @@ from fmviz.app.looking import ShownChannel, ShownMaps, ShownTaps
 from fmviz.app.qimage import colour_list, coloured_image, rgb_image
 from fmviz.app.state import Place, Store, ViewState
 from fmviz.app.theme import LEVEL_COLOURS, accent
-from fmviz.app.wanted import snapshot_wanted
+from fmviz.app.wanted import remedies_of_pyramid, snapshot_wanted
 from fmviz.app.window import MainWindow
 from fmviz.engine.messages import Tabulated, ThingInfo
 from fmviz.figure import colour_table
@@ -174,7 +174,7 @@ class Presenter(QObject):
             self._push_overlay()
         if differs("learning"):
             self.window.pyramid.set_note(self._pyramid_note())
-        if differs("pyramid", "shown", "boxes"):
+        if differs("pyramid", "shown", "boxes", "backbones", "learning"):
             self._push_pyramid_choice()
         if differs("setup", "backbones", "devices", "shown", "fetching"):
             self.window.setup_bar.set_choices(new.setup, new.networks, new.devices, new.fetching)
@@ -312,6 +312,7 @@ class Presenter(QObject):
         tapped = [layer for layer in state.shown.layers if layer.taps] if state.shown else []
         pyramid = [layer for layer in tapped if any(tap[0] == "P" for tap in layer.taps)] or tapped
         possible = state.shown is not None and any(layer.item == "[scores.P2]" for layer in state.shown.layers)
+        self.window.pyramid.set_remedies(**remedies_of_pyramid(state))
         self.window.pyramid.set_boxes_wanted(state.boxes, possible=possible)
         self.window.set_checked("boxes", state.boxes)
         self.window.pyramid.set_choice(state.pyramid, min((layer.shape[1] for layer in pyramid), default=1))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from fmviz.app.numbers import bytes_words
 from fmviz.app.state import OWN, ViewState
 from fmviz.app.views.grid_layout import step_for
 from fmviz.engine.messages import PictureSource, Setup
@@ -135,6 +137,22 @@ def table_wanted(state: ViewState) -> TableWanted | None:
     if state.shown is None or not state.table_wanted:
         return None
     return TableWanted(state.shown.setup.backbone, state.shown.geometry.input_size)
+
+
+def remedies_of_pyramid(state: ViewState) -> dict[str, Any]:
+    """What the Pyramid dock offers where the pyramid is untrained: to train it, where its body is trained, and to fetch a
+    trained one, where there is one."""
+    shown, row = state.shown, state.backbone_info
+    going = state.learning is not None and state.learning.going
+    random = shown is not None and bool({"pyramid", "body"} & set(shown.weights.untrained))
+    if shown is None or row is None or not random or going or row.name != shown.setup.backbone or not row.pyramid:
+        return {"train": False, "offer": "", "size": ""}
+    coco = next((offer for offer in row.offers if offer.name.startswith("COCO") and not offer.here), None)
+    return {
+        "train": row.group == "papers" and "body" not in shown.weights.untrained,
+        "offer": coco.name if coco else "",
+        "size": bytes_words(coco.nbytes) if coco else "",
+    }
 
 
 def remedies(kind: str, setup: Setup) -> tuple[str, ...]:

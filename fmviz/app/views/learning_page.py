@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QProgressBar,
     QPushButton,
+    QSizePolicy,
     QSpinBox,
     QTableWidget,
     QTableWidgetItem,
@@ -108,15 +109,18 @@ class LearningPage(QDialog):
         form.addRow(self.tr("Seed"), self.seed)
         self._form = QWidget(self)
         self._form.setLayout(form)
-        self._place_of_plot = QVBoxLayout()
+        holder = QWidget(self)
+        self._place_of_plot = QVBoxLayout(holder)
+        self._place_of_plot.setContentsMargins(0, 0, 0, 0)
         buttons = QHBoxLayout()
         buttons.addStretch(1)
         for button in (self.begin, self.cancel, self.throw, self.keep_as, self.keep):
             buttons.addWidget(button)
         layout = QVBoxLayout(self)
         for widget in (self._title, about, self._form, self._told, self._progress):
+            widget.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
             layout.addWidget(widget)
-        layout.addLayout(self._place_of_plot, 1)
+        layout.addWidget(holder, 1)
         layout.addWidget(self.matrix)
         layout.addLayout(buttons)
 

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QSizePolicy,
     QSpinBox,
     QStackedWidget,
@@ -36,6 +37,9 @@ class PyramidView(QWidget):
     """The tap whose map was clicked: "P3"."""
     boxes_chosen = Signal(object)
     """Whether what the levels found is to be framed."""
+    train_wanted = Signal()
+    fetch_wanted = Signal(object)
+    """The name of weights with a trained pyramid."""
     pointed = Signal(object)
     """(tap, x, y) in the picture's pixels, or None."""
 
@@ -46,9 +50,15 @@ class PyramidView(QWidget):
         self.canvases: dict[str, MapCanvas] = {}
         self._captions: dict[str, QLabel] = {}
         self._choice = PyramidChoice()
+        self._offer = ""
         self._note = QLabel(self)
         self._note.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._note.setWordWrap(True)
+        self.train, self.fetch = QPushButton(self.tr("Train it (3 min)…"), self), QPushButton(self)
+        self.train.setToolTip(self.tr("On drawn shapes, without any download, while you look on"))
+        self.train.clicked.connect(self.train_wanted)
+        self.fetch.clicked.connect(lambda: self.fetch_wanted.emit(self._offer))
+        self.set_remedies(train=False, offer="", size="")
         self._empty = QLabel(self)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._empty.setWordWrap(True)
@@ -60,7 +70,11 @@ class PyramidView(QWidget):
         layout.setSpacing(4)
         layout.addWidget(self.banner)
         layout.addLayout(self._make_controls())
-        layout.addWidget(self._note)
+        beside = QHBoxLayout()
+        beside.addWidget(self._note, 1)
+        beside.addWidget(self.train)
+        beside.addWidget(self.fetch)
+        layout.addLayout(beside)
         layout.addWidget(self._stack, 1)
 
     def _make_controls(self) -> QHBoxLayout:
@@ -160,6 +174,13 @@ class PyramidView(QWidget):
         self._note.setText(note)
         self._note.setToolTip(note)
         self._note.setVisible(bool(note))
+
+    def set_remedies(self, *, train: bool, offer: str, size: str) -> None:
+        """What mends an untrained pyramid: training it here, or fetching `offer`, which is `size` large."""
+        self._offer = offer
+        self.train.setVisible(train)
+        self.fetch.setText(self.tr("Fetch the COCO weights (↓ {size})").format(size=size))
+        self.fetch.setVisible(bool(offer))
 
     def set_maps(self, maps: Mapping[str, tuple[QImage, str]], region: QRectF, *, note: str) -> None:
         """The map and the caption of each tap; `region` is the part of the picture that all of them show."""

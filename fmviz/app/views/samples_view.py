@@ -7,9 +7,10 @@ from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QImageReader, QPixmap
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 _EDGE = 88
+_IN_A_ROW = 4
 
 
 class SamplesView(QWidget):
@@ -26,10 +27,14 @@ class SamplesView(QWidget):
         for label in (title, hint):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             label.setWordWrap(True)
+        grid = QGridLayout()
+        for place, (name, path) in enumerate(samples):
+            grid.addWidget(
+                self._button(name, path), place // _IN_A_ROW, place % _IN_A_ROW, Qt.AlignmentFlag.AlignHCenter
+            )
         row = QHBoxLayout()
         row.addStretch(1)
-        for name, path in samples:
-            row.addWidget(self._button(name, path))
+        row.addLayout(grid)
         row.addStretch(1)
         layout = QVBoxLayout(self)
         layout.addStretch(1)
