@@ -30,7 +30,7 @@ from fmviz.training.detect import detect, intersection_over_union
 from fmviz.training.features import Cache, Statistics, statistics_of
 from fmviz.training.learner import Batch, Learner, Recipe, batch_of
 from fmviz.training.photographs import Answer, Boxed, figures_of, zoomed
-from fmviz.training.scenes import KINDS, LARGEST, SIZE, SMALLEST, draw_scene
+from fmviz.training.scenes import KINDS, LARGEST, MOST, SIZE, SMALLEST, draw_scene
 from fmviz.training.targets import BACKGROUND, IGNORED, Things, level_of, targets, things
 from fmviz.training.train import PARTIAL, Plan, Progress, rate_at, train
 
@@ -67,6 +67,12 @@ def test_boxes_lie_on_the_scene_and_are_as_large_as_things_are():
         sizes = np.sqrt(sides.prod(axis=1))
         assert (sizes > SMALLEST - 1.5).all()
         assert (sizes < LARGEST + 1.5).all()
+
+
+def test_parts_change_what_is_painted_and_are_no_things():
+    pairs = [(draw_scene(3, number), draw_scene(3, number, parts=True)) for number in range(12)]
+    assert any(not np.array_equal(plain.pixels, parted.pixels) for plain, parted in pairs)
+    assert all(1 <= len(parted.boxes) <= MOST for _, parted in pairs)
 
 
 def test_scenes_have_all_kinds_and_all_levels_of_things():

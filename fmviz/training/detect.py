@@ -12,6 +12,9 @@ from torch import Tensor
 from fmviz.geometry import Box
 from fmviz.networks.fpn import LEVELS
 
+OVERLAP = 0.4
+"""Of two boxes that share more, by intersection over union, one is left out: so much do things seldom hide of each other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -35,7 +38,7 @@ def detect(
     size: tuple[int, int],
     *,
     threshold: float = 0.3,
-    overlap: float = 0.5,
+    overlap: float = OVERLAP,
     most: int = 100,
 ) -> tuple[Detection, ...]:
     """What a network with a head found on its input, best first; () of a network without a head.
@@ -44,7 +47,7 @@ def detect(
         outputs: what `PyramidNetwork` put out for one picture: "scores.P2", "boxes.P2" and so on.
         size: (height, width) of the network's input.
         threshold: the lowest score.
-        overlap: of two boxes that share more, by intersection over union, the better is kept, whatever their kinds.
+        overlap: of two boxes that share more the better is kept, whatever their kinds.
         most: how many at most.
     """
     names = [name for name in LEVELS if f"scores.{name}" in outputs]

@@ -81,9 +81,10 @@ def stages_of(
     seed: int,
     *,
     cancelled: Callable[[], bool],
+    parts: bool = False,
     threads: int | None = None,
 ) -> Iterator[tuple[list[Scene], list[Tensor]]]:
-    """The scenes of these numbers, `BATCH` at a time and in their order, with C2–C5 of each batch.
+    """The scenes of these numbers (`draw_scene`), `BATCH` at a time and in their order, with C2–C5 of each batch.
 
     Every thread draws scenes and runs them, one core each: quicker than to share each operation between all cores.
 
@@ -97,7 +98,7 @@ def stages_of(
     def run(chunk: Sequence[int]) -> tuple[list[Scene], list[Tensor]]:
         if cancelled():
             raise Cancelled
-        scenes = [draw_scene(seed, number) for number in chunk]
+        scenes = [draw_scene(seed, number, parts=parts) for number in chunk]
         return scenes, body.stages(np.stack([scene.pixels for scene in scenes]))
 
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))

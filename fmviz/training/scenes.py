@@ -66,8 +66,13 @@ class Shape:
     paint: Colours
 
 
-def draw_scene(seed: int, number: int) -> Scene:
-    """The scene `number` of those of `seed`."""
+def draw_scene(seed: int, number: int, *, parts: bool = False) -> Scene:
+    """The scene `number` of those of `seed`.
+
+    Args:
+        parts: some shapes have smaller shapes within them which belong to them and are no things, as things on photographs
+            have. That is harder, and for learning only.
+    """
     random = np.random.default_rng((seed, number))
     canvas = texture(random, SIZE, SIZE, coarse=True)
     sizes = np.exp(random.uniform(np.log(SMALLEST), np.log(LARGEST), random.integers(1, MOST + 1)))
@@ -76,7 +81,7 @@ def draw_scene(seed: int, number: int) -> Scene:
     boxes: list[tuple[int, int, int, int]] = []
     kinds: list[int] = []
     for size in sorted(sizes, reverse=True):
-        shape = _shape(random, float(size))
+        shape = _shape(random, float(size), parts=parts)
         place = _place(random, shape.mask > 0.5, owner, areas)
         if place is None:
             continue
@@ -130,7 +135,7 @@ def _turn(angle: float) -> npt.NDArray[np.float64]:
     return np.array([[cosine, -sine], [sine, cosine]])
 
 
-def _shape(random: Random, size: float) -> Shape:
+def _shape(random: Random, size: float, *, parts: bool) -> Shape:
     kind = int(random.integers(len(KINDS)))
     points = outline(KINDS[kind], random) * (1, random.uniform(0.65, 1)) @ _turn(random.uniform(0, 2 * np.pi)).T
     points -= points.min(axis=0)
@@ -142,7 +147,8 @@ def _shape(random: Random, size: float) -> Shape:
     if KINDS[kind] == "ring":
         middle = (width / 2, height / 2)
         mask = mask - _filled((points - middle) * random.uniform(0.35, 0.7) + middle, height, width)
-    return Shape(kind, mask, _paint(random, points, height, width))
+    paint = _with_parts(random, points, height, width) if parts else texture(random, height, width)
+    return Shape(kind, mask, paint)
 
 
 def _filled(points: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[Any]:
@@ -152,8 +158,8 @@ def _filled(points: npt.NDArray[np.float64], height: int, width: int) -> npt.NDA
     return np.asarray(fine.reduce(_FINE), dtype=np.float32) / 255
 
 
-def _paint(random: Random, points: npt.NDArray[np.float64], height: int, width: int) -> Colours:
-    """(height, width, 3): a texture, often with smaller parts within it, which belong to it and are no things."""
+def _with_parts(random: Random, points: npt.NDArray[np.float64], height: int, width: int) -> Colours:
+    """(height, width, 3): a texture, often with others in smaller outlines within it."""
     paint = texture(random, height, width)
     middle = (width / 2, height / 2)
     if random.random() < 0.3:

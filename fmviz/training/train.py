@@ -225,7 +225,8 @@ class _Run:
 
     def stages(self, count: int, purpose: int) -> Iterator[tuple[list[Scene], list[Tensor]]]:
         """Scenes for that purpose, and what the body makes of them."""
-        return stages_of(self.body, range(count), 3 * self.seed + purpose, cancelled=self.cancelled)
+        seed, parts = 3 * self.seed + purpose, purpose == LEARNING
+        return stages_of(self.body, range(count), seed, cancelled=self.cancelled, parts=parts)
 
     def statistics(self) -> Statistics:
         """Of the first scenes to be learned from; also finds out how quick the body is, and in which precision."""
