@@ -217,7 +217,7 @@ def test_random_weights_are_the_same_by_seed_and_have_no_predictions(small):
 
 def test_what_nobody_trained_is_said():
     assert Session("resnet18_fpn", weights="random").weights.untrained == ("body", "pyramid")
-    assert Session("efficientnet_lite0_fpn").weights.untrained == ("pyramid",)
+    assert Session("efficientnet_lite0_fpn", weights="imagenet").weights.untrained == ("pyramid",)
 
 
 def test_facts_are_json_with_all_that_it_takes_and_no_folder(session, tmp_path):
