@@ -156,6 +156,10 @@ def test_focal_loss_is_the_papers():
     assert float(losses.focal_loss(logits, torch.tensor([[[BACKGROUND]]]))) == pytest.approx(background, rel=1e-5)
     assert float(losses.focal_loss(logits, torch.tensor([[[1]]]))) == pytest.approx(kind_1, rel=1e-5)
     assert float(losses.focal_loss(logits, torch.tensor([[[IGNORED]]]))) == 0
+    # A cell of a window stands for several of its map where there is nothing, for itself where there is a thing.
+    many = losses.focal_loss(logits, torch.tensor([[[BACKGROUND]]]), background=3.0)
+    assert float(many) == pytest.approx(3 * background, rel=1e-5)
+    assert float(losses.focal_loss(logits, torch.tensor([[[1]]]), background=3.0)) == pytest.approx(kind_1, rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from fmviz.networks.fpn import NARROW, FeaturePyramid, PyramidHead
 from fmviz.training import losses
 from fmviz.training.features import Cache
 from fmviz.training.scenes import SIZE
-from fmviz.training.targets import LEVELS, Targets, Things, level_of, targets, things
+from fmviz.training.targets import IGNORED, LEVELS, Targets, Things, level_of, targets, things
 
 WINDOW = 36
 """Cells of the window's sides."""
@@ -118,10 +118,14 @@ class Learner(nn.Module):
         found = [target.kinds >= 0 for target in wanted]
         found = [where & counted for where, counted in zip(found, valid, strict=True)]
         count = sum(int(where.sum()) for where in found) or 1
+        # The background of a window stands for that of its whole map: else P2 takes parts of large things for small ones.
+        stands_for = [
+            h * w / float(c.sum(dim=(1, 2)).float().mean()) for (h, w), c in zip(batch.cells, valid, strict=True)
+        ]
         focal = torch.stack(
             [
-                losses.focal_loss(logits, target.kinds.masked_fill(~counted, -2))
-                for (logits, _), target, counted in zip(seen, wanted, valid, strict=True)
+                losses.focal_loss(logits, target.kinds.masked_fill(~counted, IGNORED), background=many)
+                for (logits, _), target, counted, many in zip(seen, wanted, valid, stands_for, strict=True)
             ]
         ).sum()
         boxes = torch.cat([d.permute(0, 2, 3, 1)[where] for (_, d), where in zip(seen, found, strict=True)])

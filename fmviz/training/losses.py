@@ -12,18 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fmviz.training.targets import DOUBT, IGNORED, LIMITS, Targets, Things, level_of
+from fmviz.training.targets import BACKGROUND, DOUBT, IGNORED, LIMITS, Targets, Things, level_of
 
 SHARPNESS = 5.0
 """What n is multiplied by to be a logit: cells are to be near 0 or near 1."""
 
 
-def focal_loss(logits: Tensor, kinds: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def focal_loss(
+    logits: Tensor, kinds: Tensor, *, alpha: float = 0.25, gamma: float = 2.0, background: float = 1.0
+) -> Tensor:
     """The sum over all cells that count (Lin et al., 1708.02002, equation 5).
 
     Args:
         logits: (B, kinds, h, w)
         kinds: (B, h, w) int64, see `Targets`.
+        background: how many cells each cell without a thing stands for.
     """
     wanted = torch.arange(logits.shape[1], device=kinds.device)[None, :, None, None] == kinds[:, None]
     truth = wanted.to(logits.dtype)
@@ -31,7 +34,8 @@ def focal_loss(logits: Tensor, kinds: Tensor, *, alpha: float = 0.25, gamma: flo
     wrong = torch.sigmoid(torch.where(wanted, -logits, logits))
     weight = alpha * truth + (1 - alpha) * (1 - truth)
     loss = weight * wrong**gamma * F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return (loss * (kinds != IGNORED)[:, None]).sum()
+    counts = torch.where(kinds == BACKGROUND, background, (kinds != IGNORED).to(logits.dtype))
+    return (loss * counts[:, None]).sum()
 
 
 def giou_loss(distances: Tensor, wanted: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cancelled=given_up.is_set,
             snapshot=reporter.keep,
         )
-    except Cancelled:
+    except (Cancelled, BrokenPipeError):
+        # Nobody listens any more, or nobody wants it: what is half done is of no use to anyone.
+        shutil.rmtree(folder, ignore_errors=True)
         return 1
     except FmvizError as error:
         _say(kind=type(error).__name__, message=str(error))
