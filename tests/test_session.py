@@ -233,7 +233,8 @@ def test_facts_are_json_with_all_that_it_takes_and_no_folder(session, tmp_path):
     assert facts["picture"] == {"name": "cat.png", "sha256": fmviz.read_picture(path).sha256}
     assert facts["fmviz"] == fmviz.__version__
     assert facts["network"] == "efficientnet_lite0_fpn"
-    assert facts["weights"]["name"] == "imagenet"
+    assert facts["weights"]["name"] == "shapes"
+    assert facts["trained_on"] == "drawn shapes"
     assert len(facts["weights"]["sha256"]) == 64
     assert facts["untrained"] == ["pyramid"]
     assert facts["preprocessing"]["mode"] == "whole"
