@@ -236,7 +236,7 @@ def test_facts_are_json_with_all_that_it_takes_and_no_folder(session, tmp_path):
     assert facts["weights"]["name"] == "shapes"
     assert facts["trained_on"] == "drawn shapes"
     assert len(facts["weights"]["sha256"]) == 64
-    assert facts["untrained"] == ["pyramid"]
+    assert facts["untrained"] == []
     assert facts["preprocessing"]["mode"] == "whole"
     assert facts["input_size"] == [43, 64]
     assert (facts["torch"], facts["device"]) == (str(torch.__version__), "cpu")
