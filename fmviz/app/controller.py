@@ -163,13 +163,16 @@ class Controller(QObject):
 
     def set_setup(self, **changes: Any) -> None:
         """Another backbone, weights, size or device."""
-        setup = self.store.state.setup
+        self.store.update(setup=self._changed_setup(self.store.state.setup, changes))
+
+    def _changed_setup(self, setup: Setup, changes: dict[str, Any]) -> Setup:
+        """Another network has its own weights, and a size that it can take."""
         if changes.get("backbone", setup.backbone) != setup.backbone:
             changes.setdefault("weights", "")
             row = next((row for row in self.store.state.backbones if row.name == changes["backbone"]), None)
             if row is not None and (row.only_input or 0 < setup.side < row.minimum_input):
                 changes.update(mode="crop", side=0)
-        self.store.update(setup=msgspec.structs.replace(setup, **changes))
+        return msgspec.structs.replace(setup, **changes)
 
     def retry(self) -> None:
         """Do again what failed last; or run again what is shown."""
@@ -214,7 +217,7 @@ class Controller(QObject):
             self.store.update(current=state.sources.index(failed.source))
         self._failed = None
         setup = failed.setup if failed else state.setup
-        self.store.update(setup=msgspec.structs.replace(setup, **changes))
+        self.store.update(setup=self._changed_setup(setup, changes))
 
     def know_picture(self, source: PictureSource, picture: ShownPicture) -> None:
         """An image that the window has without the engine: one of the samples."""

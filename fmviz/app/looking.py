@@ -222,7 +222,8 @@ class Looking(QObject):
     def _taps_rendered(self, wanted: TapsWanted, reply: AnyReply, block: Block | None) -> None:
         if isinstance(reply, TapsRendered) and wanted == self._taps:
             self.taps_came.emit(ShownTaps(dict(_tap_arrays(reply, block)), block))
-        elif isinstance(reply, Failed):
+        elif isinstance(reply, Failed) and not wanted.snapshot:
+            # A snapshot is gone as soon as there are newer ones.
             self.failed.emit("pyramid", reply.message, (), reply.details)
 
     def _ask_things(self) -> None:

@@ -78,7 +78,7 @@ class NetworkCommands(QObject):
             self._show_fetching(new)
 
         if self._learning_page is not None and (old.learning, old.setup) != (new.learning, new.setup):
-            self._learning_page.set_learning(new.learning, new.setup.backbone)
+            self._show_learning(self._learning_page, new)
 
     # A pyramid that is trained
 
@@ -91,11 +91,16 @@ class NetworkCommands(QObject):
             self._window.statusBar().showMessage(told, 6000)
             return
         page = self._learning_page or self._made_learning_page()
-        page.set_learning(state.learning, state.setup.backbone)
+        self._show_learning(page, state)
         page.show()
         page.raise_()
         page.activateWindow()
         self._window.raise_dock("pyramid")
+
+    @staticmethod
+    def _show_learning(page: LearningPage, state: ViewState) -> None:
+        info = state.backbone_info
+        page.set_learning(state.learning, state.setup.backbone, possible=info is not None and info.pyramid)
 
     def _made_learning_page(self) -> LearningPage:
         self._learning_page = page = LearningPage(self._window)

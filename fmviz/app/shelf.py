@@ -12,7 +12,7 @@ from fmviz.app import wording
 from fmviz.app.blocks import Block
 from fmviz.app.controller import Controller
 from fmviz.app.link import EngineLink
-from fmviz.app.state import Fetching, Store
+from fmviz.app.state import Activity, Fetching, Store
 from fmviz.engine.messages import (
     AnyReply,
     CacheListed,
@@ -37,11 +37,11 @@ RECENT = 6
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The download that runs: its request, and whether its weights are to be used when they are there."""
+    """The download that runs: its request, and what it is for."""
 
     number: int
     backbone: str
-    use: bool
+    weights: str
 
 
 class Shelf(QObject):
@@ -60,7 +60,7 @@ class Shelf(QObject):
         self._link = link
         self._controller = controller
         self._asked: _Asked | None = None
-        self._timm = False
+        self._timm = self._looked = False
         link.lost.connect(self._lost)
 
     # Networks
@@ -72,13 +72,18 @@ class Shelf(QObject):
 
     def look_further(self) -> None:
         """The first time that somebody looks at the list: ask for timm's networks as well."""
-        if not self._timm:
-            self._timm = True
+        if not self._looked:
+            self._timm = self._looked = True
             self.refresh()
 
     def _networks_listed(self, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, NetworksListed):
             self._store.update(backbones=reply.backbones)
+        elif isinstance(reply, Failed) and self._timm:
+            # A timm that cannot be imported keeps nobody from the others. It is not tried again.
+            self._timm, self._looked = False, True
+            self._controller.tell(reply.message, (), reply.details)
+            self.refresh()
 
     def choose(self, name: str) -> None:
         """Another network, remembered as chosen lately."""
@@ -88,12 +93,12 @@ class Shelf(QObject):
 
     # Weights that are fetched
 
-    def fetch(self, backbone: str, weights: str, *, use: bool = True) -> None:
-        """Fetch weights: the user clicked. One download at a time."""
+    def fetch(self, backbone: str, weights: str) -> None:
+        """Fetch weights, and use them: the user clicked. One download at a time."""
         if self._asked is not None or not self._link.running:
             return
         number = self._link.ask(Fetch, self._fetch_heard, backbone=backbone, weights=weights)
-        self._asked = _Asked(number, backbone, use)
+        self._asked = _Asked(number, backbone, weights)
         self._store.update(fetching=Fetching(backbone, weights, text=wording.fetching_starts(weights), going=True))
 
     def cancel(self) -> None:
@@ -101,9 +106,10 @@ class Shelf(QObject):
             self._link.cancel(self._asked.number)
 
     def _fetch_heard(self, reply: AnyReply, _block: Block | None) -> None:
-        fetching, asked = self._store.state.fetching, self._asked
-        if fetching is None or asked is None:
+        asked = self._asked
+        if asked is None:
             return
+        fetching = self._store.state.fetching or Fetching(asked.backbone, asked.weights, text="", going=True)
         if isinstance(reply, Progress):
             self._tell(fetching, wording.fetching(reply), reply.fraction, going=True)
             return
@@ -111,19 +117,19 @@ class Shelf(QObject):
         match reply:
             case Fetched(file_name=file_name):
                 self._tell(fetching, wording.fetched(file_name), 1.0)
-                self._fetched(fetching, asked)
+                self._fetched(asked)
             case Failed(message=message):
                 self._tell(fetching, message, None)
             case Dropped():
                 self._tell(fetching, wording.fetching_cancelled(), None)
 
-    def _fetched(self, fetching: Fetching, asked: _Asked) -> None:
+    def _fetched(self, asked: _Asked) -> None:
         self.refresh()
         self.list_cache()
         setup = self._store.state.setup
         # Whoever went on to another network meanwhile is not pulled back.
-        if asked.use and setup.backbone == asked.backbone:
-            self._controller.set_setup(weights=fetching.weights)
+        if setup.backbone == asked.backbone:
+            self._controller.set_setup(weights=asked.weights)
 
     def _tell(self, fetching: Fetching, text: str, fraction: float | None, *, going: bool = False) -> None:
         told = Fetching(fetching.backbone, fetching.weights, text=text, fraction=fraction, going=going)
@@ -143,7 +149,7 @@ class Shelf(QObject):
         if isinstance(reply, CacheListed):
             self.cache_listed.emit(reply)
             self.refresh()
-            if removed:
+            if removed and self._asked is None:
                 self._store.update(fetching=None)
         elif isinstance(reply, Failed):
             self.cache_failed.emit(reply.message)
@@ -158,6 +164,12 @@ class Shelf(QObject):
         self._link.ask(Propose, self._proposed, lane="propose", path=path)
 
     def _proposed(self, reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, Progress):
+            self._store.update(activity=Activity(reply.id, wording.doing(reply)))
+            return
+        activity = self._store.state.activity
+        if activity is not None and activity.request == reply.id:
+            self._store.update(activity=None)
         if isinstance(reply, Failed):
             self._controller.tell(reply.message, ("open_weights",), reply.details)
         if not isinstance(reply, Proposed):
@@ -179,6 +191,10 @@ class Shelf(QObject):
 
     def trust(self, wanted: TrustWanted) -> None:
         """The user trusts a file of code, as it was when it was asked about; then do again what wanted it."""
+        if not self._link.running:
+            # A new engine asks again.
+            self._controller.retry_trusted()
+            return
         self._link.ask(Trust, self._trusted, path=wanted.path, sha256=wanted.sha256)
 
     def _trusted(self, reply: AnyReply, _block: Block | None) -> None:

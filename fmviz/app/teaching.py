@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import PurePath
 
 from PySide6.QtCore import QObject
 
@@ -11,7 +12,7 @@ from fmviz.app.blocks import Block
 from fmviz.app.controller import Controller
 from fmviz.app.link import EngineLink
 from fmviz.app.shelf import Shelf
-from fmviz.app.state import Learning, Store
+from fmviz.app.state import Learning, Store, ViewState
 from fmviz.engine.messages import (
     AnyReply,
     Dropped,
@@ -42,10 +43,10 @@ class Teaching(QObject):
     def begin(self, *, minutes: float, seed: int, scenes: int = 0, steps: int = 0) -> None:
         """Train a pyramid for the network that is chosen, over the weights that its body has."""
         state = self._store.state
-        if self._number or not self._link.running or state.backbone_info is None:
+        if self._number or not self._link.running or state.backbone_info is None or not state.backbone_info.pyramid:
             return
         setup = state.setup
-        weights = "" if setup.weights in ("random", "shapes") else setup.weights
+        weights = body_weights(state)
         self._number = self._link.ask(
             Learn,
             self._heard,
@@ -112,7 +113,10 @@ class Teaching(QObject):
                 told = dataclasses.replace(learning, text=wording.learning_kept(path), path="")
                 self._store.update(learning=told)
                 self._shelf.refresh()
-                if self._store.state.setup.backbone == backbone:
+                setup = self._store.state.setup
+                if setup.backbone == backbone and setup.weights == path:
+                    self._controller.retry()
+                elif setup.backbone == backbone:
                     self._controller.set_setup(weights=path)
             case Failed(message=message):
                 self._store.update(learning=dataclasses.replace(learning, text=message))
@@ -122,9 +126,20 @@ class Teaching(QObject):
 
     def _lost(self, _errors: str, _started: bool) -> None:
         learning, self._number = self._store.state.learning, 0
-        if learning is not None and (learning.going or learning.path):
-            told = dataclasses.replace(learning, going=False, path="", text=wording.learning_lost())
+        # What was learned in full is a file, and another engine can keep it.
+        if learning is not None and learning.going:
+            told = dataclasses.replace(learning, going=False, text=wording.learning_lost())
             self._store.update(learning=told)
+
+
+def body_weights(state: ViewState) -> str:
+    """The weights of the body that a pyramid is to be trained over: those that are chosen, where they are a body's."""
+    setup, shown = state.setup, state.shown
+    body = next((row for row in state.backbones if row.name == setup.backbone.removesuffix("_fpn")), None)
+    if body is not None and body.offer(setup.weights):
+        return setup.weights
+    is_file = PurePath(setup.weights).is_absolute() and shown is not None and not shown.weights.trained_on
+    return setup.weights if is_file else ""
 
 
 def _followed(learning: Learning, progress: Progress, news: LearningInfo) -> Learning:

@@ -89,12 +89,12 @@ def fetching_lost() -> str:
 
 def fits_nothing(name: str, nearest: ProposalInfo | None) -> str:
     """Of a file of weights that is for none of the networks; which one comes nearest, and why it is not it."""
+    if nearest is not None:
+        text = QCoreApplication.translate("Words", "{name} fits none of the networks; {network} comes nearest. {note}")
+        return text.format(name=name, network=shown_name(nearest.backbone), note=nearest.note)
     text = QCoreApplication.translate(
         "Words", "{name} fits none of the networks: choose another file, or open the model that it was made for."
     )
-    if nearest is not None:
-        near = QCoreApplication.translate("Words", "{name} fits none of the networks; {network} comes nearest. {note}")
-        text = near.replace("{network}", shown_name(nearest.backbone)).replace("{note}", nearest.note)
     return text.format(name=name)
 
 

@@ -25,9 +25,6 @@ from fmviz.networks.proposing import fitting_of_ours
 from fmviz.networks.tables import quoted
 from fmviz.preprocess import Preprocessing
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
-"""For file dialogs. What a file is, is told by its content."""
-
 
 @dataclass(frozen=True, slots=True)
 class Weights:

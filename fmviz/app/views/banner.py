@@ -35,6 +35,7 @@ class Banner(QFrame):
         self._icon.setPixmap(warning.pixmap(size, size))
         self._text = QLabel(self)
         self._text.setWordWrap(True)
+        self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         # A path or a checksum is one long word: it must not make the window wider.
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)

@@ -41,6 +41,8 @@ class ProposalsDialog(QDialog):
         self._fill()
         self._note = QLabel(self)
         self._note.setWordWrap(True)
+        for label in (question, self._note):
+            label.setTextFormat(Qt.TextFormat.PlainText)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel, self)
         self._load_button = buttons.addButton(self.tr("Load"), QDialogButtonBox.ButtonRole.AcceptRole)
         self._load_button.setDefault(True)

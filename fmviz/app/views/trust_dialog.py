@@ -36,6 +36,7 @@ class TrustDialog(QDialog):
         facts = QFormLayout()
         for text, value in ((self.tr("File"), wanted.path), (self.tr("SHA-256"), wanted.sha256)):
             label = QLabel(value, self)
+            label.setTextFormat(Qt.TextFormat.PlainText)
             label.setFont(numbers_font())
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -50,6 +51,7 @@ class TrustDialog(QDialog):
         self.accepted.connect(lambda: self.trusted.emit(wanted))
         layout = QVBoxLayout(self)
         for label in (title, meaning):
+            label.setTextFormat(Qt.TextFormat.PlainText)
             label.setWordWrap(True)
             layout.addWidget(label)
         layout.addLayout(facts)

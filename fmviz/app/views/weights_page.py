@@ -178,6 +178,7 @@ class WeightsPage(QDialog):
                 self.files.setItem(place, column, item)
             button = QPushButton(self.tr("Remove…"), self.files)
             button.setAutoDefault(False)
+            button.setEnabled(file.whole or not self._fetching)
             button.clicked.connect(lambda _checked=False, name=file.file_name: self._ask_to_remove(name))
             self.files.setCellWidget(place, 3, button)
 
