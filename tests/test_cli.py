@@ -26,7 +26,7 @@ from fmviz.session import Session
 CAT = str(asset("samples/chelsea.png"))
 CUP = str(asset("samples/coffee.png"))
 ROOT = Path(__file__).parents[1]
-NOTE = "fmviz: efficientnet_lite0_fpn, weights imagenet: The file has no pyramid: the network's is random (seed 0)."
+NOTE = "fmviz: efficientnet_lite0_fpn, weights shapes: The pyramid is trained on drawn shapes, not on COCO."
 
 
 def export(*arguments: str) -> int:

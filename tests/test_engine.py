@@ -290,7 +290,7 @@ def test_a_run_tells_all_that_the_window_shows_of_it(ran, capture):
     assert named == {tap: str(activation.layer) for tap, activation in capture.taps.items()}
     assert ran.geometry == capture.input.geometry
     assert [name for name, _ in ran.predictions] == [name for name, _ in capture.predictions]
-    assert ran.weights.untrained == ("pyramid",)
+    assert (ran.weights.untrained, ran.weights.trained_on) == ((), "drawn shapes")
     assert ran.setup == SMALL
     strides = {tap: layer.stride for layer in ran.layers for tap in layer.taps}
     assert [strides[f"P{level}"] for level in range(2, 6)] == [4, 8, 16, 32]

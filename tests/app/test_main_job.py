@@ -120,7 +120,7 @@ def test_a_layer_is_chosen_in_the_tree_and_everything_follows(desk: Desk) -> Non
     assert desk.maps is not None
     assert desk.maps.pixels.array.shape == info.shape[1:]
     assert "P4" in desk.window.maps._heading.text()
-    assert "untrained" in desk.window.maps._facts.text()
+    assert "drawn shapes" in desk.window.maps._facts.text()
 
 
 def test_the_keys_walk_layers_and_stages(desk: Desk) -> None:

@@ -142,6 +142,9 @@ def test_the_pyramid_of_one_channel_on_one_scale_a_row(desk: Desk) -> None:
 
 
 def test_untrained_is_said_where_it_is_so(desk: Desk) -> None:
+    desk.choose(desk.window.setup_bar.weights, "imagenet")
+    desk.settle()
+    until(lambda: desk.window.pyramid.train.isVisibleTo(desk.window.pyramid), "training it is offered")
     assert "untrained" not in desk.window.maps._facts.text()
     assert "Untrained" in desk.window.pyramid._note.text()
     desk.choose_tap("P3")
