@@ -200,6 +200,8 @@ class Presenter(QObject):
     def _push_run(self) -> None:
         state = self.store.state
         run = state.shown
+        # What another network found, or in another picture, is not on this one.
+        self._things_came(())
         self.window.setWindowTitle(wording.window_title(state))
         self.window.layers.set_layers(run.layers if run else ())
         if run is None:

@@ -142,8 +142,10 @@ def test_the_pyramid_of_one_channel_on_one_scale_a_row(desk: Desk) -> None:
 
 
 def test_untrained_is_said_where_it_is_so(desk: Desk) -> None:
+    until(lambda: desk.window.input.picture._boxes, "what the levels find is framed")
     desk.choose(desk.window.setup_bar.weights, "imagenet")
     desk.settle()
+    assert not desk.window.input.picture._boxes
     until(lambda: desk.window.pyramid.train.isVisibleTo(desk.window.pyramid), "training it is offered")
     assert "untrained" not in desk.window.maps._facts.text()
     assert "Untrained" in desk.window.pyramid._note.text()
