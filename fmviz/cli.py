@@ -103,8 +103,10 @@ def _window(options: argparse.Namespace) -> int:
     if first and "." not in first and not Path(first).exists():
         print(f"fmviz: “{first}” is neither a command ({', '.join(COMMANDS)}) nor a picture.", file=sys.stderr)
         return 2
+    from fmviz.own_model import PREFIX
+
     # The engine has the file where it is; what it does not trust, the window asks about.
-    backbone = f"own:{options.model}" if options.model and options.engine else _network(options) or ""
+    backbone = PREFIX + options.model if options.model and options.engine else _network(options) or ""
     try:
         from fmviz.app.main import run
     except ImportError as error:

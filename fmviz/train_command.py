@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scenes", metavar="N", type=_count, help="draw so many scenes instead")
     parser.add_argument("--steps", metavar="N", type=_count, help="make so many steps instead")
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of all that is left to chance (default: 0)")
+    parser.add_argument("--seed", metavar="N", type=_seed, default=0, help="of all that is left to chance (default: 0)")
     parser.add_argument("--device", default="auto", help='"cpu", "cuda", "mps", or "auto" (default)')
     parser.add_argument("--resume", action="store_true", help="go on with what an earlier call left behind")
     return parser
@@ -52,6 +52,12 @@ def _positive(text: str) -> float:
     if not 0 < number < 1e5:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes above 0")
     return number
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a seed from 0 to 2³¹ − 1")
+    return int(text)
 
 
 def _count(text: str) -> int:

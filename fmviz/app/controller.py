@@ -122,6 +122,8 @@ class Controller(QObject):
     def _devices_found(self, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, DevicesFound):
             self.store.update(backbones=reply.backbones, devices=reply.devices)
+        elif isinstance(reply, Failed):
+            self._tell("window", reply.message, ("restart_engine",), reply.details)
 
     # What the user wants
 

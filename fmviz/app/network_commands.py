@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFileDialog
 from fmviz.app.controller import Controller
 from fmviz.app.preferences import Preferences
 from fmviz.app.shelf import Shelf
-from fmviz.app.state import OWN, Store, ViewState
+from fmviz.app.state import Store, ViewState
 from fmviz.app.teaching import Teaching
 from fmviz.app.views.chooser import Chooser
 from fmviz.app.views.learning_page import LearningPage
@@ -19,6 +19,7 @@ from fmviz.app.views.proposals_dialog import ProposalsDialog
 from fmviz.app.views.trust_dialog import TrustDialog
 from fmviz.app.views.weights_page import WeightsPage
 from fmviz.engine.messages import Proposed, TrustWanted
+from fmviz.own_model import PREFIX
 
 if TYPE_CHECKING:
     from fmviz.app.window import MainWindow
@@ -184,7 +185,7 @@ class NetworkCommands(QObject):
 
     def take_model(self, path: Path) -> None:
         """The network that this file builds. It is not run before the user trusts it."""
-        name = f"{OWN}{path}:build"
+        name = f"{PREFIX}{path}:build"
         if name == self._store.state.setup.backbone:
             self._controller.retry()
         else:

@@ -12,9 +12,7 @@ from fmviz.app.views.grid_layout import GridView
 from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import BackboneInfo, LayerInfo, LearningInfo, PictureSource, Ran, Setup, TrustWanted
 from fmviz.maps import Normalisation, Reduction
-
-OWN = "own:"
-"""What the name of a network begins with that a file of code builds."""
+from fmviz.own_model import PREFIX
 
 Order = Literal["index", "mean", "maximum", "variance", "zeros"]
 ORDERS: tuple[Order, ...] = ("index", "mean", "maximum", "variance", "zeros")
@@ -131,7 +129,7 @@ class ViewState:
     def networks(self) -> tuple[BackboneInfo, ...]:
         """All that can be chosen: the engine's list, and the files of code that were chosen lately."""
         names = {row.name for row in self.backbones}
-        own = [name for name in dict.fromkeys((self.setup.backbone, *self.recent)) if name.startswith(OWN)]
+        own = [name for name in dict.fromkeys((self.setup.backbone, *self.recent)) if name.startswith(PREFIX)]
         return (*self.backbones, *(_own_row(name) for name in own if name not in names)) if self.backbones else ()
 
     @property
@@ -144,21 +142,7 @@ class ViewState:
 
 def _own_row(name: str) -> BackboneInfo:
     """The row of a file of code: what is in it is known when it has run."""
-    return BackboneInfo(
-        name=name,
-        group="own",
-        family="",
-        paper="",
-        year=0,
-        parameters=0,
-        macs=None,
-        offers=(),
-        pyramid=False,
-        mode="crop",
-        side=224,
-        minimum_input=1,
-        about=name.removeprefix(OWN),
-    )
+    return BackboneInfo(name=name, group="own", about=name.removeprefix(PREFIX))
 
 
 def find_layer(run: Ran | None, name: str) -> LayerInfo | None:

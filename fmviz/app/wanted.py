@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmviz.app.numbers import bytes_words
-from fmviz.app.state import OWN, ViewState
+from fmviz.app.state import ViewState
 from fmviz.app.views.grid_layout import step_for
 from fmviz.engine.messages import PictureSource, Setup
 from fmviz.maps import Normalisation, Reduction
+from fmviz.own_model import PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def remedies_of_pyramid(state: ViewState) -> dict[str, Any]:
 
 def remedies(kind: str, setup: Setup) -> tuple[str, ...]:
     """The names of the actions that mend an error of this kind."""
-    if setup.backbone.startswith(OWN) and kind in ("BackboneError", "ForwardError"):
+    if setup.backbone.startswith(PREFIX) and kind in ("BackboneError", "ForwardError"):
         # It is the file that must be mended.
         return ("retry", "choose_network")
     return {

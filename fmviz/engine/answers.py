@@ -47,6 +47,7 @@ from fmviz.engine.messages import (
 )
 from fmviz.engine.shelf import Aside, Tell
 from fmviz.errors import Cancelled, ForwardError
+from fmviz.own_model import PREFIX
 from fmviz.pictures import Picture, read_picture
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _run_as_far_as_it_goes(
 
 def _stamp(setup: Setup) -> tuple[tuple[int, int], ...]:
     """What tells that the files of a setup are still those that were loaded."""
-    code = setup.backbone.removeprefix("own:").rpartition(":")[0] if setup.backbone.startswith("own:") else ""
+    code = setup.backbone.removeprefix(PREFIX).rpartition(":")[0] if setup.backbone.startswith(PREFIX) else ""
     return tuple(_written(path) for path in (code, setup.weights))
 
 

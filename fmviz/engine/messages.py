@@ -87,16 +87,16 @@ class BackboneInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     group: str
-    family: str
-    paper: str
-    year: int
-    parameters: int
-    macs: int | None
-    offers: tuple[OfferInfo, ...]
-    pyramid: bool
-    mode: Literal["crop", "whole"]
-    side: int
-    minimum_input: int
+    family: str = ""
+    paper: str = ""
+    year: int = 0
+    parameters: int = 0
+    macs: int | None = None
+    offers: tuple[OfferInfo, ...] = ()
+    pyramid: bool = False
+    mode: Literal["crop", "whole"] = "crop"
+    side: int = 224
+    minimum_input: int = 1
     only_input: int = 0
     about: str = ""
 

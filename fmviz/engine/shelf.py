@@ -28,6 +28,7 @@ from fmviz.engine.messages import (
     Trusted,
 )
 from fmviz.errors import BackboneError
+from fmviz.own_model import PREFIX
 
 if TYPE_CHECKING:
     from fmviz.engine.contents import Shown
@@ -113,21 +114,8 @@ def _timm_rows() -> Iterable[BackboneInfo]:
 
     if timm.installed():
         for name in timm.names():
-            yield BackboneInfo(
-                name=f"timm/{name}",
-                group="timm",
-                family=name.partition("_")[0].partition(".")[0],
-                paper="",
-                year=0,
-                parameters=0,
-                macs=None,
-                offers=(),
-                pyramid=False,
-                mode="crop",
-                side=224,
-                minimum_input=1,
-                about="Built by timm, with random weights or those of a file: fmviz does not fetch timm's.",
-            )
+            family = name.partition("_")[0].partition(".")[0]
+            yield BackboneInfo(name=f"timm/{name}", group="timm", family=family, about=timm.ABOUT)
 
 
 def _info(row: Backbone) -> BackboneInfo:
@@ -217,7 +205,7 @@ def _propose(request: Propose, progress: Tell, shown: Shown | None) -> Reply:
 
     progress("comparing", Path(request.path).name, None)
     # A network out of a file of code is in no catalog: it is a candidate while it is shown.
-    own = shown if shown is not None and shown.setup.backbone.startswith("own:") else None
+    own = shown if shown is not None and shown.setup.backbone.startswith(PREFIX) else None
     also = ((own.session.backbone, own.session.model),) if own else ()
     return Proposed(
         id=request.id,

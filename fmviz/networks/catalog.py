@@ -9,6 +9,7 @@ from types import MappingProxyType
 from fmviz.errors import BackboneError
 from fmviz.networks import papers, pyramids
 from fmviz.networks.backbone import Backbone
+from fmviz.own_model import PREFIX
 
 
 def backbones() -> tuple[str, ...]:
@@ -44,7 +45,7 @@ def backbone(name: str) -> Backbone:
 def _elsewhere(name: str) -> Backbone | None:
     """Other people's, by what their names begin with. Imported here: most programs need none of them."""
     group, _, rest = name.partition("/")
-    if name.startswith("own:"):
+    if name.startswith(PREFIX):
         from fmviz.networks import own
 
         return own.backbone(name)

@@ -180,11 +180,11 @@ def train(
         state = run.beginning(saved[0] if saved else None)
         try:
             run.learn(cache, state, partial, snapshot, every_seconds)
+            figures = run.measure(statistics, state)
         except BaseException:
             if state.step:
                 run.save(state, partial, len(cache))
             raise
-        figures = run.measure(statistics, state)
         tensors = _tensors(state.average, statistics)
         facts = run.facts(state, len(cache), figures)
     path = pyramids.write(output, tensors, facts)

@@ -10,6 +10,7 @@ from PySide6.QtGui import QStandardItem, QStandardItemModel
 
 from fmviz.app.numbers import bytes_words, counted
 from fmviz.engine.messages import BackboneInfo
+from fmviz.own_model import PREFIX
 
 NAME_ROLE = Qt.ItemDataRole.UserRole
 SEARCH_ROLE = Qt.ItemDataRole.UserRole + 1
@@ -99,7 +100,7 @@ class NetworkFilter(QSortFilterProxyModel):
 
 def shown_name(name: str) -> str:
     """Of a network out of a file of code only the file's name: "model.py:build"."""
-    return name.replace("\\", "/").rpartition("/")[2] if name.startswith("own:") else name
+    return name.replace("\\", "/").rpartition("/")[2] if name.startswith(PREFIX) else name
 
 
 def group_words(group: str) -> str:

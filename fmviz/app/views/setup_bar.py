@@ -10,9 +10,10 @@ from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSpinBox, QToolButton, QWidget
 
 from fmviz.app.numbers import bytes_words
-from fmviz.app.state import OWN, Fetching
+from fmviz.app.state import Fetching
 from fmviz.app.views.network_list import shown_name
 from fmviz.engine.messages import BackboneInfo, OfferInfo, Setup
+from fmviz.own_model import PREFIX
 
 _FILE = "…file"
 _PAGE = "…page"
@@ -192,7 +193,7 @@ class SetupBar(QWidget):
 
 def _is_live(row: BackboneInfo | None) -> bool:
     """Whether the network lives in a program that shows it: its values are that program's affair."""
-    return row is not None and row.group == "own" and not row.name.startswith(OWN)
+    return row is not None and row.group == "own" and not row.name.startswith(PREFIX)
 
 
 def _offer_words(offer: OfferInfo) -> str:
