@@ -20,16 +20,18 @@ import msgspec
 from fmviz.geometry import Geometry
 from fmviz.maps import Normalisation, Reduction
 
-PROTOCOL = 2
+PROTOCOL = 3
 MAXIMUM_LENGTH = 1 << 30
 _LENGTH = struct.Struct("<I")
 _MAP_HEADS = (*range(0x80, 0x90), 0xDE)
 """Bytes with which a msgpack map begins, and so every message."""
 
-Doing = Literal["loading torch", "loading", "running", "writing", "fetching", "comparing", "learning"]
+Doing = Literal["loading torch", "loading", "running", "writing", "fetching", "comparing", "learning", "timing"]
 """The window has the words for these, in the user's language."""
 
 ExportForm = Literal["grid", "maps", "npz", "safetensors"]
+
+TableForm = Literal["text", "csv", "markdown", "latex", "json"]
 
 
 # What the messages are made of
@@ -178,19 +180,42 @@ class WeightsInfo(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
+class CallInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of a module that is called several times; see `fmviz.table.Call`."""
+
+    input_shape: tuple[int, ...] | None
+    output_shape: tuple[int, ...] | None
+    macs: int
+    other_operations: int
+    activation_bytes: int
+    field: str
+
+
 class TableRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One module of the layer table; see `fmviz.table.Row`."""
+    """One module of the layer table; see `fmviz.table.Row`. `field` is its receptive field in words, `field_size` its
+    (height, width) where it is known. `each_call` is empty where there is no more than one."""
 
     path: str
     kind: str
     detail: str
     depth: int
+    stage: str
     input_shape: tuple[int, ...] | None
     output_shape: tuple[int, ...] | None
     parameters: int
     parameters_in_all: int
+    trainable: int
+    buffers: int
+    own_macs: int
+    macs: int
+    other_operations: int
+    not_counted: tuple[str, ...]
     activation_bytes: int
     calls: int
+    stride: float | None
+    field: str
+    field_size: tuple[int, int] | None
+    each_call: tuple[CallInfo, ...] = ()
 
 
 class TapMaps(msgspec.Struct, frozen=True, kw_only=True):
@@ -385,6 +410,46 @@ class Tabulate(Request, frozen=True, kw_only=True):
 
     backbone: str
     size: tuple[int, int]
+
+
+class FormatTable(Request, frozen=True, kw_only=True):
+    """The layer table as text. With `other`, the two tables side by side, with the differences. -> `TableFormatted`"""
+
+    backbone: str
+    size: tuple[int, int]
+    form: TableForm
+    other: str = ""
+
+
+class Compare(Request, frozen=True, kw_only=True):
+    """The tables of two backbones for inputs of the same size, stage by stage. -> `Compared`"""
+
+    backbone: str
+    other: str
+    size: tuple[int, int]
+
+
+class TimeLayers(Request, frozen=True, kw_only=True):
+    """How long does each module take, on the device and the input of this run: the median of `rounds`. -> `LayersTimed`"""
+
+    run: int
+    rounds: int = 11
+
+
+class ReadField(Request, frozen=True, kw_only=True):
+    """The receptive fields of all cells of a layer. -> `FieldRead`"""
+
+    run: int
+    layer: str
+
+
+class ReadColumn(Request, frozen=True, kw_only=True):
+    """What does every layer with maps say at the place (x, y) of the network's input, in pixels? -> `ColumnRead`"""
+
+    run: int
+    x: float
+    y: float
+    channel: int
 
 
 class Export(Request, frozen=True, kw_only=True):
@@ -583,12 +648,85 @@ class VectorRead(Reply, frozen=True, kw_only=True):
 
 
 class Tabulated(Reply, frozen=True, kw_only=True):
+    """The totals are those of `fmviz.table.Totals`."""
+
     backbone: str
     size: tuple[int, int]
     rows: tuple[TableRow, ...]
     parameters: int
+    trainable: int
     buffers: int
+    parameter_bytes: dict[str, int]
+    macs: int
+    other_operations: int
+    not_counted: tuple[str, ...]
     activation_bytes: int
+    capture_bytes: int
+    peak_bytes: int
+    layers: int
+
+
+class TableFormatted(Reply, frozen=True, kw_only=True):
+    text: str
+
+
+class ComparedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a comparison: the two values of a quantity, in numbers, of the whole network (stage "") or of a stage; None
+    where a network has no such stage. See `fmviz.comparing`."""
+
+    stage: str
+    quantity: str
+    one: float | None
+    other: float | None
+
+
+class Compared(Reply, frozen=True, kw_only=True):
+    backbone: str
+    other: str
+    size: tuple[int, int]
+    rows: tuple[ComparedRow, ...]
+
+
+class LayersTimed(Reply, frozen=True, kw_only=True):
+    """Seconds of each module by path, those in it included, float64 (n,), summed over its calls; NaN where never called."""
+
+    run: int
+    paths: tuple[str, ...]
+    seconds: bytes
+    total: float
+    rounds: int
+    device: str
+
+
+class FieldRead(Reply, frozen=True, kw_only=True):
+    """See `fmviz.receptive_field.ReceptiveField`: its sides as int32, rows of (h, 1) or (h, w), columns of (1, w) or (h, w)."""
+
+    run: int
+    layer: str
+    map_size: tuple[int, int]
+    top: bytes
+    bottom: bytes
+    left: bytes
+    right: bytes
+    unbounded: tuple[int, int] | None
+    unknown: str
+
+
+class ColumnRead(Reply, frozen=True, kw_only=True):
+    """Of each of `layers`, in the order of the run, float64 (n,): the value of the channel that is strongest (largest by
+    magnitude) at the place, int32 which it is, the value of the channel asked for (NaN where there is no such channel), and
+    the largest magnitude anywhere in the layer. `cells` are (row, column)."""
+
+    run: int
+    x: float
+    y: float
+    channel: int
+    layers: tuple[str, ...]
+    cells: tuple[tuple[int, int], ...]
+    strongest: bytes
+    strongest_channels: bytes
+    chosen: bytes
+    largest: bytes
 
 
 class Exported(Reply, frozen=True, kw_only=True):
@@ -617,6 +755,11 @@ AnyRequest = (
     | DescribeChannel
     | ReadVector
     | Tabulate
+    | FormatTable
+    | Compare
+    | TimeLayers
+    | ReadField
+    | ReadColumn
     | Export
     | Cancel
 )
@@ -643,6 +786,11 @@ AnyReply = (
     | ChannelDescribed
     | VectorRead
     | Tabulated
+    | TableFormatted
+    | Compared
+    | LayersTimed
+    | FieldRead
+    | ColumnRead
     | Exported
 )
 
