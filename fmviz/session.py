@@ -162,14 +162,11 @@ class Session:
 
     def table(self, size: int | tuple[int, int] | None = None) -> LayerTable:
         """The layer table of this network for an input of `size` (height, width); the crop's where None."""
-        from fmviz.table import layer_table
+        from fmviz.table import tabulated
 
-        size = size or self.preprocessing.crop
-        if self.backbone.group != "own":
-            return layer_table(self.backbone.name, size)
-        table = layer_table(self.model, size)
-        table.network = self.backbone.name
-        return table
+        # What a program or a file of code made is measured itself: another one might be made differently.
+        live = self.model if self.backbone.group == "own" else None
+        return tabulated(self.backbone.name, live, self.backbone, size or self.preprocessing.crop)
 
     def input_size(self, picture: Picture) -> tuple[int, int]:
         """(height, width) of what the network would be fed of `picture`."""

@@ -1,12 +1,13 @@
-"""Every module of a network in one pass on the meta device: shapes and sizes, without weights and without a picture.
+"""Every module of a network in one pass on the meta device: shapes, sizes, costs and fields, without weights or a picture.
 
-On the meta device tensors have shapes and no values, so that a pass takes milliseconds and no memory.
+On the meta device tensors have shapes and no values, so that a pass takes milliseconds and no memory. What is computed in
+it is counted operation by operation (`fmviz.operations`), so that functions count as modules do.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast, overload
@@ -14,7 +15,7 @@ from typing import Any, cast, overload
 import torch
 from torch import Tensor, nn
 
-from fmviz import table_formats
+from fmviz import fields, table_formats
 from fmviz.describing import describe
 from fmviz.errors import BackboneError, LayerError
 from fmviz.failures import layer_that_ran, one_line
@@ -22,12 +23,33 @@ from fmviz.geometry import stride_of
 from fmviz.layers import Layer
 from fmviz.networks.backbone import Backbone
 from fmviz.networks.catalog import backbone
-from fmviz.recording import not_compiled
+from fmviz.operations import field_of
+from fmviz.receptive_field import ReceptiveField
 from fmviz.structures import tensors_in
-from fmviz.tokens import Elsewhere, Layouts, Places, as_maps, places_of
-from fmviz.without_values import ShapesOnly, without_values
+from fmviz.tokens import ChannelsLast, Elsewhere, Layouts, Places, as_maps, places_of
+from fmviz.tracing import Cost, Memory, tracing
+from fmviz.without_values import without_values
 
 Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a module.
+
+    Attributes:
+        input_shape, output_shape: of the first tensor that it takes and puts out, batch included; None where there is none.
+        macs, other_operations: of this call, see `Row`.
+        activation_bytes: of all that it puts out.
+        receptive_field: of the first tensor that it puts out; None where there is none, or where it sees nothing.
+    """
+
+    input_shape: Shape | None
+    output_shape: Shape | None
+    macs: int
+    other_operations: int
+    activation_bytes: int
+    receptive_field: ReceptiveField | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +61,52 @@ class Row:
         kind: its class name.
         detail: its hyper-parameters in words, "3×3, stride 2, 64 → 128".
         depth: how many modules it lies in; 0 for the whole network.
+        stage: "C2" to "C5" for what runs after the stage before and up to the end of this one, "pyramid", or "head" for what
+            runs after the last; "" for what spans several, and where the network has no named stages.
         input_shape, output_shape: of the first tensor of its first call, batch included; None where it is never called, or
             where there is no tensor.
         parameters: its own.
         parameters_in_all: with those of the modules in it, shared ones counted once.
+        trainable: of its own parameters those that a gradient is asked for; the others are frozen.
+        buffers: numbers in its own buffers.
+        own_macs: multiply-accumulate operations of its calls that are made in no module within it.
+        macs: with those of the modules in it: of a convolution each output times the weights of one filter (of a
+            transposed one each input), of a product of matrices each output times the length of its sum.
+        other_operations: additions, functions of elements, normalisation, pooling and softmax, with those of the modules in
+            it; see `fmviz.operations` for what each is taken for.
+        not_counted: operations in it, or in the modules in it, whose cost nobody knows: "aten.sort".
         activation_bytes: of all that its calls put out.
         calls: how often it is called in a forward.
         stride: pixels of the input from one cell of its map to the next, see `stride_of`; None where its output is no map.
+        receptive_field: what the cells of its first call's first tensor see; None where there is none.
+        each_call: the calls one by one.
     """
 
     path: str
     kind: str
     detail: str
     depth: int
+    stage: str
     input_shape: Shape | None
     output_shape: Shape | None
     parameters: int
     parameters_in_all: int
+    trainable: int
+    buffers: int
+    own_macs: int
+    macs: int
+    other_operations: int
+    not_counted: tuple[str, ...]
     activation_bytes: int
     calls: int
     stride: float | None
+    receptive_field: ReceptiveField | None
+    each_call: tuple[Call, ...] = ()
+
+    @property
+    def frozen(self) -> int:
+        """Of its own parameters those that no gradient is asked for."""
+        return self.parameters - self.trainable
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +114,26 @@ class Totals:
     """The network as a whole.
 
     Attributes:
-        parameters, buffers: how many numbers, shared ones counted once.
+        parameters, trainable, buffers: how many numbers, shared ones counted once.
+        parameter_bytes: of parameters and buffers by dtype: {"float32": 102228128}.
+        macs, other_operations, not_counted: of a forward, see `Row`.
         activation_bytes: of all that modules without children put out.
+        capture_bytes: what a capture of all layers holds: what several layers share once, what is overwritten twice.
+        peak_bytes: the most that is in memory at once in a forward without a capture, the input with it and the parameters
+            not, as far as torch frees what nobody holds any more.
         layers: calls of all modules in a forward: as many as a capture holds, where each puts out one tensor.
     """
 
     parameters: int
+    trainable: int
     buffers: int
+    parameter_bytes: dict[str, int]
+    macs: int
+    other_operations: int
+    not_counted: tuple[str, ...]
     activation_bytes: int
+    capture_bytes: int
+    peak_bytes: int
     layers: int
 
 
@@ -86,9 +146,18 @@ class LayerTable(Sequence[Row]):
         totals: sums.
     """
 
-    def __init__(self, rows: Sequence[Row], *, network: str, input_size: tuple[int, int], totals: Totals) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        *,
+        network: str,
+        input_size: tuple[int, int],
+        totals: Totals,
+        seen: Mapping[Layer, ReceptiveField] | None = None,
+    ) -> None:
         self._rows = tuple(rows)
         self._by_path = {row.path: row for row in self._rows}
+        self._seen = dict(seen or {})
         self.network = network
         self.input_size = input_size
         self.totals = totals
@@ -114,6 +183,11 @@ class LayerTable(Sequence[Row]):
             remedy = f"did you mean {' or '.join(close)}?" if close else "the table lists them all."
             raise LayerError(f"There is no module “{path}” in {self.network}: {remedy}")
         return self._by_path[path]
+
+    def field(self, layer: Layer) -> ReceptiveField | None:
+        """What the cells of a layer of a capture see, any call and any item of what it put out; None where nobody knows of
+        such a layer, or where it sees nothing."""
+        return self._seen.get(layer)
 
     def to_text(self) -> str:
         """Aligned columns, with the totals in the last line."""
@@ -155,75 +229,238 @@ def layer_table(network: str | nn.Module, size: int | tuple[int, int] | None = N
         >>> table.row("features.0").output_shape, table.totals.parameters
         ((1, 64, 224, 224), 143667240)
     """
-    name = network if isinstance(network, str) else type(network).__name__
-    row = backbone(network) if isinstance(network, str) else None
+    if isinstance(network, str):
+        return tabulated(network, None, backbone(network), size)
+    return tabulated(type(network).__name__, network, None, size)
+
+
+def tabulated(
+    name: str, network: nn.Module | None, row: Backbone | None, size: int | tuple[int, int] | None
+) -> LayerTable:
+    """`layer_table` of a network that may be live, and of which its row may be known; see there."""
     height, width = _checked(size or (row and (row.only_input or max(224, row.minimum_input))) or 224, name)
-    twin = _built(row, (height, width)) if row else without_values(cast(nn.Module, network), name)
+    if row and (why := row.why_not((height, width))):
+        raise BackboneError(why)
+    twin = _built(row) if network is None and row else without_values(cast(nn.Module, network), name)
     twin.train(False)
     image = torch.empty(1, _channels(twin), height, width, dtype=_dtype(twin), device="meta")
-    measured = _measured(twin, image, name, row)
-    rows = [_row(path, module, measured[path], (height, width)) for path, module in twin.named_modules()]
+    run = _Run(twin, row, (height, width))
+    memory = run.measure(image, name)
+    rows = list(run.rows())
     leaves = [path for path, module in twin.named_modules() if not any(True for _ in module.children())]
     totals = Totals(
         parameters=_count(twin.parameters()),
+        trainable=_count(one for one in twin.parameters() if one.requires_grad),
         buffers=_count(twin.buffers()),
-        activation_bytes=sum(measured[path].nbytes for path in leaves),
-        layers=sum(one.calls for one in measured.values()),
+        parameter_bytes=_bytes_by_kind(twin),
+        macs=rows[0].macs + run.outside.macs,
+        other_operations=rows[0].other_operations + run.outside.other,
+        not_counted=tuple(dict.fromkeys((*rows[0].not_counted, *run.outside.not_counted))),
+        activation_bytes=sum(one.nbytes for path in leaves for one in run.calls[path]),
+        capture_bytes=memory.kept,
+        peak_bytes=memory.peak,
+        layers=sum(len(calls) for calls in run.calls.values()),
     )
-    return LayerTable(rows, network=name, input_size=(height, width), totals=totals)
+    return LayerTable(rows, network=name, input_size=(height, width), totals=totals, seen=run.seen)
 
 
 @dataclass(slots=True)
-class _Measured:
-    """What the hooks saw of one module."""
+class _Call:
+    """What was seen of one call of one module; `seen` is the field of its first tensor."""
 
-    input_shape: Shape | None = None
-    output_shape: Shape | None = None
-    map_size: tuple[int, int] | None = None
-    nbytes: int = 0
-    calls: int = 0
-
-
-def _measured(twin: nn.Module, image: Tensor, name: str, row: Backbone | None) -> dict[str, _Measured]:
-    """One forward of `twin`, which is ours alone; by path."""
-    found = {path: _Measured() for path, _ in twin.named_modules()}
-    height, width = image.shape[-2:]
-    finder = row.token_grid((height, width)) if row and row.token_grid else None
-    find = partial(places_of, input_size=(height, width), finder=finder)
-    layouts = Layouts()
-    for path, module in twin.named_modules():
-        module.register_forward_hook(_measuring(path, found[path], layouts, find), with_kwargs=True)
-    try:
-        # What a forward makes of its own, positions say, is to be on the meta device as well.
-        with torch.inference_mode(False), torch.no_grad(), not_compiled(), torch.device("meta"), ShapesOnly():
-            twin(*(row.arguments(image) if row else (image,)))
-    except Exception as error:
-        # Whatever else may be wrong with it would be wrong with a picture as well.
-        if row and row.by_values and "meta" in str(error):
-            return found
-        raise BackboneError(
-            f"{name} could not be measured at {height} × {width} pixels, since {layer_that_ran(twin, error)} stopped "
-            f"with {one_line(error)}; try a larger size."
-        ) from error
-    return found
+    input_shape: Shape | None
+    output_shape: Shape | None
+    map_size: tuple[int, int] | None
+    nbytes: int
+    cost: Cost
+    seen: ReceptiveField | None
 
 
-def _measuring(
-    path: str, measured: _Measured, layouts: Layouts, find: Callable[..., Places | None]
-) -> Callable[[nn.Module, Any, Any, Any], None]:
-    def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        measured.calls += 1
-        put_out = [tensor for _, tensor in tensors_in(output)]
-        last = [layouts.channels_last(module, tensor) for tensor in put_out]
-        if measured.calls == 1:
-            measured.input_shape = _first_shape((args, kwargs))
-        if measured.calls == 1 and put_out:
-            measured.output_shape = tuple(put_out[0].shape)
-            places = find(Layer(path), measured.output_shape, channels_last=last[0])
-            measured.map_size = _map_size(as_maps(put_out[0], places), places)
-        measured.nbytes += sum(tensor.numel() * tensor.element_size() for tensor in put_out)
+class _Run:
+    """One forward of `twin`, which is ours alone, and what its modules told in it.
 
-    return hook
+    Attributes:
+        calls: of each module by path.
+        ended: paths of modules, in the order in which their calls came to their ends.
+        seen: by layer.
+        outside: what was computed in no module: nothing, but for what a forward could not finish.
+    """
+
+    def __init__(self, twin: nn.Module, row: Backbone | None, size: tuple[int, int]) -> None:
+        self.twin, self.row, self.size = twin, row, size
+        self.calls: dict[str, list[_Call]] = {path: [] for path, _ in twin.named_modules()}
+        self.ended: list[str] = []
+        self.seen: dict[Layer, ReceptiveField] = {}
+        self.outside = Cost()
+        finder = row.token_grid(size) if row and row.token_grid else None
+        self._find: Callable[..., Places | None] = partial(places_of, input_size=size, finder=finder)
+        self._layouts = Layouts()
+        self._shared: dict[tuple[int, Places | None], tuple[fields.Field, ReceptiveField]] = {}
+
+    def measure(self, image: Tensor, name: str) -> Memory:
+        row = self.row
+        with tracing(self.twin, image, self._heard) as tracer:
+            try:
+                self.twin(*(row.arguments(image) if row else (image,)))
+            except Exception as error:
+                # Whatever else may be wrong with it would be wrong with a picture as well.
+                if not (row and row.by_values and "meta" in str(error)):
+                    height, width = self.size
+                    raise BackboneError(
+                        f"{name} could not be measured at {height} × {width} pixels, since "
+                        f"{layer_that_ran(self.twin, error)} stopped with {one_line(error)}; try a larger size."
+                    ) from error
+                self.outside.not_counted["what comes after boxes are chosen"] = None
+        for cost in tracer.costs:
+            self.outside.macs += cost.macs
+            self.outside.other += cost.other
+            self.outside.not_counted |= cost.not_counted
+        return tracer.memory
+
+    def _heard(self, path: str, module: nn.Module, given: Any, output: Any, cost: Cost) -> None:
+        self.ended.append(path)
+        calls = self.calls[path]
+        shape, map_size, nbytes, first = None, None, 0, None
+        for place, (item, tensor) in enumerate(tensors_in(output)):
+            last = self._layouts.channels_last(module, tensor)
+            nbytes += tensor.numel() * tensor.element_size()
+            layer = Layer(path, len(calls) + 1, item)
+            places = self._find(layer, tuple(tensor.shape), channels_last=last)
+            seen = self._field(tensor, places)
+            if seen is not None:
+                self.seen[layer] = seen
+            if place == 0:
+                shape, first = tuple(tensor.shape), seen
+                map_size = _map_size(as_maps(tensor, places), places)
+        calls.append(_Call(_first_shape(given), shape, map_size, nbytes, cost, first))
+
+    def _field(self, tensor: Tensor, places: Places | None) -> ReceptiveField | None:
+        found = field_of(tensor)
+        if found is None:
+            return None
+        # Layers that pass a tensor on share what it sees.
+        key = (id(found), places if isinstance(places, Elsewhere) or places is None else None)
+        if places is not None and not isinstance(places, Elsewhere):
+            return _receptive_field(tensor, found, places, self.size)
+        if key not in self._shared:
+            self._shared[key] = (found, _receptive_field(tensor, found, places, self.size))
+        return self._shared[key][1]
+
+    def rows(self) -> Iterable[Row]:
+        """In the order of the tree."""
+        sums = self._sums()
+        stages = _stages(self.calls, self.ended, self.row.taps if self.row else {})
+        for path, module in self.twin.named_modules():
+            calls, total = self.calls[path], sums[path]
+            first = calls[0] if calls else None
+            own = list(module.parameters(recurse=False))
+            yield Row(
+                path=path,
+                kind=type(module).__name__,
+                detail=describe(module),
+                depth=path.count(".") + 1 if path else 0,
+                stage=stages.get(path, ""),
+                input_shape=first.input_shape if first else None,
+                output_shape=first.output_shape if first else None,
+                parameters=_count(own),
+                parameters_in_all=_count(module.parameters()),
+                trainable=_count(one for one in own if one.requires_grad),
+                buffers=_count(module.buffers(recurse=False)),
+                own_macs=sum(call.cost.macs for call in calls),
+                macs=total.macs,
+                other_operations=total.other,
+                not_counted=tuple(total.not_counted),
+                activation_bytes=sum(call.nbytes for call in calls),
+                calls=len(calls),
+                stride=stride_of(self.size, first.map_size) if first and first.map_size else None,
+                receptive_field=first.seen if first else None,
+                each_call=tuple(map(_call, calls)),
+            )
+
+    def _sums(self) -> dict[str, Cost]:
+        """By path, with all within."""
+        sums = {path: Cost() for path in self.calls}
+        for path, calls in self.calls.items():
+            places = [path]
+            while places[-1]:
+                places.append(places[-1].rpartition(".")[0])
+            for call in calls:
+                for place in places:
+                    sums[place].macs += call.cost.macs
+                    sums[place].other += call.cost.other
+                    sums[place].not_counted |= call.cost.not_counted
+        return sums
+
+
+def _call(call: _Call) -> Call:
+    return Call(call.input_shape, call.output_shape, call.cost.macs, call.cost.other, call.nbytes, call.seen)
+
+
+def _receptive_field(
+    tensor: Tensor, found: fields.Field, places: Places | None, size: tuple[int, int]
+) -> ReceptiveField:
+    """As maps have it: what any channel of a cell sees. What is no map is one cell."""
+    if found.unknown:
+        return ReceptiveField.unknown_from(found.unknown, size)
+    sides = [found.rows, found.columns]
+    lines = found.lines
+    if places is not None and not isinstance(places, Elsewhere):
+        sides = [torch.stack([as_maps(part.expand(tensor.shape), places) for part in both]) for both in sides]
+        lines = (None, None) if sides[0].shape[3:] != found.rows.shape[3:] else lines
+        dims = [2, 3] if isinstance(places, ChannelsLast) else []
+        lines = tuple(_moved(line, dims) for line in found.lines)  # type: ignore[assignment]
+    if sides[0].dim() == 5 and not isinstance(places, Elsewhere):
+        sides = [both.amin(dim=(1, 2)) if max(both.shape[1:3]) > 1 else both[:, 0, 0] for both in sides]
+    else:
+        sides = [both.flatten(1).amin(dim=1).view(2, 1, 1) for both in sides]
+        lines = (None, None)
+    first, last = (both.numpy() for both in sides)
+    unbounded = None
+    if lines[0] is not None and lines[1] is not None and lines[0].dim == 2 and lines[1].dim == 3:
+        unbounded = (int(lines[0].high - lines[0].low), int(lines[1].high - lines[1].low))
+    return ReceptiveField(first[0], -first[1], last[0], -last[1], size, unbounded)
+
+
+def _moved(line: fields.Line | None, dims: list[int]) -> fields.Line | None:
+    """Channels last: rows and columns, axes 1 and 2, become 2 and 3."""
+    return fields.Line(line.dim + 1, line.step, line.low, line.high) if line and line.dim + 1 in dims else None
+
+
+def _stages(calls: Mapping[str, list[_Call]], ended: Sequence[str], taps: Mapping[str, str]) -> dict[str, str]:
+    """Of each module by path, see `Row.stage`."""
+    ends = {path: name for name, path in taps.items() if name.startswith("C")}
+    order = [name for name in ("C1", "C2", "C3", "C4", "C5", "C6") if name in ends.values()]
+    if not order:
+        return {}
+    pyramid = _common([path.partition("[")[0] for name, path in taps.items() if name[0] in "MP"])
+    following = dict(zip(order, [*order[1:], "head"], strict=True))
+    at, found = order[0], dict[str, set[str]]()
+    leaves = {path for path in calls if path} - {path.rpartition(".")[0] for path in calls}
+    for path in ended:
+        if path in leaves:
+            stage = "pyramid" if pyramid and f"{path}.".startswith(f"{pyramid}.") else at
+            for place in _within(path):
+                found.setdefault(place, set()).add(stage)
+        if path in ends:
+            at = following[ends[path]]
+    return {path: next(iter(stages)) for path, stages in found.items() if len(stages) == 1}
+
+
+def _within(path: str) -> list[str]:
+    """Itself, and all that it lies in but the whole network."""
+    parts = path.split(".")
+    return [".".join(parts[: length + 1]) for length in range(len(parts))]
+
+
+def _common(paths: Sequence[str]) -> str:
+    """The innermost module that all these lie in; "" for none but the whole network, or of no paths."""
+    split = [path.split(".") for path in paths]
+    same = []
+    for parts in zip(*split, strict=False):
+        if len(set(parts)) > 1:
+            break
+        same.append(parts[0])
+    return ".".join(same)
 
 
 def _map_size(maps: Tensor, places: Places | None) -> tuple[int, int] | None:
@@ -235,24 +472,16 @@ def _first_shape(value: object) -> Shape | None:
     return next((tuple(tensor.shape) for _, tensor in tensors_in(value)), None)
 
 
-def _row(path: str, module: nn.Module, measured: _Measured, input_size: tuple[int, int]) -> Row:
-    return Row(
-        path=path,
-        kind=type(module).__name__,
-        detail=describe(module),
-        depth=path.count(".") + 1 if path else 0,
-        input_shape=measured.input_shape,
-        output_shape=measured.output_shape,
-        parameters=_count(module.parameters(recurse=False)),
-        parameters_in_all=_count(module.parameters()),
-        activation_bytes=measured.nbytes,
-        calls=measured.calls,
-        stride=stride_of(input_size, measured.map_size) if measured.map_size else None,
-    )
-
-
 def _count(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() for tensor in tensors)
+
+
+def _bytes_by_kind(network: nn.Module) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for tensor in (*network.parameters(), *network.buffers()):
+        kind = str(tensor.dtype).removeprefix("torch.")
+        found[kind] = found.get(kind, 0) + tensor.numel() * tensor.element_size()
+    return found
 
 
 def _channels(network: nn.Module) -> int:
@@ -271,9 +500,7 @@ def _checked(size: int | tuple[int, int], name: str) -> tuple[int, int]:
     return height, width
 
 
-def _built(row: Backbone, size: tuple[int, int]) -> nn.Module:
-    if why := row.why_not(size):
-        raise BackboneError(why)
+def _built(row: Backbone) -> nn.Module:
     if row.group == "own":
         # A user's own code need not run on the meta device, and its weights may be read by it.
         return without_values(row.build(), row.name)

@@ -20,6 +20,7 @@ from fmviz.engine.learning import keep, learn
 from fmviz.engine.messages import (
     PROTOCOL,
     AnyRequest,
+    CallInfo,
     Cancel,
     Devices,
     Dropped,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from fmviz.capture import Capture
     from fmviz.preprocess import Preprocessing
     from fmviz.session import Session
-    from fmviz.table import LayerTable
+    from fmviz.table import Call, LayerTable, Row
 
 KEPT_PICTURES = 4
 
@@ -202,15 +203,19 @@ class Answers:
         )
 
     def _tabulate(self, request: Tabulate) -> Reply:
+        return _tabulated(request, self._table(request.backbone, request.size))
+
+    def _table(self, name: str, size: tuple[int, int]) -> LayerTable:
+        """Of any network at any size."""
         from fmviz.table import layer_table
 
         shown, live = self._shown, self._live
         # What a program or a file of code made is measured itself: another one might be made differently.
-        if live is not None and request.backbone == live.backbone.name:
-            return _tabulated(request, live.table(request.size))
-        if shown is not None and shown.setup.backbone == request.backbone and shown.session.backbone.group == "own":
-            return _tabulated(request, shown.session.table(request.size))
-        return _tabulated(request, layer_table(request.backbone, request.size))
+        if live is not None and name == live.backbone.name:
+            return live.table(size)
+        if shown is not None and shown.setup.backbone == name and shown.session.backbone.group == "own":
+            return shown.session.table(size)
+        return layer_table(name, size)
 
     def _held(self, run: int, cancelled: Ask) -> tuple[Shown, Capture]:
         """The run with its capture, made again where a later run that failed had taken its place."""
@@ -305,26 +310,59 @@ def _layers(capture: Capture) -> Iterator[LayerInfo]:
 
 
 def _tabulated(request: Tabulate, table: LayerTable) -> Reply:
+    totals = table.totals
     return Tabulated(
         id=request.id,
         backbone=request.backbone,
         size=request.size,
-        rows=tuple(
-            TableRow(
-                path=row.path,
-                kind=row.kind,
-                detail=row.detail,
-                depth=row.depth,
-                input_shape=row.input_shape,
-                output_shape=row.output_shape,
-                parameters=row.parameters,
-                parameters_in_all=row.parameters_in_all,
-                activation_bytes=row.activation_bytes,
-                calls=row.calls,
-            )
-            for row in table
-        ),
-        parameters=table.totals.parameters,
-        buffers=table.totals.buffers,
-        activation_bytes=table.totals.activation_bytes,
+        rows=tuple(map(_table_row, table)),
+        parameters=totals.parameters,
+        trainable=totals.trainable,
+        buffers=totals.buffers,
+        parameter_bytes=totals.parameter_bytes,
+        macs=totals.macs,
+        other_operations=totals.other_operations,
+        not_counted=totals.not_counted,
+        activation_bytes=totals.activation_bytes,
+        capture_bytes=totals.capture_bytes,
+        peak_bytes=totals.peak_bytes,
+        layers=totals.layers,
+    )
+
+
+def _table_row(row: Row) -> TableRow:
+    field = row.receptive_field
+    return TableRow(
+        path=row.path,
+        kind=row.kind,
+        detail=row.detail,
+        depth=row.depth,
+        stage=row.stage,
+        input_shape=row.input_shape,
+        output_shape=row.output_shape,
+        parameters=row.parameters,
+        parameters_in_all=row.parameters_in_all,
+        trainable=row.trainable,
+        buffers=row.buffers,
+        own_macs=row.own_macs,
+        macs=row.macs,
+        other_operations=row.other_operations,
+        not_counted=row.not_counted,
+        activation_bytes=row.activation_bytes,
+        calls=row.calls,
+        stride=row.stride,
+        field=field.words() if field else "",
+        field_size=field.size if field else None,
+        each_call=tuple(map(_call_info, row.each_call)) if row.calls > 1 else (),
+    )
+
+
+def _call_info(call: Call) -> CallInfo:
+    return CallInfo(
+        input_shape=call.input_shape,
+        output_shape=call.output_shape,
+        macs=call.macs,
+        other_operations=call.other_operations,
+        activation_bytes=call.activation_bytes,
+        field=call.receptive_field.words() if call.receptive_field else "",
     )

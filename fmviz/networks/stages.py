@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from fmviz.layers import Layer
 from fmviz.recording import not_compiled
+from fmviz.shapes import ShapesOnly
 from fmviz.structures import tensors_in
 from fmviz.tokens import Elsewhere, Finder, Layouts, Places, as_maps, lies_on, places_of
-from fmviz.without_values import ShapesOnly
 
 STAGES = {4: "C2", 8: "C3", 16: "C4", 32: "C5"}
 LEVELS = {4: "P2", 8: "P3", 16: "P4", 32: "P5", 64: "P6"}
