@@ -8,7 +8,6 @@ what sums along an axis; views are views of these tensors too. What is not known
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -153,13 +152,14 @@ def interpolated(length: int, new: int, scale: float | None, *, align: bool, rea
     """Of enlarging bilinearly (`reach` 1) or bicubically (2); an element with no weight is not seen."""
     if length == new:
         return None
-    step = torch.arange(new, dtype=torch.float32)
+    step = torch.arange(new, dtype=torch.float64)
     if align:
-        source = step * torch.tensor((length - 1) / (new - 1) if new > 1 else 0.0, dtype=torch.float32)
+        source = step * ((length - 1) / (new - 1) if new > 1 else 0.0)
     else:
-        ratio = torch.tensor(1 / scale if scale else length / new, dtype=torch.float32)
-        source = (step + 0.5) * ratio - 0.5
+        source = (step + 0.5) * (1 / scale if scale else length / new) - 0.5
         source = source.clamp(min=0) if reach == 1 else source
+    # So near to an element the others' weights are errors of rounding.
+    source = torch.where((source - source.round()).abs() < 1e-6, source.round(), source)
     first = source.floor()
     weighed = (source > first)[:, None] | (torch.arange(1 - reach, reach + 1) == 0)
     places = (first.long()[:, None] + torch.arange(1 - reach, reach + 1)).clamp(0, length - 1)
@@ -270,15 +270,19 @@ def mixed(field: Field, dims: Sequence[int], *, keep: bool = True) -> Field:
     axes = [dim + 1 for dim in dims]
 
     def over(sides: Tensor) -> Tensor:
-        for axis in sorted(axes, reverse=True):
-            if sides.shape[axis] > 1:
-                sides = sides.amin(dim=axis, keepdim=True)
-            if not keep:
-                sides = sides.squeeze(axis)
-        return sides
+        long = [axis for axis in axes if sides.shape[axis] > 1]
+        if long:
+            sides = _alike(sides.amin(dim=long, keepdim=True))
+        return sides if keep else sides.squeeze(axes)
 
     lines = tuple(None if one is None or one.dim in dims or not keep else one for one in field.lines)
     return Field(over(field.rows), over(field.columns), (lines[0], lines[1]))
+
+
+def _alike(sides: Tensor) -> Tensor:
+    """One for all, where all see the same: after a layer of attention all see everything."""
+    flat = sides.flatten(1)
+    return sides[(slice(None), *[slice(1)] * (sides.dim() - 1))] if bool((flat == flat[:, :1]).all()) else sides
 
 
 def in_groups(field: Field, groups: int, channels: int, new: int) -> Field:
@@ -370,8 +374,3 @@ def permuted(field: Field, order: Sequence[int]) -> Field:
     back = {dim % field.dims: place for place, dim in enumerate(order)}
     lines = tuple(Line(back[one.dim], one.step, one.low, one.high) if one else None for one in field.lines)
     return Field(field.rows.permute(places), field.columns.permute(places), (lines[0], lines[1]))
-
-
-def whole_cells(field: Field) -> int:
-    """How many numbers it takes to write it down."""
-    return math.prod(field.rows.shape) + math.prod(field.columns.shape)

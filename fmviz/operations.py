@@ -9,7 +9,7 @@ read. A bias is where a sum begins, and costs nothing. Moving numbers costs noth
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -32,6 +32,7 @@ class Operation:
         name: without namespace, variant and the mark of working in place: "convolution", "add".
         full_name: with namespace: "aten.convolution".
         given: its arguments by name, defaults included.
+        taken: the tensors among them.
         out: what it returned.
     """
 
@@ -39,12 +40,13 @@ class Operation:
     name: str
     full_name: str
     given: dict[str, Any]
+    taken: list[Tensor]
     out: Any
 
     @property
     def made(self) -> Tensor:
         """The first tensor that it returned."""
-        return next(iter(tensors(self.out)))
+        return tensors(self.out)[0]
 
     def field(self, name: str) -> Field:
         """Of the argument, which has one."""
@@ -55,10 +57,8 @@ class Operation:
 
 def operation(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Operation:
     name, full_name, names, defaults = _signature(func)
-    given = dict(defaults)
-    given.update(zip(names, args, strict=False))
-    given.update(kwargs)
-    return Operation(func, name, full_name, given, out)
+    given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+    return Operation(func, name, full_name, given, tensors((args, kwargs)), out)
 
 
 @cache
@@ -74,13 +74,21 @@ def field_of(value: object) -> Field | None:
     return value.__dict__.get(FIELD) if isinstance(value, Tensor) else None
 
 
-def tensors(value: object) -> Iterator[Tensor]:
-    """Those in an argument or in what was returned."""
+def tensors(value: object) -> list[Tensor]:
+    """Those in arguments or in what was returned."""
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from tensors(part)
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list | tuple):
+        return []
+    found: list[Tensor] = []
+    for part in value:
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif isinstance(part, list | tuple | dict):
+            found += tensors(part)
+    return found
 
 
 # What it costs
@@ -167,7 +175,7 @@ def _each_made(times: int) -> Callable[[Operation], int]:
 
 def _each_taken(times: int = 1) -> Callable[[Operation], int]:
     def count(op: Operation) -> int:
-        return times * next(tensors(list(op.given.values()))).numel()
+        return times * op.taken[0].numel()
 
     return count
 
@@ -224,7 +232,7 @@ _FREE = frozenset(
 
 def see(op: Operation) -> Field | list[Field | None] | None:
     """The field of what it returned; of several tensors a list. None where it sees nothing of the input."""
-    seen = [field for field in map(field_of, tensors(list(op.given.values()))) if field is not None]
+    seen = [field for field in map(field_of, op.taken) if field is not None]
     if not seen:
         return None
     lost = next((field for field in seen if field.unknown), None)
@@ -248,7 +256,7 @@ def is_view(func: Any) -> bool:
 
 
 def _united(op: Operation) -> Field:
-    seen = [field for field in map(field_of, tensors(list(op.given.values()))) if field is not None]
+    seen = [field for field in map(field_of, op.taken) if field is not None]
     return fields.united(seen, op.made.dim())
 
 

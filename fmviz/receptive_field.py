@@ -30,6 +30,8 @@ class ReceptiveField:
         unbounded: (height, width) of the field on a picture without borders, the figure of the papers; None where it is
             not the same for all cells, or nobody knows.
         unknown: the operation from which on nothing is known, "" where all is. The sides are then all zero.
+        cells: (h, w) of the map, where the sides do not say it: along an axis on which all cells see the same they may be
+            of length 1.
     """
 
     top: Sides
@@ -39,16 +41,21 @@ class ReceptiveField:
     input_size: tuple[int, int]
     unbounded: tuple[int, int] | None = None
     unknown: str = ""
+    cells: tuple[int, int] | None = None
 
     @classmethod
-    def unknown_from(cls, operation: str, input_size: tuple[int, int]) -> ReceptiveField:
+    def unknown_from(
+        cls, operation: str, input_size: tuple[int, int], cells: tuple[int, int] = (1, 1)
+    ) -> ReceptiveField:
         """Where an operation was met of which nobody knows what its output depends on."""
         nothing = np.zeros((1, 1), np.int32)
-        return cls(nothing, nothing, nothing, nothing, input_size, unknown=operation)
+        return cls(nothing, nothing, nothing, nothing, input_size, unknown=operation, cells=cells)
 
     @property
     def map_size(self) -> tuple[int, int]:
         """(h, w): how many cells there are."""
+        if self.cells is not None:
+            return self.cells
         shape = np.broadcast_shapes(self.top.shape, self.bottom.shape, self.left.shape, self.right.shape)
         return shape[0], shape[1]
 

@@ -7,9 +7,8 @@ it is counted operation by operation (`fmviz.operations`), so that functions cou
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast, overload
 
 import torch
@@ -19,6 +18,7 @@ from fmviz import fields, table_formats
 from fmviz.describing import describe
 from fmviz.errors import BackboneError, LayerError
 from fmviz.failures import layer_that_ran, one_line
+from fmviz.field_of_maps import Maps, receptive_field
 from fmviz.geometry import stride_of
 from fmviz.layers import Layer
 from fmviz.networks.backbone import Backbone
@@ -26,7 +26,7 @@ from fmviz.networks.catalog import backbone
 from fmviz.operations import field_of
 from fmviz.receptive_field import ReceptiveField
 from fmviz.structures import tensors_in
-from fmviz.tokens import ChannelsLast, Elsewhere, Layouts, Places, as_maps, places_of
+from fmviz.tokens import Layouts, places_of
 from fmviz.tracing import Cost, Memory, tracing
 from fmviz.without_values import without_values
 
@@ -264,16 +264,32 @@ def tabulated(
     return LayerTable(rows, network=name, input_size=(height, width), totals=totals, seen=run.seen)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Put:
+    """A tensor that a call of a module put out; `field` is what its elements see."""
+
+    item: str
+    shape: Shape
+    nbytes: int
+    channels_last: bool
+    field: fields.Field | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Call:
-    """What was seen of one call of one module; `seen` is the field of its first tensor."""
+    """What was seen of one call of one module."""
 
     input_shape: Shape | None
-    output_shape: Shape | None
-    map_size: tuple[int, int] | None
-    nbytes: int
+    put: list[_Put]
     cost: Cost
-    seen: ReceptiveField | None
+
+    @property
+    def output_shape(self) -> Shape | None:
+        return self.put[0].shape if self.put else None
+
+    @property
+    def nbytes(self) -> int:
+        return sum(one.nbytes for one in self.put)
 
 
 class _Run:
@@ -282,20 +298,18 @@ class _Run:
     Attributes:
         calls: of each module by path.
         ended: paths of modules, in the order in which their calls came to their ends.
-        seen: by layer.
         outside: what was computed in no module: nothing, but for what a forward could not finish.
+        seen: by layer.
     """
 
     def __init__(self, twin: nn.Module, row: Backbone | None, size: tuple[int, int]) -> None:
         self.twin, self.row, self.size = twin, row, size
         self.calls: dict[str, list[_Call]] = {path: [] for path, _ in twin.named_modules()}
         self.ended: list[str] = []
-        self.seen: dict[Layer, ReceptiveField] = {}
         self.outside = Cost()
-        finder = row.token_grid(size) if row and row.token_grid else None
-        self._find: Callable[..., Places | None] = partial(places_of, input_size=size, finder=finder)
+        self.seen: dict[Layer, ReceptiveField] = {}
+        self._map_sizes: dict[Layer, tuple[int, int]] = {}
         self._layouts = Layouts()
-        self._shared: dict[tuple[int, Places | None], tuple[fields.Field, ReceptiveField]] = {}
 
     def measure(self, image: Tensor, name: str) -> Memory:
         row = self.row
@@ -312,47 +326,60 @@ class _Run:
                     ) from error
                 self.outside.not_counted["what comes after boxes are chosen"] = None
         for cost in tracer.costs:
-            self.outside.macs += cost.macs
-            self.outside.other += cost.other
-            self.outside.not_counted |= cost.not_counted
+            self.outside.add(cost)
+        self._place()
         return tracer.memory
 
     def _heard(self, path: str, module: nn.Module, given: Any, output: Any, cost: Cost) -> None:
+        """Kept short, and no tensor is: this is in the midst of the forward, and what it computes would count."""
         self.ended.append(path)
-        calls = self.calls[path]
-        shape, map_size, nbytes, first = None, None, 0, None
-        for place, (item, tensor) in enumerate(tensors_in(output)):
-            last = self._layouts.channels_last(module, tensor)
-            nbytes += tensor.numel() * tensor.element_size()
-            layer = Layer(path, len(calls) + 1, item)
-            places = self._find(layer, tuple(tensor.shape), channels_last=last)
-            seen = self._field(tensor, places)
-            if seen is not None:
-                self.seen[layer] = seen
-            if place == 0:
-                shape, first = tuple(tensor.shape), seen
-                map_size = _map_size(as_maps(tensor, places), places)
-        calls.append(_Call(_first_shape(given), shape, map_size, nbytes, cost, first))
+        put = [
+            _Put(
+                item,
+                tuple(tensor.shape),
+                tensor.numel() * tensor.element_size(),
+                self._layouts.channels_last(module, tensor),
+                field_of(tensor),
+            )
+            for item, tensor in tensors_in(output)
+        ]
+        self.calls[path].append(_Call(_first_shape(given), put, cost))
 
-    def _field(self, tensor: Tensor, places: Places | None) -> ReceptiveField | None:
-        found = field_of(tensor)
-        if found is None:
-            return None
+    def _place(self) -> None:
+        """Where all that was put out lies on the picture, and what it sees of it."""
+        row = self.row
+        finder = row.token_grid(self.size) if row and row.token_grid else None
         # Layers that pass a tensor on share what it sees.
-        key = (id(found), places if isinstance(places, Elsewhere) or places is None else None)
-        if places is not None and not isinstance(places, Elsewhere):
-            return _receptive_field(tensor, found, places, self.size)
-        if key not in self._shared:
-            self._shared[key] = (found, _receptive_field(tensor, found, places, self.size))
-        return self._shared[key][1]
+        shared: dict[tuple[int, Shape, object], ReceptiveField] = {}
+        for path, calls in self.calls.items():
+            for number, call in enumerate(calls, start=1):
+                for put in call.put:
+                    layer = Layer(path, number, put.item)
+                    places = places_of(
+                        layer, put.shape, channels_last=put.channels_last, input_size=self.size, finder=finder
+                    )
+                    maps = Maps(put.shape, places)
+                    if maps.cells and put.shape[0] == 1:
+                        self._map_sizes[layer] = maps.cells
+                    if put.field is None:
+                        continue
+                    key = (id(put.field), put.shape, places)
+                    if key not in shared:
+                        shared[key] = receptive_field(put.field, maps, self.size)
+                    self.seen[layer] = shared[key]
+
+    def _first(self, path: str, number: int) -> Layer | None:
+        """What the call `number` of a module put out first; None where that is nothing."""
+        put = self.calls[path][number - 1].put if len(self.calls[path]) >= number else []
+        return Layer(path, number, put[0].item) if put else None
 
     def rows(self) -> Iterable[Row]:
         """In the order of the tree."""
-        sums = self._sums()
+        sums, counts = self._sums(), self._parameters()
         stages = _stages(self.calls, self.ended, self.row.taps if self.row else {})
         for path, module in self.twin.named_modules():
             calls, total = self.calls[path], sums[path]
-            first = calls[0] if calls else None
+            first, layer = calls[0] if calls else None, self._first(path, 1)
             own = list(module.parameters(recurse=False))
             yield Row(
                 path=path,
@@ -363,7 +390,7 @@ class _Run:
                 input_shape=first.input_shape if first else None,
                 output_shape=first.output_shape if first else None,
                 parameters=_count(own),
-                parameters_in_all=_count(module.parameters()),
+                parameters_in_all=sum(counts[path].values()),
                 trainable=_count(one for one in own if one.requires_grad),
                 buffers=_count(module.buffers(recurse=False)),
                 own_macs=sum(call.cost.macs for call in calls),
@@ -372,58 +399,33 @@ class _Run:
                 not_counted=tuple(total.not_counted),
                 activation_bytes=sum(call.nbytes for call in calls),
                 calls=len(calls),
-                stride=stride_of(self.size, first.map_size) if first and first.map_size else None,
-                receptive_field=first.seen if first else None,
-                each_call=tuple(map(_call, calls)),
+                stride=stride_of(self.size, self._map_sizes[layer]) if layer in self._map_sizes else None,
+                receptive_field=self.seen.get(layer) if layer else None,
+                each_call=tuple(self._call(path, number) for number in range(1, len(calls) + 1)),
             )
 
     def _sums(self) -> dict[str, Cost]:
         """By path, with all within."""
         sums = {path: Cost() for path in self.calls}
         for path, calls in self.calls.items():
-            places = [path]
-            while places[-1]:
-                places.append(places[-1].rpartition(".")[0])
-            for call in calls:
-                for place in places:
-                    sums[place].macs += call.cost.macs
-                    sums[place].other += call.cost.other
-                    sums[place].not_counted |= call.cost.not_counted
+            for place in ("", *_within(path)):
+                for call in calls:
+                    sums[place].add(call.cost)
         return sums
 
+    def _parameters(self) -> dict[str, dict[int, int]]:
+        """By path, with all within: of each parameter, by its identity, how many numbers it has."""
+        found: dict[str, dict[int, int]] = {path: {} for path in self.calls}
+        for path, module in self.twin.named_modules():
+            own = {id(one): one.numel() for one in module.parameters(recurse=False)}
+            for place in ("", *_within(path)) if own else ():
+                found[place] |= own
+        return found
 
-def _call(call: _Call) -> Call:
-    return Call(call.input_shape, call.output_shape, call.cost.macs, call.cost.other, call.nbytes, call.seen)
-
-
-def _receptive_field(
-    tensor: Tensor, found: fields.Field, places: Places | None, size: tuple[int, int]
-) -> ReceptiveField:
-    """As maps have it: what any channel of a cell sees. What is no map is one cell."""
-    if found.unknown:
-        return ReceptiveField.unknown_from(found.unknown, size)
-    sides = [found.rows, found.columns]
-    lines = found.lines
-    if places is not None and not isinstance(places, Elsewhere):
-        sides = [torch.stack([as_maps(part.expand(tensor.shape), places) for part in both]) for both in sides]
-        lines = (None, None) if sides[0].shape[3:] != found.rows.shape[3:] else lines
-        dims = [2, 3] if isinstance(places, ChannelsLast) else []
-        lines = tuple(_moved(line, dims) for line in found.lines)  # type: ignore[assignment]
-    if sides[0].dim() == 5 and not isinstance(places, Elsewhere):
-        sides = [both.amin(dim=(1, 2)) if max(both.shape[1:3]) > 1 else both[:, 0, 0] for both in sides]
-    else:
-        sides = [both.flatten(1).amin(dim=1).view(2, 1, 1) for both in sides]
-        lines = (None, None)
-    first, last = (both.numpy() for both in sides)
-    unbounded = None
-    if lines[0] is not None and lines[1] is not None and lines[0].dim == 2 and lines[1].dim == 3:
-        unbounded = (int(lines[0].high - lines[0].low), int(lines[1].high - lines[1].low))
-    return ReceptiveField(first[0], -first[1], last[0], -last[1], size, unbounded)
-
-
-def _moved(line: fields.Line | None, dims: list[int]) -> fields.Line | None:
-    """Channels last: rows and columns, axes 1 and 2, become 2 and 3."""
-    return fields.Line(line.dim + 1, line.step, line.low, line.high) if line and line.dim + 1 in dims else None
+    def _call(self, path: str, number: int) -> Call:
+        call, layer = self.calls[path][number - 1], self._first(path, number)
+        seen = self.seen.get(layer) if layer else None
+        return Call(call.input_shape, call.output_shape, call.cost.macs, call.cost.other, call.nbytes, seen)
 
 
 def _stages(calls: Mapping[str, list[_Call]], ended: Sequence[str], taps: Mapping[str, str]) -> dict[str, str]:
@@ -448,7 +450,7 @@ def _stages(calls: Mapping[str, list[_Call]], ended: Sequence[str], taps: Mappin
 
 def _within(path: str) -> list[str]:
     """Itself, and all that it lies in but the whole network."""
-    parts = path.split(".")
+    parts = path.split(".") if path else []
     return [".".join(parts[: length + 1]) for length in range(len(parts))]
 
 
@@ -461,11 +463,6 @@ def _common(paths: Sequence[str]) -> str:
             break
         same.append(parts[0])
     return ".".join(same)
-
-
-def _map_size(maps: Tensor, places: Places | None) -> tuple[int, int] | None:
-    on_the_picture = maps.dim() == 4 and maps.shape[0] == 1 and not isinstance(places, Elsewhere)
-    return (maps.shape[2], maps.shape[3]) if on_the_picture else None
 
 
 def _first_shape(value: object) -> Shape | None:

@@ -39,6 +39,11 @@ class Cost:
     other: int = 0
     not_counted: dict[str, None] = field(default_factory=dict)
 
+    def add(self, other: Cost) -> None:
+        self.macs += other.macs
+        self.other += other.other
+        self.not_counted |= other.not_counted
+
 
 @dataclass(slots=True)
 class Memory:
@@ -110,7 +115,7 @@ class Tracer(Light):
             cost.other += others
 
     def _remember(self, op: Operation) -> None:
-        given = list(tensors(list(op.given.values())))
+        given = op.taken
         view = operations.is_view(op.func)
         shared = next(filter(None, map(_block, given)), None) if view else None
         for tensor in tensors(op.out):
