@@ -24,7 +24,7 @@ class Maps:
     def cells(self) -> tuple[int, int] | None:
         """(h, w) of the maps; None where it is none."""
         if self.places is None:
-            return self.shape[2:] if len(self.shape) == 4 else None  # type: ignore[return-value]
+            return (self.shape[2], self.shape[3]) if len(self.shape) == 4 else None
         if isinstance(self.places, Elsewhere):
             return None
         height, width = as_maps(torch.empty(self.shape, device="meta"), self.places).shape[2:]

@@ -208,7 +208,7 @@ def _along(sides: Tensor, dim: int, of: Table) -> Tensor:
     found = sides.index_select(dim, of.index)
     if of.most == 1 and of.missing is None:
         return found
-    found = found.unflatten(dim, (-1, of.most))
+    found = found.view(*found.shape[:dim], -1, of.most, *found.shape[dim + 1 :])
     if of.missing is not None:
         shape = [1] * found.dim()
         shape[dim : dim + 2] = of.missing.shape
@@ -293,7 +293,7 @@ def in_groups(field: Field, groups: int, channels: int, new: int) -> Field:
     def over(sides: Tensor) -> Tensor:
         if sides.shape[2] == 1:
             return sides
-        parts = sides.unflatten(2, (groups, channels // groups)).amin(dim=3)
+        parts: Tensor = sides.reshape(2, -1, groups, channels // groups, *sides.shape[3:]).amin(dim=3)
         return parts.repeat_interleave(new // groups, dim=2)
 
     return Field(over(field.rows), over(field.columns), field.lines)

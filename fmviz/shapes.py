@@ -16,15 +16,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 aten = torch.ops.aten
 
 
-class Light(TorchDispatchMode):
+class Light(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Base of the modes that are entered here: torch's compiler, which takes two seconds to import, is not asked about them."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False
 
 
-class ShapesOnly(Light):
+class ShapesOnly(Light):  # type: ignore[no-untyped-call]
     """While it is entered, tensors on the meta device get their shapes from `shape_only` where it knows them."""
 
     def __torch_dispatch__(

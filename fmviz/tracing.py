@@ -81,7 +81,7 @@ Heard = Callable[[str, nn.Module, Any, Any, Cost], None]
 """Told of each call of each module: its path, itself, its arguments, what it put out, and what that cost."""
 
 
-class Tracer(Light):
+class Tracer(Light):  # type: ignore[no-untyped-call]
     """Entered around a forward. `costs` holds those of the modules that have begun and not yet ended."""
 
     def __init__(self) -> None:

@@ -97,7 +97,8 @@ def test_what_is_not_known_is_named_and_summed_to_the_parents() -> None:
 
     table = layer_table(nn.Sequential(nn.Conv2d(3, 3, 1), Transformed()), SIZE)
     assert table.row("0").not_counted == ()
-    assert len(table.row("1").not_counted) == 1 and "fft" in table.row("1").not_counted[0]
+    assert len(table.row("1").not_counted) == 1
+    assert "fft" in table.row("1").not_counted[0]
     assert table[0].not_counted == table.row("1").not_counted == table.totals.not_counted
     assert table.totals.macs == 9 * 6 * 8
 

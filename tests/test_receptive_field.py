@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from fmviz.geometry import Box
 from fmviz.layers import Layer
 from fmviz.networks.resnet import ResNet
-from fmviz.receptive_field import ReceptiveField
 from fmviz.table import LayerTable, layer_table
 
 Step = Callable[[Tensor], Tensor]
@@ -223,7 +222,8 @@ def test_the_boxes_are_those_of_the_gradient(seed: int) -> None:
     table, compared = layer_table(model, size), 0
     for path, output in outputs.items():
         field = table.field(Layer(path))
-        assert field is not None and not field.unknown, path
+        assert field is not None, path
+        assert not field.unknown, path
         assert field.map_size == tuple(output.shape[2:])
         height, width = output.shape[2:]
         cells = {(0, 0), (height - 1, width - 1), (height // 2, width // 2), (0, width - 1)}
@@ -280,7 +280,8 @@ def test_a_pyramid_sees_through_its_top() -> None:
     table = layer_table("resnet50_fpn", 512)
     level = table.row("fpn.layer_blocks.0").receptive_field
     stage = table.row("body.layer1").receptive_field
-    assert level is not None and stage is not None
+    assert level is not None
+    assert stage is not None
     assert level.map_size == stage.map_size == (128, 128)
     assert level.largest > stage.largest
     assert level.status == "exact"
@@ -303,10 +304,12 @@ def test_an_unknown_operation_is_named_and_nothing_after_it_is_known() -> None:
 
     table = layer_table(Sampling(), 8)
     before, after = table.row("first").receptive_field, table.row("last").receptive_field
-    assert before is not None and (before.status, before.size) == ("exact", (3, 3))
+    assert before is not None
+    assert (before.status, before.size) == ("exact", (3, 3))
     assert after is not None
     assert (after.status, after.size, after.box(0, 0)) == ("unknown", None, None)
-    assert "grid_sampler" in after.unknown and "grid_sampler" in after.words()
+    assert "grid_sampler" in after.unknown
+    assert "grid_sampler" in after.words()
     assert not after.seeing(Box(0, 0, 8, 8)).any()
 
 
@@ -318,7 +321,8 @@ def test_what_is_written_into_a_part_is_not_followed() -> None:
             return whole
 
     field = layer_table(Written(), 8).row("").receptive_field
-    assert field is not None and field.status == "unknown"
+    assert field is not None
+    assert field.status == "unknown"
 
 
 def test_a_global_mean_sees_the_whole_picture_and_a_constant_nothing() -> None:
@@ -328,7 +332,8 @@ def test_a_global_mean_sees_the_whole_picture_and_a_constant_nothing() -> None:
 
     table = layer_table(Both(), (6, 9))
     mean = table.field(Layer("", item="[mean]"))
-    assert mean is not None and (mean.status, mean.map_size) == ("whole picture", (1, 1))
+    assert mean is not None
+    assert (mean.status, mean.map_size) == ("whole picture", (1, 1))
     assert mean.box(0, 0) == Box(0, 0, 9, 6)
     assert table.field(Layer("", item="[constant]")) is None
 
@@ -336,7 +341,8 @@ def test_a_global_mean_sees_the_whole_picture_and_a_constant_nothing() -> None:
 def test_a_cell_in_the_padding_sees_nothing() -> None:
     field = layer_table(nn.Conv2d(3, 1, 1, padding=2), 4).row("").receptive_field
     assert field is not None
-    assert field.box(0, 0) is None and field.box(1, 4) is None
+    assert field.box(0, 0) is None
+    assert field.box(1, 4) is None
     assert field.box(2, 2) == Box(0, 0, 1, 1)
     assert not field.seeing(Box(0, 0, 4, 4))[:2].any()
 
@@ -355,7 +361,8 @@ def test_the_cells_that_see_a_box_are_those_whose_boxes_touch_it() -> None:
         meet = seen.left < box.right and seen.right > box.left and seen.top < box.bottom and seen.bottom > box.top
         expected[row, column] = meet
     assert (field.seeing(box) == expected).all()
-    assert expected.any() and not expected.all()
+    assert expected.any()
+    assert not expected.all()
 
 
 def test_a_cell_that_is_not_there() -> None:
@@ -373,7 +380,8 @@ def test_tokens_have_fields_on_their_grid(name: str, size: int) -> None:
     patch = 32 if "vit" in name else 4
     assert (first.size, first.box(1, 1)) == ((patch, patch), Box(patch, patch, 2 * patch, 2 * patch))
     last = [row for row in table if row.kind == "LayerNorm"][-1].receptive_field
-    assert last is not None and last.status == "whole picture"
+    assert last is not None
+    assert last.status == "whole picture"
 
 
 def test_windows_see_their_window_alone() -> None:
