@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fmviz.networks.fpn import PyramidHead
-from fmviz.training.detect import OVERLAP, candidates, intersection_over_union, suppressed
+from fmviz.training.detect import OVERLAP, candidates, intersection_over_union, suppressed, voted
 from fmviz.training.losses import at_centres, loudness
 from fmviz.training.targets import LEVELS, Things, level_of
 
@@ -92,7 +92,7 @@ class Measuring:
             one = [score[index : index + 1] for score in scores], [distance[index : index + 1] for distance in pixels]
             boxes, values, _, _ = candidates(*one, size, threshold=THRESHOLD)
             kept = suppressed(boxes, values, overlap=OVERLAP, most=100)
-            hits, found = matched(boxes[kept], things.boxes[index].cpu()[present[index]])
+            hits, found = matched(voted(boxes, values, kept), things.boxes[index].cpu()[present[index]])
             self.hits.append(hits)
             self.scores.append(values[kept])
             self.found.append(found)
