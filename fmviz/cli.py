@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fmviz
-from fmviz import backbones_command, train_command, weights_command
+from fmviz import backbones_command, table_command, train_command, weights_command
 from fmviz.errors import FmvizError, TrustError
+from fmviz.model_options import add_model_options, network_of
 
 if TYPE_CHECKING:
     from fmviz.batch import PictureExported
@@ -28,7 +29,7 @@ Open the window on pictures, or on a sample where none is named.
 
 other commands (fmviz COMMAND --help says more):
   export         run pictures through a network and write what its layers made of them
-  table          print the layers of a network with their shapes and parameters
+  table          print the layers of a network: shapes, parameters, costs, receptive fields; compare two
   backbones      list the networks that there are, and where their weights are
   weights        list, fetch and remove trained weights
   train-pyramid  train a feature pyramid for a network on drawn shapes
@@ -83,7 +84,7 @@ def _window_parser() -> argparse.ArgumentParser:
     parser.add_argument("pictures", metavar="PICTURE", nargs="*", help="picture files to open")
     network = parser.add_mutually_exclusive_group()
     network.add_argument("--backbone", metavar="NAME", help="network to look into (default: the one of last time)")
-    _add_model_options(parser, network)
+    add_model_options(parser, network)
     parser.add_argument(
         "--weights",
         metavar="NAME|FILE",
@@ -106,7 +107,7 @@ def _window(options: argparse.Namespace) -> int:
     from fmviz.own_model import PREFIX
 
     # The engine has the file where it is; what it does not trust, the window asks about.
-    backbone = PREFIX + options.model if options.model and options.engine else _network(options) or ""
+    backbone = PREFIX + options.model if options.model and options.engine else network_of(options) or ""
     try:
         from fmviz.app.main import run
     except ImportError as error:
@@ -119,42 +120,6 @@ def _window(options: argparse.Namespace) -> int:
     engine = shlex.split(options.engine) if options.engine else None
     pictures = [Path(name) for name in options.pictures]
     return run(pictures, engine=engine, backbone=backbone, weights=options.weights or "")
-
-
-# A model of one's own
-
-
-def _add_model_options(parser: argparse.ArgumentParser, network: argparse._MutuallyExclusiveGroup) -> None:
-    network.add_argument(
-        "--model",
-        metavar="FILE[:FUNCTION]",
-        help="a network of your own: a Python file and its function that makes it (default: build)",
-    )
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="run the code of that file, and remember that it may be, until it is edited",
-    )
-
-
-def _network(options: argparse.Namespace) -> str | None:
-    """The name of the network that is asked for; None where none is.
-
-    Raises:
-        TrustError: it is a file of code, and the user has not said, now or before, that they trust it.
-    """
-    from fmviz import own_model, trust
-
-    name: str | None = options.backbone
-    if options.model:
-        name = own_model.reference(options.model)
-    if name and name.startswith(own_model.PREFIX):
-        path, _ = own_model.split(name)
-        _, sha256 = own_model.read(path)
-        if options.trust:
-            trust.trust(path, sha256)
-        own_model.check(path, sha256)
-    return name
 
 
 # Export
@@ -204,7 +169,7 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
 
     network = parser.add_mutually_exclusive_group()
     network.add_argument("--backbone", metavar="NAME", default=BACKBONE, help=f"network (default: {BACKBONE})")
-    _add_model_options(parser, network)
+    add_model_options(parser, network)
     parser.add_argument(
         "--weights",
         metavar="NAME|FILE",
@@ -245,7 +210,7 @@ def _export(options: argparse.Namespace) -> int:
     if options.colours not in COLOUR_MAPS:
         print(f"fmviz export: there is no colour map {options.colours!r}: {', '.join(COLOUR_MAPS)}", file=sys.stderr)
         return 2
-    session = Session(_network(options), weights=options.weights, device=options.device, seed=options.seed)
+    session = Session(network_of(options), weights=options.weights, device=options.device, seed=options.seed)
     session.preprocessing = _sized(options, session.preprocessing)
     for note in notes_of_weights(session, options.weights):
         _complain(note)
@@ -297,53 +262,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield done
 
 
-# Table, engine
-
-
-def _table_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fmviz table",
-        description="Print the layers of a network with their shapes and parameters; needs no weights.",
-    )
-    network = parser.add_mutually_exclusive_group(required=True)
-    network.add_argument("backbone", metavar="BACKBONE", nargs="?", help="a network that `fmviz backbones` lists")
-    _add_model_options(parser, network)
-    parser.add_argument(
-        "--size",
-        metavar="N",
-        type=_pixels,
-        help="side of the input in pixels (default: the only one that the network takes, else 224)",
-    )
-    parser.add_argument(
-        "--format",
-        choices=("text", "csv", "markdown", "latex", "json"),
-        default="text",
-        help="for reading (text, the default), for a spreadsheet, a paper, or a program",
-    )
-    return parser
-
-
-def _table(options: argparse.Namespace) -> int:
-    from fmviz.own_model import PREFIX
-    from fmviz.table import layer_table
-
-    name = _network(options)
-    assert name is not None
-    if name.startswith(PREFIX):
-        from fmviz.session import Session
-
-        table = Session(name).table(options.size)
-    else:
-        table = layer_table(name, options.size)
-    written: dict[str, Callable[[], str]] = {
-        "text": table.to_text,
-        "csv": table.to_csv,
-        "markdown": table.to_markdown,
-        "latex": table.to_latex,
-        "json": table.to_json,
-    }
-    print(written[options.format]().rstrip("\n"))
-    return 0
+# Engine
 
 
 def _engine_parser() -> argparse.ArgumentParser:
@@ -363,7 +282,7 @@ def _engine(options: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], int]]] = {
     "export": (_export_parser, _export),
-    "table": (_table_parser, _table),
+    "table": table_command.COMMAND,
     "backbones": backbones_command.COMMAND,
     "weights": weights_command.COMMAND,
     "train-pyramid": train_command.COMMAND,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from fmviz.table import LayerTable
+    from fmviz.timing import Timing
 
 
 class Session:
@@ -168,6 +169,34 @@ class Session:
         live = self.model if self.backbone.group == "own" else None
         return tabulated(self.backbone.name, live, self.backbone, size or self.preprocessing.crop)
 
+    def time_layers(
+        self,
+        picture: str | os.PathLike[str] | PIL.Image.Image | np.ndarray[Any, Any] | Picture | tuple[int, int],
+        *,
+        rounds: int = 11,
+        preprocessing: Preprocessing | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+    ) -> Timing:
+        """How long each module takes on this device, see `fmviz.timing.time_layers`.
+
+        Args:
+            picture: as `run` takes it; or the size (height, width) of an input of noise.
+        """
+        from fmviz.timing import time_layers
+
+        if isinstance(picture, tuple):
+            self.check_size(picture)
+            generator = torch.Generator().manual_seed(0)
+            tensor = torch.randn(1, 3, *picture, generator=generator)
+        else:
+            fed = network_input(read_picture(picture), preprocessing or self.preprocessing)
+            self.check_size(fed.geometry.input_size)
+            tensor = fed.tensor
+        with self.paused():
+            given = self._arguments(tensor)
+            return time_layers(self.model, *given, rounds=rounds, cancelled=cancelled, progress=progress)
+
     def input_size(self, picture: Picture) -> tuple[int, int]:
         """(height, width) of what the network would be fed of `picture`."""
         if isinstance(self.preprocessing, PreprocessingFunction):
@@ -221,9 +250,7 @@ class Session:
         cancelled: Callable[[], bool] | None,
     ) -> Capture:
         """What a forward that raised half way had put out by then is handed on as a whole run's is."""
-        if self.weights.name == LIVE:
-            self.device = _device_of(self.model)  # which its owner may have moved
-        inputs = self.backbone.arguments(tensor.to(self.device, _dtype_of(self.model)))
+        inputs = self._arguments(tensor)
         size = (tensor.shape[2], tensor.shape[3])
         grid_at = self.backbone.token_grid
         tokens = grid_at(size) if grid_at else None
@@ -236,6 +263,12 @@ class Session:
                 self._stopped(error), self._annotated(partial, size, picture, fed, tokens)
             ) from error.__cause__
         return self._annotated(capture, size, picture, fed, tokens)
+
+    def _arguments(self, tensor: Tensor) -> tuple[Any, ...]:
+        """What the model is called with, where it is and as it has its numbers."""
+        if self.weights.name == LIVE:
+            self.device = _device_of(self.model)  # which its owner may have moved
+        return self.backbone.arguments(tensor.to(self.device, _dtype_of(self.model)))
 
     def _stopped(self, error: ForwardError) -> str:
         """The sentence; for the user's own network, which they can mend, with the file and the line to do it in."""

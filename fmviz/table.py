@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast, overload
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ from fmviz.structures import tensors_in
 from fmviz.tokens import Layouts, places_of
 from fmviz.tracing import Cost, Memory, tracing
 from fmviz.without_values import without_values
+
+if TYPE_CHECKING:
+    from fmviz.timing import Timing
 
 Shape = tuple[int, ...]
 
@@ -72,14 +75,16 @@ class Row:
         own_macs: multiply-accumulate operations of its calls that are made in no module within it.
         macs: with those of the modules in it: of a convolution each output times the weights of one filter (of a
             transposed one each input), of a product of matrices each output times the length of its sum.
-        other_operations: additions, functions of elements, normalisation, pooling and softmax, with those of the modules in
-            it; see `fmviz.operations` for what each is taken for.
+        own_other_operations: additions, functions of elements, normalisation, pooling and softmax that are made in no module
+            within it; see `fmviz.operations` for what each is taken for.
+        other_operations: with those of the modules in it.
         not_counted: operations in it, or in the modules in it, whose cost nobody knows: "aten.sort".
         activation_bytes: of all that its calls put out.
         calls: how often it is called in a forward.
         stride: pixels of the input from one cell of its map to the next, see `stride_of`; None where its output is no map.
         receptive_field: what the cells of its first call's first tensor see; None where there is none.
         each_call: the calls one by one.
+        seconds: how long its calls take in a forward, with the modules in it; None where that was not measured.
     """
 
     path: str
@@ -95,6 +100,7 @@ class Row:
     buffers: int
     own_macs: int
     macs: int
+    own_other_operations: int
     other_operations: int
     not_counted: tuple[str, ...]
     activation_bytes: int
@@ -102,6 +108,7 @@ class Row:
     stride: float | None
     receptive_field: ReceptiveField | None
     each_call: tuple[Call, ...] = ()
+    seconds: float | None = None
 
     @property
     def frozen(self) -> int:
@@ -122,6 +129,7 @@ class Totals:
         peak_bytes: the most that is in memory at once in a forward without a capture, the input with it and the parameters
             not, as far as torch frees what nobody holds any more.
         layers: calls of all modules in a forward: as many as a capture holds, where each puts out one tensor.
+        seconds: of a forward; None where that was not measured.
     """
 
     parameters: int
@@ -135,6 +143,7 @@ class Totals:
     capture_bytes: int
     peak_bytes: int
     layers: int
+    seconds: float | None = None
 
 
 class LayerTable(Sequence[Row]):
@@ -184,6 +193,16 @@ class LayerTable(Sequence[Row]):
             raise LayerError(f"There is no module “{path}” in {self.network}: {remedy}")
         return self._by_path[path]
 
+    def of(self, rows: Sequence[Row]) -> LayerTable:
+        """The same network with some of the rows, or with others in their place; the totals stay those of the whole."""
+        return LayerTable(rows, network=self.network, input_size=self.input_size, totals=self.totals, seen=self._seen)
+
+    def timed(self, timing: Timing) -> LayerTable:
+        """The same with how long each module takes (`fmviz.timing.time_layers`)."""
+        table = self.of([replace(row, seconds=timing.seconds.get(row.path)) for row in self])
+        table.totals = replace(self.totals, seconds=timing.total)
+        return table
+
     def field(self, layer: Layer) -> ReceptiveField | None:
         """What the cells of a layer of a capture see, any call and any item of what it put out; None where nobody knows of
         such a layer, or where it sees nothing."""
@@ -194,7 +213,7 @@ class LayerTable(Sequence[Row]):
         return table_formats.text(self)
 
     def to_csv(self) -> str:
-        """A line a module, with plain numbers; shapes as "1x64x56x56"."""
+        """A line a module, with plain numbers; shapes as "1x64x56x56", receptive fields as "35x35"."""
         return table_formats.csv(self)
 
     def to_markdown(self) -> str:
@@ -207,6 +226,10 @@ class LayerTable(Sequence[Row]):
     def to_json(self) -> str:
         """`{"network", "input_size", "rows": […], "totals"}`, with the fields of `Row` and `Totals`."""
         return table_formats.json(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return table_formats.html(self)
 
 
 def layer_table(network: str | nn.Module, size: int | tuple[int, int] | None = None) -> LayerTable:
@@ -395,6 +418,7 @@ class _Run:
                 buffers=_count(module.buffers(recurse=False)),
                 own_macs=sum(call.cost.macs for call in calls),
                 macs=total.macs,
+                own_other_operations=sum(call.cost.other for call in calls),
                 other_operations=total.other,
                 not_counted=tuple(total.not_counted),
                 activation_bytes=sum(call.nbytes for call in calls),

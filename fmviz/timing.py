@@ -153,7 +153,7 @@ class _Clock:
 
     def _mark(self) -> Any:
         if self._device.type == "cuda":
-            event = torch.cuda.Event(enable_timing=True)
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record()
             return event
         if self._device.type != "cpu":

@@ -14,6 +14,8 @@ from fmviz.assets import asset
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # Several processes run torch at once in these tests, and threads that spin while they wait get in each other's way.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
 
 # The same examples in every run, whatever the machine: a suite that passed passes again, and a slow machine is no failure.
 settings.register_profile(

@@ -273,6 +273,9 @@ def test_the_library_exports_the_same_and_reports_what_failed(tmp_path, broken):
         ["table"],
         ["table", "vgg11", "--format", "html"],
         ["table", "vgg11", "--size", "-4"],
+        ["table", "vgg11", "--size", "3x4x5"],
+        ["table", "vgg11", "--depth", "deep"],
+        ["table", "vgg11", "--sort", "beauty"],
         ["backbones", "--all"],
         ["engine", "--port", "80"],
         ["--nonsense"],
@@ -341,6 +344,39 @@ def test_a_table_in_each_form(capsys, form):
         assert r"\begin{tabular}" in printed or r"\begin{longtable}" in printed
     else:
         assert "132,863,336" in printed
+
+
+def test_a_part_of_a_table_sorted(capsys):
+    assert main(["table", "resnet18", "--size", "64x96", "--kind", "conv2d", "--sort", "MACs", "--filter", "layer4"]) == 0
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if " Conv2d " in line]
+    assert printed.startswith("resnet18 at 64×96")
+    assert [row.split()[0] for row in rows[:3]] == ["layer4.0.conv2", "layer4.1.conv1", "layer4.1.conv2"]
+    assert len(rows) == 5
+    assert "11,689,512" in printed  # the totals stay those of the whole
+
+
+def test_two_networks_compared_into_a_file(tmp_path, capsys):
+    out = tmp_path / "compared.csv"
+    assert main(["table", "vgg11", "--compare", "resnet18", "--size", "64", "--format", "csv", "-o", str(out)]) == 0
+    assert capsys.readouterr().out == ""
+    rows = list(csv.DictReader(io.StringIO(out.read_text(encoding="utf-8"))))
+    parameters = next(row for row in rows if (row["stage"], row["quantity"]) == ("", "parameters"))
+    assert (parameters["vgg11"], parameters["resnet18"]) == ("132863336", "11689512")
+    assert main(["table", "vgg11", "--compare", "resnet19"]) == 1
+    assert "did you mean" in capsys.readouterr().err
+    assert main(["table", "vgg11", "--size", "64", "-o", str(tmp_path / "none" / "table.txt")]) == 1
+    assert str(tmp_path / "none") in capsys.readouterr().err
+
+
+def test_a_table_with_times(capsys):
+    assert main(["table", "resnet18", "--size", "64", "--time", "--sort", "time", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    seconds = [float(row["seconds"]) for row in rows]
+    assert seconds == sorted(seconds, reverse=True)
+    assert rows[0]["path"] == ""
+    assert main(["table", "resnet18", "--sort", "time"]) == 1
+    assert "--time" in capsys.readouterr().err
 
 
 def test_a_table_of_an_unknown_network_or_of_too_small_an_input(capsys):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import doctest
-import io
-import json
 import math
 import subprocess
 import sys
@@ -26,7 +22,7 @@ from fmviz.errors import BackboneError, LayerError
 from fmviz.geometry import stride_of
 from fmviz.networks.catalog import backbone, backbones
 from fmviz.structures import tensors_in
-from fmviz.table import LayerTable, Row, layer_table
+from fmviz.table import LayerTable, layer_table
 
 
 class Branched(nn.Module):
@@ -450,68 +446,7 @@ def test_a_convolution_that_pads_in_its_own_way_is_not_said_to_have_no_padding()
     assert not any("padding 0" in detail for detail in details)
 
 
-# ── Formats ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_text() -> None:
-    lines = layer_table("vgg19").to_text().splitlines()
-    assert lines[0] == "vgg19 at 224×224"
-    assert lines[2].split() == ["layer", "kind", "details", "input", "output", "stride", "parameters", "bytes", "calls"]
-    assert lines[-1].split()[-3:] == ["143,667,240", "125,140,896", "48"]
-    assert lines[4].startswith("(output)")
-    ends = {
-        line.index(number) + len(number) for line in lines for number in ("2,359,808", "143,667,240") if number in line
-    }
-    assert len(ends) == 1
-
-
-def test_json_holds_it_all() -> None:
-    table = layer_table("resnet18", (64, 96))
-    read = json.loads(table.to_json())
-    assert (read["network"], read["input_size"]) == ("resnet18", [64, 96])
-    assert read["totals"] == dataclasses.asdict(table.totals)
-    assert read["rows"][2] == json.loads(json.dumps(dataclasses.asdict(table[2])))
-    assert len(read["rows"]) == len(table)
-
-
-def test_csv_has_plain_numbers() -> None:
-    table = layer_table("resnet18", 64)
-    rows = list(csv.DictReader(io.StringIO(table.to_csv())))
-    assert [row["path"] for row in rows] == [row.path for row in table]
-    conv = rows[1]
-    assert (conv["output_shape"], conv["parameters"], conv["stride"]) == ("1x64x32x32", "9408", "2.0")
-    assert rows[-1]["stride"] == ""
-
-
-def test_markdown() -> None:
-    lines = layer_table("resnet18", 64).to_markdown().splitlines()
-    assert {line.count("|") for line in lines} == {10}
-    assert lines[1] == "| --- | --- | --- | --- | --- | --: | --: | --: | --: |"
-    assert "| conv1 | Conv2d | 7×7, stride 2, 3 → 64 | 1×3×64×64 | 1×64×32×32 | 2 | 9,408 | 262,144 | 1 |" in lines
-
-
-def test_marks_of_a_stranger_stay_marks() -> None:
-    class Odd(nn.Module):
-        def extra_repr(self) -> str:
-            return "a|b, <lambda>, *x*"
-
-        def forward(self, x: Tensor) -> Tensor:
-            return x
-
-    assert r" a\|b, \<lambda>, \*x\* " in layer_table(Odd(), 4).to_markdown()
-    assert "50\\%" in layer_table(nn.Sequential(Percent()), 4).to_latex()
-
-
-class Percent(nn.Identity):
-    def extra_repr(self) -> str:
-        return "50%"
-
-
-def test_latex() -> None:
-    text = layer_table("efficientnet_lite0", 64).to_latex()
-    assert r"3$\times$3, stride 2, same padding, 3 $\to$ 32" in text
-    assert not set(text) - set(map(chr, range(128)))
-    assert text.count(r"\\") == len(layer_table("efficientnet_lite0", 64)) + 2
+# ── As Python has it ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_table_is_a_sequence() -> None:

@@ -22,9 +22,11 @@ from fmviz.engine.messages import (
     AnyRequest,
     CallInfo,
     Cancel,
+    Compare,
     Devices,
     Dropped,
     Fetch,
+    FormatTable,
     Hello,
     KeepPyramid,
     LayerInfo,
@@ -42,6 +44,7 @@ from fmviz.engine.messages import (
     TableRow,
     Tabulate,
     Tabulated,
+    TimeLayers,
     Trust,
     WeightsInfo,
     Welcome,
@@ -92,6 +95,8 @@ class Answers:
                 return keep(request)
             case Tabulate():
                 return self._tabulate(request)
+            case FormatTable() | Compare() | TimeLayers():
+                return self._of_the_table(request, progress, cancelled)
             case Cancel():
                 return Dropped(id=request.id)
             case _:
@@ -204,6 +209,21 @@ class Answers:
 
     def _tabulate(self, request: Tabulate) -> Reply:
         return _tabulated(request, self._table(request.backbone, request.size))
+
+    def _of_the_table(self, request: FormatTable | Compare | TimeLayers, progress: Tell, cancelled: Ask) -> Reply:
+        from fmviz.engine import tabling
+
+        match request:
+            case FormatTable():
+                return tabling.formatted(request, self._table)
+            case Compare():
+                return tabling.compared(request, self._table)
+            case TimeLayers():
+                shown = self._shown
+                if shown is None or shown.run != request.run:
+                    raise Cancelled
+                wanted = preprocessing_of(shown.setup, shown.session)
+                return tabling.timed(request, shown, wanted, cancelled, progress)
 
     def _table(self, name: str, size: tuple[int, int]) -> LayerTable:
         """Of any network at any size."""

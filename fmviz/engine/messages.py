@@ -688,7 +688,7 @@ class Compared(Reply, frozen=True, kw_only=True):
 
 
 class LayersTimed(Reply, frozen=True, kw_only=True):
-    """Seconds of each module by path, those in it included, float64 (n,), summed over its calls; NaN where never called."""
+    """Seconds of each module that was called, by path, those in it included, float64 (n,), summed over its calls."""
 
     run: int
     paths: tuple[str, ...]

@@ -1,0 +1,82 @@
+"""Some rows of a layer table: by words, by kind, by depth, where the size changes; and in another order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fmviz.table import LayerTable, Row, Shape
+
+Value = float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which rows, and in which order.
+
+    Attributes:
+        words: all of them are in the path, the kind, the details or the stage, whatever the case.
+        kind: the class, whatever the case.
+        only_size_changes: those whose output has another height and width than their input.
+        depth: no module lies in more modules than so many; None for all.
+        sort: a column of `COLUMNS`, the largest first, names from A; None for the order of the tree.
+    """
+
+    words: str = ""
+    kind: str = ""
+    only_size_changes: bool = False
+    depth: int | None = None
+    sort: str | None = None
+
+
+COLUMNS: dict[str, Callable[[Row], Value]] = {
+    "layer": lambda row: row.path,
+    "kind": lambda row: row.kind,
+    "input": lambda row: _elements(row.input_shape),
+    "output": lambda row: _elements(row.output_shape),
+    "stride": lambda row: row.stride,
+    "field": lambda row: _field(row),
+    "parameters": lambda row: row.parameters,
+    "MACs": lambda row: row.macs,
+    "other": lambda row: row.other_operations,
+    "bytes": lambda row: row.activation_bytes,
+    "calls": lambda row: row.calls,
+    "time": lambda row: row.seconds,
+}
+"""What can be sorted by; None is not known, and comes last."""
+
+
+def chosen(table: LayerTable, choice: Choice) -> list[Row]:
+    """The rows that `choice` is about."""
+    words = choice.words.lower().split()
+    rows = [
+        row
+        for row in table
+        if all(word in f"{row.path} {row.kind} {row.detail} {row.stage}".lower() for word in words)
+        and choice.kind.lower() in ("", row.kind.lower())
+        and (choice.depth is None or row.depth <= choice.depth)
+        and not (choice.only_size_changes and not size_changes(row.input_shape, row.output_shape))
+    ]
+    if choice.sort is None:
+        return rows
+    of = COLUMNS[choice.sort]
+    known = [row for row in rows if of(row) is not None]
+    backwards = choice.sort not in ("layer", "kind")
+    known.sort(key=lambda row: of(row), reverse=backwards)  # type: ignore[arg-type, return-value]
+    return known + [row for row in rows if of(row) is None]
+
+
+def size_changes(before: Shape | None, after: Shape | None) -> bool:
+    """Whether a map of another height or width is put out than was taken, batch × channels × height × width each."""
+    maps = before is not None and after is not None and len(before) == len(after) == 4
+    return bool(maps and before and after and before[2:] != after[2:])
+
+
+def _elements(shape: Shape | None) -> int | None:
+    return None if shape is None else math.prod(shape)
+
+
+def _field(row: Row) -> float | None:
+    size = row.receptive_field.size if row.receptive_field else None
+    return float(math.prod(size)) if size else None
