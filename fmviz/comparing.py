@@ -116,7 +116,9 @@ def compare(one: LayerTable, other: LayerTable) -> Comparison:
     lines = [Line(WHOLE, name, _of_whole(one, name), _of_whole(other, name)) for name in QUANTITIES]
     for stage in STAGES:
         if any(row.stage == stage for table in (one, other) for row in table):
-            lines += [Line(stage, name, _of_stage(one, stage, name), _of_stage(other, stage, name)) for name in QUANTITIES]
+            lines += [
+                Line(stage, name, _of_stage(one, stage, name), _of_stage(other, stage, name)) for name in QUANTITIES
+            ]
     return Comparison(one, other, lines)
 
 

@@ -17,7 +17,20 @@ if TYPE_CHECKING:
     from fmviz.timing import Timing
 
 FORMATS = ("text", "csv", "markdown", "latex", "json")
-SORTED_BY = ("layer", "kind", "input", "output", "stride", "field", "parameters", "MACs", "other", "bytes", "calls", "time")
+SORTED_BY = (
+    "layer",
+    "kind",
+    "input",
+    "output",
+    "stride",
+    "field",
+    "parameters",
+    "MACs",
+    "other",
+    "bytes",
+    "calls",
+    "time",
+)
 
 
 class Formatted(Protocol):
@@ -58,13 +71,19 @@ def _parser() -> argparse.ArgumentParser:
         type=_size,
         help="side of the input in pixels, or its height and width (default: the only one that it takes, else 224)",
     )
-    parser.add_argument("--compare", metavar="BACKBONE", help="print what this one has and costs beside that one, by stage")
+    parser.add_argument(
+        "--compare", metavar="BACKBONE", help="print what this one has and costs beside that one, by stage"
+    )
     rows = parser.add_argument_group("which rows")
-    rows.add_argument("--filter", metavar="WORDS", default="", help="those with all these words in path, kind or details")
+    rows.add_argument(
+        "--filter", metavar="WORDS", default="", help="those with all these words in path, kind or details"
+    )
     rows.add_argument("--kind", metavar="CLASS", default="", help="those of this class, such as conv2d")
     rows.add_argument("--only-size-changes", action="store_true", help="those that put out another height and width")
     rows.add_argument("--depth", metavar="N", type=_count, help="those in no more than N other modules")
-    rows.add_argument("--sort", choices=SORTED_BY, help="the largest first, names from A (default: as the network has them)")
+    rows.add_argument(
+        "--sort", choices=SORTED_BY, help="the largest first, names from A (default: as the network has them)"
+    )
     parser.add_argument("--time", action="store_true", help="measure how long each takes, with random weights")
     parser.add_argument("--device", default="cpu", help="where that is measured: cpu, cuda, mps, auto (default: cpu)")
     parser.add_argument(
@@ -138,7 +157,9 @@ def _write(path: Path, text: str) -> None:
 def _size(text: str) -> int | tuple[int, int]:
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f"{text} is no size: give a number of pixels, or a height and a width as in 224x320")
+        raise argparse.ArgumentTypeError(
+            f"{text} is no size: give a number of pixels, or a height and a width as in 224x320"
+        )
     return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
 
 

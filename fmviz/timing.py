@@ -93,7 +93,9 @@ def time_layers(
     if problem is not None:
         where = layer_that_ran(model, problem)
         if is_out_of_memory(problem):
-            raise DeviceError(f"There was not enough memory on {device} in {where}: choose a smaller input.") from problem
+            raise DeviceError(
+                f"There was not enough memory on {device} in {where}: choose a smaller input."
+            ) from problem
         raise ForwardError(f"The network stopped in {where} with {one_line(problem)}: try another input.") from problem
     counted = found[WARM_UP:]
     return Timing(

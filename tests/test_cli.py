@@ -347,7 +347,9 @@ def test_a_table_in_each_form(capsys, form):
 
 
 def test_a_part_of_a_table_sorted(capsys):
-    assert main(["table", "resnet18", "--size", "64x96", "--kind", "conv2d", "--sort", "MACs", "--filter", "layer4"]) == 0
+    assert (
+        main(["table", "resnet18", "--size", "64x96", "--kind", "conv2d", "--sort", "MACs", "--filter", "layer4"]) == 0
+    )
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if " Conv2d " in line]
     assert printed.startswith("resnet18 at 64×96")

@@ -27,12 +27,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fmviz.assets import asset
+from fmviz.column import column
 from fmviz.engine.answers import Answers
 from fmviz.engine.messages import (
     PROTOCOL,
     AnyRequest,
     Cancel,
     ChannelDescribed,
+    ColumnRead,
+    Compare,
+    Compared,
     DescribeChannel,
     Devices,
     DevicesFound,
@@ -40,13 +44,18 @@ from fmviz.engine.messages import (
     Export,
     Exported,
     Failed,
+    FieldRead,
+    FormatTable,
     Hello,
     InputRead,
+    LayersTimed,
     MapsRendered,
     PictureRead,
     PictureSource,
     Progress,
     Ran,
+    ReadColumn,
+    ReadField,
     ReadInput,
     ReadPicture,
     ReadValue,
@@ -56,9 +65,11 @@ from fmviz.engine.messages import (
     Reply,
     Run,
     Setup,
+    TableFormatted,
     Tabulate,
     Tabulated,
     TapsRendered,
+    TimeLayers,
     Unframer,
     ValueRead,
     VectorRead,
@@ -71,6 +82,7 @@ from fmviz.networks import catalog
 from fmviz.pyramid import tap_maps
 from fmviz.render import render
 from fmviz.session import Session
+from fmviz.table import layer_table
 
 LONG = 60.0
 """Seconds after which a test gives up. Nothing that works takes as long."""
@@ -383,6 +395,75 @@ def test_a_network_is_tabulated_without_weights(client):
     assert sum(row.parameters for row in table.rows) == table.parameters
 
 
+def test_a_table_counts_and_sees_what_the_library_does(client):
+    table = client.ask(Tabulate, backbone="resnet18", size=(64, 96))
+    truth = layer_table("resnet18", (64, 96))
+    assert [row.path for row in table.rows] == [row.path for row in truth]
+    assert (table.macs, table.capture_bytes, table.peak_bytes) == (
+        truth.totals.macs,
+        truth.totals.capture_bytes,
+        truth.totals.peak_bytes,
+    )
+    row = next(row for row in table.rows if row.path == "layer2")
+    assert (row.stage, row.macs, row.field, row.field_size) == ("C3", truth.row("layer2").macs, "99 × 99", (99, 99))
+    relu = next(row for row in table.rows if row.calls > 1)
+    assert [call.macs for call in relu.each_call] == [0] * relu.calls
+    text = client.ask(FormatTable, backbone="resnet18", size=(64, 96), form="csv")
+    assert (type(text), text.text) == (TableFormatted, truth.to_csv())
+
+
+def test_two_networks_are_compared(client):
+    found = client.ask(Compare, backbone="vgg11", other="resnet18", size=(64, 64))
+    assert isinstance(found, Compared)
+    whole = {row.quantity: (row.one, row.other) for row in found.rows if not row.stage}
+    assert whole["parameters"] == (132863336, 11689512)
+    text = client.ask(FormatTable, backbone="vgg11", other="resnet18", size=(64, 64), form="text")
+    assert text.text.startswith("vgg11 and resnet18 at 64×64")
+    failed = client.ask(Compare, backbone="vgg11", other="resnet18", size=(16, 16))
+    assert (type(failed), failed.kind) == (Failed, "BackboneError")
+
+
+def test_layers_are_timed_on_the_picture_of_the_run(client, ran):
+    number = client.send(TimeLayers, run=ran.run, rounds=3)
+    timed = client.final(number)
+    assert isinstance(timed, LayersTimed)
+    seconds = dict(zip(timed.paths, np.frombuffer(timed.seconds, "<f8"), strict=True))
+    assert timed.total == seconds[""] > seconds["body.stem"] > 0
+    assert (timed.rounds, timed.device) == (3, "cpu")
+    told = [reply for reply in client.replies if reply.id == number and isinstance(reply, Progress)]
+    assert [reply.doing for reply in told] == ["timing"] * 6
+    assert [reply.fraction for reply in told] == [done / 5 for done in range(6)]
+
+
+def test_what_the_cells_of_a_layer_see(client, ran, capture):
+    layer = "body.stage2"
+    found = client.ask(ReadField, run=ran.run, layer=layer)
+    assert isinstance(found, FieldRead)
+    truth = layer_table("efficientnet_lite0_fpn", capture.input.geometry.input_size).row(layer).receptive_field
+    assert (found.map_size, found.unbounded, found.unknown) == (truth.map_size, truth.unbounded, "")
+    assert np.array_equal(np.frombuffer(found.left, "<i4"), truth.left.ravel())
+    assert np.array_equal(np.frombuffer(found.bottom, "<i4"), truth.bottom.ravel())
+    assert client.ask(ReadField, run=ran.run, layer="no such").kind == "LayerError"
+
+
+def test_a_column_through_all_layers(client, ran, capture):
+    found = client.ask(ReadColumn, run=ran.run, x=20.5, y=10.0, channel=3)
+    assert isinstance(found, ColumnRead)
+    truth = column(capture, 20.5, 10.0)
+    assert found.layers == tuple(str(at.layer) for at in truth)
+    assert found.cells == tuple(at.cell for at in truth)
+    strongest = np.frombuffer(found.strongest_channels, "<i4")
+    assert strongest.tolist() == [at.strongest for at in truth]
+    values = np.frombuffer(found.strongest, "<f8")
+    assert values.tolist() == [float(at.values[at.strongest]) for at in truth]
+    chosen = np.frombuffer(found.chosen, "<f8")
+    assert chosen.tolist() == [float(at.values[3]) for at in truth]
+    highest = np.frombuffer(found.largest, "<f8")
+    assert (np.abs(values) <= highest).all()
+    assert np.isnan(np.frombuffer(client.ask(ReadColumn, run=ran.run, x=0.0, y=0.0, channel=100).chosen, "<f8")[0])
+    assert client.ask(ReadColumn, run=ran.run, x=1e4, y=0.0, channel=0).kind == "LayerError"
+
+
 def test_an_export_says_how_far_it_is_and_keeps_its_numbers(client, ran, tmp_path):
     number = client.send(Export, run=ran.run, layers=("C?", "P?"), folder=str(tmp_path), form="grid")
     exported = client.final(number)
@@ -688,6 +769,9 @@ REQUESTS = st.one_of(
     st.builds(DescribeChannel, id=st.just(0), run=RUNS, layer=LAYERS, channel=CHANNELS),
     st.builds(ReadVector, id=st.just(0), run=RUNS, layer=LAYERS),
     st.builds(ReadInput, id=st.just(0), run=RUNS),
+    st.builds(ReadField, id=st.just(0), run=RUNS, layer=LAYERS),
+    st.builds(ReadColumn, id=st.just(0), run=RUNS, x=st.floats(), y=st.floats(), channel=CHANNELS),
+    st.builds(TimeLayers, id=st.just(0), lane=LANES, run=RUNS, rounds=st.integers(-1, 2)),
     st.builds(
         Export, id=st.just(0), lane=LANES, run=RUNS, layers=st.just(("*",)), folder=st.just("?"), form=st.just("maps")
     ),

@@ -19,6 +19,8 @@ from fmviz.engine.messages import (
     MapsRendered,
     PictureSource,
     Progress,
+    ReadColumn,
+    ReadField,
     ReadInput,
     ReadValue,
     ReadVector,
@@ -38,19 +40,33 @@ from fmviz.pictures import Picture
 
 if TYPE_CHECKING:
     from fmviz.capture import Capture
+    from fmviz.layers import Layer
     from fmviz.maps import Statistics
     from fmviz.session import Session
+    from fmviz.table import LayerTable
 
 Ask = Callable[[], bool]
 """Whether the request that is being worked on is no longer wanted."""
 
-AboutCapture = ReadInput | RenderMaps | RenderTaps | FindThings | ReadValue | DescribeChannel | ReadVector | Export
+AboutCapture = (
+    ReadInput
+    | RenderMaps
+    | RenderTaps
+    | FindThings
+    | ReadValue
+    | DescribeChannel
+    | ReadVector
+    | ReadField
+    | ReadColumn
+    | Export
+)
 
 
 @dataclass(slots=True)
 class Shown:
     """The run that the window looks at. Its capture is gone while another one runs, and made again when asked for.
-    `stamp` tells whether the files that its network came from are still the same."""
+    `stamp` tells whether the files that its network came from are still the same. `table` is its layer table at this input,
+    or why there is none, and `largest` of each layer the largest magnitude, as soon as somebody has asked for them."""
 
     run: int
     source: PictureSource
@@ -60,6 +76,8 @@ class Shown:
     capture: Capture | None
     stamp: tuple[tuple[int, int], ...] = ()
     statistics: dict[str, Statistics] = field(default_factory=dict)
+    table: LayerTable | str | None = None
+    largest: dict[Layer, float] | None = None
 
 
 def answer(
@@ -81,6 +99,14 @@ def answer(
             return _describe_channel(request, shown, capture)
         case ReadVector():
             return _read_vector(request, capture)
+        case ReadField():
+            from fmviz.engine.probing import field_of
+
+            return field_of(request, shown, capture)
+        case ReadColumn():
+            from fmviz.engine.probing import column_at
+
+            return column_at(request, shown, capture)
         case Export():
             return _export(request, shown, capture, cancelled)
 

@@ -37,7 +37,9 @@ def compared(request: Compare, tables: Tables) -> Compared:
     )
 
 
-def timed(request: TimeLayers, shown: Shown, preprocessing: Preprocessing, cancelled: Ask, progress: Tell) -> LayersTimed:
+def timed(
+    request: TimeLayers, shown: Shown, preprocessing: Preprocessing, cancelled: Ask, progress: Tell
+) -> LayersTimed:
     """On the picture of the run, in the loop of the engine: what ran beside it would be measured with it."""
     name = shown.session.backbone.name
     progress("timing", name, 0.0)

@@ -1,0 +1,76 @@
+"""How the engine answers what is asked of one place: what a layer's cells see, and what all layers say there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fmviz.capture import Capture
+from fmviz.column import column, largest
+from fmviz.engine.contents import Shown
+from fmviz.engine.messages import ColumnRead, FieldRead, ReadColumn, ReadField
+from fmviz.errors import BackboneError
+from fmviz.receptive_field import ReceptiveField
+from fmviz.table import LayerTable
+
+WITHOUT_VALUES = "the network itself, which cannot be measured without values"
+
+
+def field_of(request: ReadField, shown: Shown, capture: Capture) -> FieldRead:
+    """From the layer table of the network at this input, which is made once a run."""
+    assert capture.input is not None
+    size = capture.input.geometry.input_size
+    if shown.table is None:
+        shown.table = _table(shown, size)
+    layer = capture[request.layer].layer
+    found = shown.table.field(layer) if isinstance(shown.table, LayerTable) else None
+    if found is None:
+        why = WITHOUT_VALUES if shown.table == WITHOUT_VALUES else "the input, of which it depends on nothing"
+        found = ReceptiveField.unknown_from(why, size)
+    return FieldRead(
+        id=request.id,
+        run=request.run,
+        layer=request.layer,
+        map_size=found.map_size,
+        top=_bytes(found.top),
+        bottom=_bytes(found.bottom),
+        left=_bytes(found.left),
+        right=_bytes(found.right),
+        unbounded=found.unbounded,
+        unknown=found.unknown,
+    )
+
+
+def column_at(request: ReadColumn, shown: Shown, capture: Capture) -> ColumnRead:
+    if shown.largest is None:
+        shown.largest = largest(capture)
+    found = column(capture, request.x, request.y)
+    strongest = [at.strongest for at in found]
+    chosen = [float(at.values[request.channel]) if 0 <= request.channel < len(at.values) else np.nan for at in found]
+    return ColumnRead(
+        id=request.id,
+        run=request.run,
+        x=request.x,
+        y=request.y,
+        channel=request.channel,
+        layers=tuple(str(at.layer) for at in found),
+        cells=tuple(at.cell for at in found),
+        strongest=_floats([float(at.values[channel]) for at, channel in zip(found, strongest, strict=True)]),
+        strongest_channels=np.array(strongest, "<i4").tobytes(),
+        chosen=_floats(chosen),
+        largest=_floats([shown.largest[at.layer] for at in found]),
+    )
+
+
+def _table(shown: Shown, size: tuple[int, int]) -> LayerTable | str:
+    try:
+        return shown.session.table(size)
+    except BackboneError:
+        return WITHOUT_VALUES
+
+
+def _bytes(sides: np.ndarray[tuple[int, ...], np.dtype[np.int32]]) -> bytes:
+    return np.ascontiguousarray(sides, "<i4").tobytes()
+
+
+def _floats(values: list[float]) -> bytes:
+    return np.array(values, "<f8").tobytes()
