@@ -26,7 +26,7 @@ from fmviz.networks.network import StagedNetwork
 from fmviz.networks.weights import best_here, load
 from fmviz.training import body, losses, measure
 from fmviz.training.body import Body
-from fmviz.training.detect import detect, intersection_over_union
+from fmviz.training.detect import detect, intersection_over_union, suppressed, voted, weighed
 from fmviz.training.features import Cache, Statistics, statistics_of
 from fmviz.training.learner import Batch, Learner, Recipe, batch_of
 from fmviz.training.photographs import Answer, Boxed, figures_of, zoomed
@@ -277,6 +277,7 @@ def test_of_boxes_that_say_the_same_the_best_is_kept():
     outputs = {}
     for level in range(4):
         side = 8 >> level
+        outputs[f"P{level + 2}"] = torch.full((1, 64, side, side), 1.5)
         outputs[f"scores.P{level + 2}"] = torch.zeros(1, 7, side, side)
         outputs[f"boxes.P{level + 2}"] = torch.ones(1, 4, side, side)
     outputs["scores.P2"][0, 3, 2, 5] = 0.9
@@ -284,10 +285,34 @@ def test_of_boxes_that_say_the_same_the_best_is_kept():
     outputs["scores.P3"][0, 1, 1, 2] = 0.8
     outputs["boxes.P3"][0, :, 1, 2] = torch.tensor([2.0, 5, 6, 1])  # about (20, 12): the same box
     found = detect(outputs, (32, 32))
-    assert [(one.level, one.kind, one.box) for one in found] == [("P2", 3, Box(18, 7, 26, 13))]
+    assert [(one.level, one.kind) for one in found] == [("P2", 3)]
+    box = found[0].box
+    assert (box.left, box.top, box.right, box.bottom) == pytest.approx((18, 7, 26, 13))
     assert found[0].score == pytest.approx(0.9)
     assert len(detect(outputs, (32, 32), overlap=1.0)) == 2
     assert detect({"logits": torch.zeros(1, 3)}, (32, 32)) == ()
+
+
+def test_a_quiet_level_is_believed_less_and_a_box_in_a_better_one_above_it_a_little_less():
+    scores = torch.full((1, 7, 2, 2), 0.8)
+    assert torch.allclose(weighed(scores, torch.full((1, 64, 2, 2), 3.0)), scores)
+    quiet = weighed(scores, torch.full((1, 64, 2, 2), 0.375))
+    assert torch.allclose(quiet, scores / 2, rtol=1e-4)
+    boxes = torch.tensor([[0.0, 0, 40, 40], [10, 10, 20, 20], [50, 50, 60, 60], [0, 0, 39, 40]])
+    of = torch.tensor([0.9, 0.8, 0.7, 0.6])
+    kept, believed = suppressed(boxes, of, torch.tensor([2, 0, 0, 2]), threshold=0.1)
+    assert (kept, believed.tolist()) == ([0, 1, 2], pytest.approx([0.9, 0.72, 0.7]))
+    # A large thing does not lie in a small one, and what is found at the same level is no part.
+    kept, believed = suppressed(boxes, of, torch.tensor([2, 2, 0, 2]), threshold=0.1)
+    assert believed.tolist() == pytest.approx([0.9, 0.8, 0.7])
+
+
+def test_boxes_that_agree_say_together_where_a_thing_ends():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [50, 50, 60, 60], [5, 5, 5, 5]])
+    found = voted(boxes, torch.tensor([0.8, 0.5, 0.9, 0.7]), [0, 2, 3])
+    share = 0.5 * 0.8
+    assert found[0].tolist() == pytest.approx([0, 0, 10, (0.8 * 10 + share * 8) / (0.8 + share)])
+    assert found[1:].tolist() == [[50, 50, 60, 60], [5, 5, 5, 5]]
 
 
 def test_intersection_over_union():

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fmviz.geometry import Box
 from fmviz.networks.fpn import LEVELS
+from fmviz.training.losses import loudness
 
 OVERLAP = 0.45
 """Of two boxes that share more, by intersection over union, one is left out: so much do things seldom hide of each other."""
@@ -18,6 +19,13 @@ OVERLAP = 0.45
 
 AGREEMENT = 0.6
 """Boxes that share so much of one that stays say where it ends as well."""
+
+
+LOUD = 1.5
+"""From here on a level is as loud as can be; on its own things it is to be 1."""
+
+WITHIN, OF_A_PART = 0.7, 0.9
+"""A box of which so much lies in a better one of a higher level may be a part of that thing: it is believed so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ def detect(
     outputs: Mapping[str, Any],
     size: tuple[int, int],
     *,
-    threshold: float = 0.3,
+    threshold: float = 0.25,
     overlap: float = OVERLAP,
     most: int = 100,
 ) -> tuple[Detection, ...]:
@@ -57,14 +65,23 @@ def detect(
     names = [name for name in LEVELS if f"scores.{name}" in outputs]
     if not names:
         return ()
-    scores = [outputs[f"scores.{name}"].float() for name in names]
+    scores = [weighed(outputs[f"scores.{name}"].float(), outputs[name].float()) for name in names]
     distances = [outputs[f"boxes.{name}"].float() for name in names]
     boxes, values, kinds, levels = candidates(scores, distances, size, threshold=threshold)
-    kept = suppressed(boxes, values, overlap=overlap, most=most)
+    kept, believed = suppressed(boxes, values, levels, threshold=threshold, overlap=overlap, most=most)
     return tuple(
-        Detection(names[int(levels[i])], float(values[i]), Box(*box.tolist()), int(kinds[i]))
-        for i, box in zip(kept, voted(boxes, values, kept), strict=True)
+        Detection(names[int(levels[i])], float(score), Box(*box.tolist()), int(kinds[i]))
+        for i, score, box in zip(kept, believed, voted(boxes, values, kept), strict=True)
     )
+
+
+def weighed(scores: Tensor, level: Tensor) -> Tensor:
+    """(B, kinds, h, w) of a head and (B, channels, h, w) of its level -> scores that the level itself has a say in.
+
+    score · √(n / 1.5), with n the root of the mean of the squares over the level's channels, 1.5 at most: where a level is
+    quiet, what its head reads out of it counts for less.
+    """
+    return scores * (loudness(level).clamp(max=LOUD) / LOUD).sqrt()[:, None]
 
 
 def candidates(
@@ -95,16 +112,28 @@ def candidates(
     return all_boxes[order], all_values[order], torch.cat(kinds)[order], torch.cat(levels)[order]
 
 
-def suppressed(boxes: Tensor, scores: Tensor, *, overlap: float, most: int) -> list[int]:
-    """Non-maximum suppression: indices of the boxes that stay, best first; `scores` are in falling order."""
-    shared = intersection_over_union(boxes, boxes) > overlap
-    alive = torch.ones(len(boxes), dtype=torch.bool)
-    kept: list[int] = []
-    for index in range(len(scores)):
-        if alive[index] and len(kept) < most:
-            kept.append(index)
-            alive &= ~shared[index]
-    return kept
+def suppressed(
+    boxes: Tensor, scores: Tensor, levels: Tensor, *, threshold: float, overlap: float = OVERLAP, most: int = 100
+) -> tuple[list[int], Tensor]:
+    """Non-maximum suppression: indices of the boxes that stay, best first, and how much each is believed.
+
+    Of two boxes that share more than `overlap` the better stays. One that lies in a better one of a higher level is
+    believed a little less, as it may be a part of that thing; below `threshold` it goes.
+    """
+    shared = intersection_over_union(boxes, boxes)
+    areas = _areas(boxes)
+    within = shared * (areas[:, None] + areas[None]) / (1 + shared) / areas[None].clamp(min=1e-9)
+    part = (within > WITHIN) & (levels[None] < levels[:, None])
+    believed, kept, scores_kept = scores.clone(), [], []
+    while len(kept) < min(most, len(scores)):
+        best = int(believed.argmax())
+        if believed[best] <= threshold:
+            break
+        kept.append(best)
+        scores_kept.append(float(believed[best]))
+        believed = torch.where(shared[best] > overlap, 0.0, believed * torch.where(part[best], OF_A_PART, 1.0))
+        believed[best] = 0
+    return kept, scores.new_tensor(scores_kept)
 
 
 def voted(boxes: Tensor, scores: Tensor, kept: list[int]) -> Tensor:
@@ -122,5 +151,8 @@ def intersection_over_union(one: Tensor, other: Tensor) -> Tensor:
     top_left = torch.maximum(one[:, None, :2], other[None, :, :2])
     bottom_right = torch.minimum(one[:, None, 2:], other[None, :, 2:])
     shared = (bottom_right - top_left).clamp(min=0).prod(dim=-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=-1) for boxes in (one, other)]
-    return shared / (areas[0][:, None] + areas[1][None, :] - shared).clamp(min=1e-9)
+    return shared / (_areas(one)[:, None] + _areas(other)[None, :] - shared).clamp(min=1e-9)
+
+
+def _areas(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=-1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fmviz.networks.fpn import PyramidHead
-from fmviz.training.detect import OVERLAP, candidates, intersection_over_union, suppressed, voted
+from fmviz.training.detect import candidates, intersection_over_union, suppressed, voted, weighed
 from fmviz.training.losses import at_centres, loudness
 from fmviz.training.targets import LEVELS, Things, level_of
 
@@ -88,13 +88,17 @@ class Measuring:
         ]
         middles = [at_centres(score.amax(dim=1), things, size) for score in scores]
         self.likeliest.append(torch.stack(middles, dim=-1).cpu()[present].argmax(dim=-1))
+        of_levels = [weighed(score, level) for score, level in zip(scores, levels, strict=True)]
         for index in range(len(present)):
-            one = [score[index : index + 1] for score in scores], [distance[index : index + 1] for distance in pixels]
-            boxes, values, _, _ = candidates(*one, size, threshold=THRESHOLD)
-            kept = suppressed(boxes, values, overlap=OVERLAP, most=100)
+            one = (
+                [score[index : index + 1] for score in of_levels],
+                [distance[index : index + 1] for distance in pixels],
+            )
+            boxes, values, _, at = candidates(*one, size, threshold=THRESHOLD)
+            kept, believed = suppressed(boxes, values, at, threshold=THRESHOLD)
             hits, found = matched(voted(boxes, values, kept), things.boxes[index].cpu()[present[index]])
             self.hits.append(hits)
-            self.scores.append(values[kept])
+            self.scores.append(believed)
             self.found.append(found)
 
     def figures(self) -> Figures:
