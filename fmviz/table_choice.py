@@ -1,13 +1,16 @@
-"""Some rows of a layer table: by words, by kind, by depth, where the size changes; and in another order."""
+"""Some rows of a layer table: by words, by kind, by depth, where the size changes; and in another order. Needs no torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from fmviz.table import LayerTable, Row, Shape
+if TYPE_CHECKING:
+    from fmviz.table import LayerTable, Row
 
+Shape = tuple[int, ...]
 Value = float | str | None
 
 
@@ -47,17 +50,39 @@ COLUMNS: dict[str, Callable[[Row], Value]] = {
 """What can be sorted by; None is not known, and comes last."""
 
 
-def chosen(table: LayerTable, choice: Choice) -> list[Row]:
-    """The rows that `choice` is about."""
+class Described(Protocol):
+    """What is asked of a row: of the table itself, or of one that came from another process."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def input_shape(self) -> Shape | None: ...
+    @property
+    def output_shape(self) -> Shape | None: ...
+
+
+def matches(row: Described, choice: Choice) -> bool:
+    """Whether `choice` is about this row."""
     words = choice.words.lower().split()
-    rows = [
-        row
-        for row in table
-        if all(word in f"{row.path} {row.kind} {row.detail} {row.stage}".lower() for word in words)
+    return (
+        all(word in f"{row.path} {row.kind} {row.detail} {row.stage}".lower() for word in words)
         and choice.kind.lower() in ("", row.kind.lower())
         and (choice.depth is None or row.depth <= choice.depth)
         and not (choice.only_size_changes and not size_changes(row.input_shape, row.output_shape))
-    ]
+    )
+
+
+def chosen(table: LayerTable, choice: Choice) -> list[Row]:
+    """The rows that `choice` is about."""
+    rows = [row for row in table if matches(row, choice)]
     if choice.sort is None:
         return rows
     of = COLUMNS[choice.sort]

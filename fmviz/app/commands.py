@@ -24,6 +24,7 @@ from fmviz.pictures import SUFFIXES
 
 if TYPE_CHECKING:
     from fmviz.app.presenter import Presenter
+    from fmviz.app.tabling import Tabling
     from fmviz.app.window import MainWindow
 
 
@@ -46,10 +47,11 @@ class Commands(QObject):
         self._dialog: ExportDialog | None = None
         self._window: MainWindow
         self._presenter: Presenter
+        self._tabling: Tabling
         controller.exported.connect(self._exported)
 
-    def attach(self, window: MainWindow, presenter: Presenter) -> None:
-        self._window, self._presenter = window, presenter
+    def attach(self, window: MainWindow, presenter: Presenter, tabling: Tabling) -> None:
+        self._window, self._presenter, self._tabling = window, presenter, tabling
         window.dropped.connect(self.take)
         window.sample_chosen.connect(self.open_sample)
         self.networks = NetworkCommands(
@@ -69,6 +71,14 @@ class Commands(QObject):
             "copy_map": self.copy,
             "copy_grid": self.copy_grid,
             "copy_table": lambda: self._window.parameters.copy(),
+            "copy_table_text": lambda: self._tabling.copy_as("text"),
+            "copy_table_csv": lambda: self._tabling.copy_as("csv"),
+            "copy_table_markdown": lambda: self._tabling.copy_as("markdown"),
+            "copy_table_latex": lambda: self._tabling.copy_as("latex"),
+            "copy_table_json": lambda: self._tabling.copy_as("json"),
+            "export_table": lambda: self._tabling.export(),
+            "compare": lambda: self._tabling.compare(),
+            "measure": lambda: self._tabling.measure(),
             "paste": self.paste,
             "fit": self.fit,
             "smooth": lambda: self._store.update(smooth=not self._store.state.smooth),
@@ -94,7 +104,7 @@ class Commands(QObject):
             "trust_model": lambda: self.networks.trust_model(),
             "random_weights": lambda: controller.mend(weights="random"),
             "default_size": lambda: controller.mend(mode="crop", side=0),
-            "cancel": controller.cancel,
+            "cancel": self.cancel,
             "retry": controller.retry,
             "restart_engine": controller.restart,
             "smaller_size": self.smaller_size,
@@ -102,6 +112,11 @@ class Commands(QObject):
             "shortcuts": self.shortcuts,
             "about": self.about,
         }
+
+    def cancel(self) -> None:
+        """Give up what is under way: a measurement, or the run."""
+        if not self._tabling.cancel():
+            self._controller.cancel()
 
     # Pictures in
 

@@ -406,6 +406,10 @@ class Controller(QObject):
         """What went wrong with a file or a network, over the maps; what is shown stays."""
         self._tell("maps", message, mended_by, details)
 
+    def tell_at(self, place: Place, message: str, *, details: str = "") -> None:
+        """What went wrong, over the view that it concerns."""
+        self._tell(place, message, (), details)
+
     def tell_unexpected(self, message: str, details: str) -> None:
         """A fault of ours, over the whole window."""
         self._tell("window", message, (), details)

@@ -1,4 +1,4 @@
-"""The flow of what is looked at: maps, one channel, the pyramid, the input, the table, the value under the pointer."""
+"""The flow of what is looked at: maps, one channel, the pyramid, the input, the value under the pointer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from fmviz.app.state import Store
 from fmviz.app.wanted import (
     ChannelWanted,
     MapsWanted,
-    TableWanted,
     TapsWanted,
     ThingsWanted,
     VectorWanted,
     channel_wanted,
     maps_wanted,
-    table_wanted,
     taps_wanted,
     things_wanted,
     vector_wanted,
@@ -40,8 +38,6 @@ from fmviz.engine.messages import (
     ReadVector,
     RenderMaps,
     RenderTaps,
-    Tabulate,
-    Tabulated,
     TapMaps,
     TapsRendered,
     ThingsFound,
@@ -92,7 +88,6 @@ class Looking(QObject):
     things_came = Signal(object)
     """A tuple of `ThingInfo`; empty where none are wanted."""
     input_came = Signal(object)
-    table_came = Signal(object)
     value_came = Signal(object, object)
     """(channel, row, column) and the value."""
     failed = Signal(object, object, object, object)
@@ -108,7 +103,6 @@ class Looking(QObject):
         self._taps: TapsWanted | None = None
         self._things: ThingsWanted | None = None
         self._input = 0
-        self._table: TableWanted | None = None
 
     def forget(self) -> None:
         """The capture that answers came from is gone: ask for everything anew."""
@@ -123,7 +117,6 @@ class Looking(QObject):
         self._ask_taps()
         self._ask_things()
         self._ask_input()
-        self._ask_table()
 
     def _ask_maps(self) -> None:
         wanted = maps_wanted(self._store.state)
@@ -252,23 +245,6 @@ class Looking(QObject):
     def _input_read(self, reply: AnyReply, block: Block | None) -> None:
         if isinstance(reply, InputRead):
             self.input_came.emit(SharedPixels.of(reply.pixels, block))
-
-    def _ask_table(self) -> None:
-        wanted = table_wanted(self._store.state)
-        if wanted is not None and wanted != self._table:
-            self._table = wanted
-            self._link.ask(
-                Tabulate, partial(self._tabulated, wanted), lane="table", backbone=wanted.backbone, size=wanted.size
-            )
-
-    def _tabulated(self, wanted: TableWanted, reply: AnyReply, _block: Block | None) -> None:
-        if wanted != self._table:
-            return
-        if isinstance(reply, Tabulated):
-            self.table_came.emit(reply)
-        elif isinstance(reply, Failed):
-            self._table = None
-            self.failed.emit("parameters", reply.message, (), reply.details)
 
     def ask_value(self, channel: int, row: int, column: int) -> None:
         """The true float at a cell; `value_came` brings it."""

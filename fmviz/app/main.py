@@ -23,6 +23,7 @@ from fmviz.app.preferences import Preferences
 from fmviz.app.presenter import Presenter
 from fmviz.app.shelf import Shelf
 from fmviz.app.state import Store, ViewState
+from fmviz.app.tabling import Tabling
 from fmviz.app.teaching import Teaching
 from fmviz.app.window import MainWindow
 from fmviz.assets import asset
@@ -78,7 +79,8 @@ class App:
         self.window = MainWindow(self.commands.table(), samples())
         self.window.maps.set_colour_maps([(name, label, colour_table(name)) for name, label in colour_map_labels()])
         self.presenter = Presenter(self.store, self.controller, self.window)
-        self.commands.attach(self.window, self.presenter)
+        self.tabling = Tabling(self.store, self.link, self.controller, self.preferences, self.window)
+        self.commands.attach(self.window, self.presenter, self.tabling)
         self._pictures = list(pictures) or [samples()[0][1]]
         self._follow_theme()
         self.window.closing.connect(self._closing)

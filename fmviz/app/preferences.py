@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -63,6 +64,14 @@ class Preferences:
     def save_layout(self, geometry: QByteArray, state: QByteArray) -> None:
         self._settings.setValue("geometry", geometry)
         self._settings.setValue("layout", state)
+
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of the layer table that the user wants; () where they never said."""
+        value = self._settings.value("columns", "")
+        return tuple(value.split()) if isinstance(value, str) else ()
+
+    def save_columns(self, names: Sequence[str]) -> None:
+        self._settings.setValue("columns", " ".join(names))
 
     def folder(self, purpose: str) -> str:
         """The folder that was used last for "open" or "export"."""

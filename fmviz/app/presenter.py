@@ -16,7 +16,7 @@ from fmviz.app.state import Place, Store, ViewState
 from fmviz.app.theme import LEVEL_COLOURS, accent
 from fmviz.app.wanted import remedies_of_pyramid, snapshot_wanted
 from fmviz.app.window import MainWindow
-from fmviz.engine.messages import Tabulated, ThingInfo
+from fmviz.engine.messages import ThingInfo
 from fmviz.figure import colour_table
 from fmviz.geometry import Box
 
@@ -52,7 +52,6 @@ class Presenter(QObject):
         looking.taps_came.connect(self._taps_came)
         looking.things_came.connect(self._things_came)
         looking.input_came.connect(self._input_came)
-        looking.table_came.connect(self._table_came)
         looking.value_came.connect(self._value_came)
         self.controller.picture_ready.connect(self._push_picture)
 
@@ -143,10 +142,6 @@ class Presenter(QObject):
         canvas = self.window.input.network_input
         canvas.view.set_region(box)
         canvas.set_picture(image, box)
-
-    def _table_came(self, table: Tabulated) -> None:
-        self.window.parameters.set_table(table.rows, wording.totals_words(table))
-        self._push_current_row()
 
     # State
 

@@ -108,6 +108,8 @@ class ViewState:
     """Whether what the levels found is framed on the picture."""
     grid_view: GridView = field(default_factory=GridView)
     table_wanted: bool = False
+    table_size: tuple[int, int] | None = None
+    """(height, width) of the input that the table is for; the picture's where None."""
     activity: Activity | None = None
     fetching: Fetching | None = None
     learning: Learning | None = None

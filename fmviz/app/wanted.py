@@ -137,7 +137,7 @@ def table_wanted(state: ViewState) -> TableWanted | None:
     """The layer table of what is shown, once somebody looks at it."""
     if state.shown is None or not state.table_wanted:
         return None
-    return TableWanted(state.shown.setup.backbone, state.shown.geometry.input_size)
+    return TableWanted(state.shown.setup.backbone, state.table_size or state.shown.geometry.input_size)
 
 
 def remedies_of_pyramid(state: ViewState) -> dict[str, Any]:

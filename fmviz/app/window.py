@@ -156,6 +156,7 @@ class MainWindow(QMainWindow):
             menus[name] = self.menuBar().addMenu(QCoreApplication.translate("Actions", str(text)))
         breaks = {
             "export",
+            "copy_table",
             "quit",
             "paste",
             "show_maps",
@@ -164,6 +165,7 @@ class MainWindow(QMainWindow):
             "next_layer",
             "open_weights",
             "train_pyramid",
+            "compare",
             "cancel",
             "about",
         }
@@ -183,6 +185,9 @@ class MainWindow(QMainWindow):
         group = QActionGroup(self)
         for name in ("appearance_system", "appearance_light", "appearance_dark"):
             group.addAction(self.actions_by_name[name])
+        copies = [self.actions_by_name[row.name] for row in actions.ACTIONS if row.name.startswith("copy_table")]
+        commands = [self.actions_by_name[name] for name in ("measure", "compare", "export_table")]
+        self.parameters.add_commands(copies, commands)
         self.copy_menu = QMenu(self)
         for name in ("copy_map", "copy_grid", "export", "fit", "smooth", "over_picture"):
             self.copy_menu.addAction(self.actions_by_name[name])

@@ -11,6 +11,7 @@ from PySide6.QtCore import QCoreApplication
 
 from fmviz.app.numbers import (
     bytes_words,
+    counted,
     duration_words,
     seconds_words,
     shape_words,
@@ -20,8 +21,10 @@ from fmviz.app.numbers import (
 )
 from fmviz.app.state import ViewState
 from fmviz.app.views.network_list import shown_name
+from fmviz.app.views.table_model import Selected
 from fmviz.engine.messages import (
     LayerInfo,
+    LayersTimed,
     Learned,
     Progress,
     ProposalInfo,
@@ -51,6 +54,7 @@ def doing(progress: Progress) -> str:
         "fetching": QCoreApplication.translate("Words", "Fetching {name}"),
         "learning": QCoreApplication.translate("Words", "Training a pyramid for {name}"),
         "comparing": QCoreApplication.translate("Words", "Comparing {name} with the networks"),
+        "timing": QCoreApplication.translate("Words", "Measuring the layers of {name}"),
     }
     return texts[progress.doing].format(name=progress.name)
 
@@ -313,18 +317,53 @@ def value_at(channel: int, row: int, column: int, value: float | None) -> str:
     return place if value is None else f"{place} = {value_words(value)}"
 
 
-def totals_words(table: Tabulated) -> str:
-    """The line below the layer table."""
-    text = QCoreApplication.translate(
-        "Words", "{layers} modules  ·  {parameters} parameters  ·  {buffers} buffer values  ·  all activations {memory}"
-    )
-    return text.format(
-        layers=thousands(len(table.rows)),
-        parameters=thousands(table.parameters),
-        buffers=thousands(table.buffers),
-        memory=bytes_words(table.activation_bytes),
-    ) + QCoreApplication.translate("Words", "  (input {height} × {width})").format(
+def totals_words(table: Tabulated, timed: LayersTimed | None) -> str:
+    """The lines below the layer table."""
+    parts = [
+        QCoreApplication.translate("Words", "{count} modules").format(count=thousands(len(table.rows))),
+        QCoreApplication.translate("Words", "{count} parameters, {frozen} frozen").format(
+            count=thousands(table.parameters), frozen=thousands(table.parameters - table.trainable)
+        ),
+        QCoreApplication.translate("Words", "{count} buffer values").format(count=thousands(table.buffers)),
+        costs_words(table.macs, table.other_operations, table.not_counted),
+        QCoreApplication.translate("Words", "weights {bytes}").format(
+            bytes=", ".join(f"{bytes_words(nbytes)} {kind}" for kind, nbytes in table.parameter_bytes.items()) or "–"
+        ),
+        QCoreApplication.translate("Words", "a capture holds {kept}, a plain forward {peak} at its peak").format(
+            kept=bytes_words(table.capture_bytes), peak=bytes_words(table.peak_bytes)
+        ),
+    ]
+    if timed is not None:
+        words = QCoreApplication.translate("Words", "{seconds:.1f} ms on {device}, the median of {rounds} rounds")
+        parts.append(words.format(seconds=timed.total * 1000, device=timed.device, rounds=timed.rounds))
+    where = QCoreApplication.translate("Words", "at {height} × {width}").format(
         height=table.size[0], width=table.size[1]
+    )
+    return f"{where}:  " + "  ·  ".join(parts)
+
+
+def costs_words(macs: int, other: int, not_counted: tuple[str, ...]) -> str:
+    """ "4.09 G MACs, 39.3 M other operations" """
+    least = "≥ " if not_counted else ""
+    words = QCoreApplication.translate("Words", "{macs} MACs, {other} other operations").format(
+        macs=least + counted(macs), other=least + counted(other)
+    )
+    if not_counted:
+        names = QCoreApplication.translate("Words", "not counted: {names}").format(names=", ".join(not_counted))
+        return f"{words} ({names})"
+    return words
+
+
+def selected_words(chosen: Selected) -> str:
+    """What the selected rows of the table come to."""
+    words = QCoreApplication.translate(
+        "Words", "Selected:  {modules} modules  ·  {parameters} parameters  ·  {costs}  ·  activations {memory}"
+    )
+    return words.format(
+        modules=thousands(chosen.modules),
+        parameters=thousands(chosen.parameters),
+        costs=costs_words(chosen.macs, chosen.other_operations, chosen.not_counted),
+        memory=bytes_words(chosen.nbytes),
     )
 
 

@@ -366,6 +366,7 @@ def _table_row(row: Row) -> TableRow:
         buffers=row.buffers,
         own_macs=row.own_macs,
         macs=row.macs,
+        own_other_operations=row.own_other_operations,
         other_operations=row.other_operations,
         not_counted=row.not_counted,
         activation_bytes=row.activation_bytes,

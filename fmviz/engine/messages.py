@@ -208,6 +208,7 @@ class TableRow(msgspec.Struct, frozen=True, kw_only=True):
     buffers: int
     own_macs: int
     macs: int
+    own_other_operations: int
     other_operations: int
     not_counted: tuple[str, ...]
     activation_bytes: int

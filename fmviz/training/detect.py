@@ -124,7 +124,8 @@ def suppressed(
     areas = _areas(boxes)
     within = shared * (areas[:, None] + areas[None]) / (1 + shared) / areas[None].clamp(min=1e-9)
     part = (within > WITHIN) & (levels[None] < levels[:, None])
-    believed, kept, scores_kept = scores.clone(), [], []
+    believed, scores_kept = scores.clone(), list[float]()
+    kept: list[int] = []
     while len(kept) < min(most, len(scores)):
         best = int(believed.argmax())
         if believed[best] <= threshold:

@@ -1,211 +1,422 @@
-"""The Parameters dock: the layer table, sortable, with its totals."""
+"""The Parameters dock: the layer table, to fold, sort and filter, with its totals and those of what is selected."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
 
-from PySide6.QtCore import (
-    QAbstractTableModel,
-    QCoreApplication,
-    QItemSelectionModel,
-    QModelIndex,
-    QObject,
-    QPersistentModelIndex,
-    QSortFilterProxyModel,
-    Qt,
-    Signal,
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPersistentModelIndex, QSignalBlocker, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QColor, QKeyEvent, QKeySequence, QPainter, QPalette
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QGraphicsOpacityEffect,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QSizePolicy,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QToolButton,
+    QTreeView,
+    QVBoxLayout,
+    QWidget,
 )
-from PySide6.QtGui import QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
-from fmviz.app.numbers import bytes_words, shape_words, thousands
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
-from fmviz.engine.messages import TableRow
+from fmviz.app.views.table_columns import COLUMNS, TIMES
+from fmviz.app.views.table_model import Arrangement, BarRole, Grouping, PathRole, TableModel
+from fmviz.engine.messages import Tabulated
+from fmviz.table_choice import Choice
 
-Index = QModelIndex | QPersistentModelIndex
-_SORT = Qt.ItemDataRole.UserRole
+PATIENCE = 150
+"""Milliseconds after which a table that is being renewed is dimmed."""
 
-
-class ParametersTable(QAbstractTableModel):
-    """Adapts the rows of a layer table; text for the eye, numbers for the sorting."""
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self.rows: Sequence[TableRow] = ()
-
-    def set_rows(self, rows: Sequence[TableRow]) -> None:
-        self.beginResetModel()
-        self.rows = rows
-        self.endResetModel()
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(self.rows)
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return 8
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if orientation == Qt.Orientation.Vertical:
-            return None
-        if role == Qt.ItemDataRole.DisplayRole:
-            return (
-                self.tr("Layer"),
-                self.tr("Kind"),
-                self.tr("Details"),
-                self.tr("Output"),
-                self.tr("Parameters"),
-                self.tr("with children"),
-                self.tr("Activation"),
-                self.tr("Input"),
-            )[section]
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignRight if section >= 3 else Qt.AlignmentFlag.AlignLeft)
-        return None
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        row, column = self.rows[index.row()], index.column()
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            return self.text(row, column)
-        if role == _SORT:
-            return self._sorted_by(row, column, index.row())
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if column >= 3 else Qt.AlignmentFlag.AlignLeft
-            return int(side | Qt.AlignmentFlag.AlignVCenter)
-        return None
-
-    @staticmethod
-    def text(row: TableRow, column: int) -> str:
-        """What stands in a cell."""
-        calls = f"  ×{row.calls}" if row.calls > 1 else ""
-        return (
-            (row.path or QCoreApplication.translate("ParametersTable", "(whole network)")) + calls,
-            row.kind,
-            row.detail,
-            shape_words(row.output_shape),
-            thousands(row.parameters) if row.parameters else "–",
-            thousands(row.parameters_in_all) if row.parameters_in_all else "–",
-            bytes_words(row.activation_bytes) if row.activation_bytes else "–",
-            shape_words(row.input_shape),
-        )[column]
-
-    @staticmethod
-    def _sorted_by(row: TableRow, column: int, place: int) -> Any:
-        def size(shape: tuple[int, ...] | None) -> int:
-            product = 1
-            for length in shape or (0,):
-                product *= length
-            return product
-
-        return (
-            place,
-            row.kind,
-            row.detail,
-            size(row.output_shape),
-            row.parameters,
-            row.parameters_in_all,
-            row.activation_bytes,
-            size(row.input_shape),
-        )[column]
+_SIZE = re.compile(r"\s*(\d{1,5})\s*(?:[x×,]\s*(\d{1,5})\s*)?")
 
 
 class ParametersView(QWidget):
+    """Setters in, signals out."""
+
     layer_chosen = Signal(object)
     """The path of a module."""
+    size_chosen = Signal(object)
+    """(height, width) of the input that the table is to be for; None for the picture's."""
+    selection_changed = Signal(object)
+    """Paths of the modules that are selected."""
+    columns_chosen = Signal(object)
+    """Names of the columns that are shown."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.banner = Banner(self)
-        self._model = ParametersTable(self)
-        self._sorted = QSortFilterProxyModel(self)
-        self._sorted.setSourceModel(self._model)
-        self._sorted.setSortRole(_SORT)
-        self.table = _Table(self)
-        self.table.setModel(self._sorted)
-        self._totals = QLabel(self)
-        self._totals.setFont(numbers_font())
-        self._totals.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._totals.setWordWrap(True)
+        self._model = TableModel(self)
+        self.table = _Tree(self)
+        self.table.setModel(self._model)
+        self.table.setItemDelegate(_Bars(self.table))
+        self._folded: set[str] = set()
+        self._shown = {column.name for column in COLUMNS if column.shown}
+        self._current = ""
         self._setting = False
-        self._set_up_header()
+        self._network = ""
+        self._make_tools()
+        self._totals, self._selected, self._note = QLabel(self), QLabel(self), QLabel(self)
+        for label in (self._totals, self._selected, self._note):
+            label.setFont(numbers_font())
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            label.setWordWrap(True)
+        self._selected.hide()
+        self._note.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
-        for widget in (self.banner, self.table, self._totals):
+        layout.setSpacing(4)
+        layout.addWidget(self.banner)
+        layout.addLayout(self._tools)
+        for widget in (self._note, self.table, self._selected, self._totals):
             layout.addWidget(widget)
-        self.table.selectionModel().currentRowChanged.connect(self._current_changed)
+        self._dimmed = QGraphicsOpacityEffect(self.table)
+        self._dimmed.setOpacity(0.55)
+        self._dimmed.setEnabled(False)
+        self.table.setGraphicsEffect(self._dimmed)
+        self._dimming = QTimer(self)
+        self._dimming.setSingleShot(True)
+        self._dimming.setInterval(PATIENCE)
+        self._dimming.timeout.connect(lambda: self._dimmed.setEnabled(True))
+        self._listen()
+        self._show_columns()
+
+    def _make_tools(self) -> None:
+        self.field = QLineEdit(self)
+        self.field.setAcceptDrops(False)  # what is dropped is for the window
+        self.field.setClearButtonEnabled(True)
+        self.field.setPlaceholderText(self.tr("Filter: conv 3×3, layer3, C4 …"))
+        self.field.setAccessibleName(self.tr("Filter the table"))
+        self.field.setMinimumWidth(90)
+        self.kind = QComboBox(self)
+        self.kind.setAccessibleName(self.tr("Kind of layer"))
+        self.kind.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.kind.setMinimumContentsLength(9)
+        self.changes = QCheckBox(self.tr("Size changes"), self)
+        self.changes.setToolTip(self.tr("Only where the size changes: modules that put out another height or width"))
+        self.grouping = QComboBox(self)
+        self.grouping.setAccessibleName(self.tr("Grouping"))
+        groupings: tuple[tuple[str, Grouping], ...] = (
+            (self.tr("By module"), "module"),
+            (self.tr("By stage"), "stage"),
+            (self.tr("Flat"), "flat"),
+        )
+        for words, name in groupings:
+            self.grouping.addItem(words, name)
+        self.size_field = QLineEdit(self)
+        self.size_field.setAcceptDrops(False)
+        self.size_field.setFixedWidth(self.size_field.fontMetrics().horizontalAdvance("0000 × 0000") + 14)
+        self.size_field.setAccessibleName(self.tr("Size of the input"))
+        self.size_field.setToolTip(self.tr("Height × width of the input in pixels; one number is for both"))
+        self.as_picture = QToolButton(self)
+        self.as_picture.setText("↺")
+        self.as_picture.setAutoRaise(True)
+        self.as_picture.setToolTip(self.tr("The size that the picture was fed at"))
+        self.as_picture.setAccessibleName(self.as_picture.toolTip())
+        self.menu = QToolButton(self)
+        self.menu.setText(self.tr("Table"))
+        self.menu.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.menu.setMenu(QMenu(self.menu))
+        self.columns_menu = QMenu(self.tr("Columns"), self)
+        for column in COLUMNS[1:]:
+            action = self.columns_menu.addAction(column.heading)
+            action.setCheckable(True)
+            action.setData(column.name)
+            action.setToolTip(column.explained)
+            action.toggled.connect(self._columns_toggled)
+        self._tools = QHBoxLayout()
+        self._tools.setSpacing(6)
+        self._tools.addWidget(self.field, 1)
+        for widget in (self.kind, self.changes, self.grouping):
+            self._tools.addWidget(widget)
+        label = QLabel(self.tr("Si&ze"), self)
+        label.setBuddy(self.size_field)
+        for beside in (label, self.size_field, self.as_picture, self.menu):
+            self._tools.addWidget(beside)
+        self.changes.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+
+    def _listen(self) -> None:
+        self.field.textChanged.connect(self._arrange)
+        self.kind.currentIndexChanged.connect(self._arrange)
+        self.changes.toggled.connect(self._arrange)
+        self.grouping.currentIndexChanged.connect(self._arrange)
+        self.size_field.textEdited.connect(self._size_edited)
+        self.as_picture.clicked.connect(lambda: self.size_chosen.emit(None))
         self.table.copy_wanted.connect(self.copy)
+        self.table.collapsed.connect(lambda index: self._fold(index, folded=True))
+        self.table.expanded.connect(lambda index: self._fold(index, folded=False))
+        header = self.table.header()
+        header.sortIndicatorChanged.connect(self._arrange)
+        header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        header.customContextMenuRequested.connect(
+            lambda place: self.columns_menu.popup(header.viewport().mapToGlobal(place))
+        )
+        selection = self.table.selectionModel()
+        selection.currentRowChanged.connect(self._current_changed)
+        selection.selectionChanged.connect(lambda: self.selection_changed.emit(self.selection()))
 
-    def _set_up_header(self) -> None:
-        header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        header.setStretchLastSection(False)
-        header.setHighlightSections(False)
-        self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
-        self.table.setSortingEnabled(True)
+    # Setters
 
-    def set_table(self, rows: Sequence[TableRow], totals: str) -> None:
+    def add_commands(self, copies: Sequence[QAction], commands: Sequence[QAction]) -> None:
+        """What the dock's menu holds beside the columns."""
+        menu = self.menu.menu()
+        menu.addMenu(self.columns_menu)
+        menu.addSeparator()
+        menu.addActions(list(commands))
+        menu.addSeparator()
+        menu.addActions(list(copies))
+
+    def set_columns(self, names: Sequence[str]) -> None:
+        """Which columns are shown, as the user chose them last; nothing where they never did."""
+        known = {column.name for column in COLUMNS}
+        if names and set(names) <= known:
+            self._shown = set(names)
+            self._show_columns()
+
+    def set_table(self, table: Tabulated, totals: str) -> None:
         """The rows in module order, and the line below them."""
+        self.set_waiting(waiting=False)
+        fresh = table.backbone != self._network
+        self._network = table.backbone
         self._setting = True
-        self._model.set_rows(rows)
-        self._setting = False
+        if fresh:
+            self._folded.clear()
+            self._set_kinds(sorted({row.kind for row in table.rows}))
+        self._model.set_table(table)
+        self._after_a_change(fresh=fresh)
         self._totals.setText(totals)
-        self.table.resizeColumnsToContents()
-        header = self.table.horizontalHeader()
-        for column in range(self._model.columnCount()):
-            header.resizeSection(column, min(header.sectionSize(column) + 6, 180))
+        self._setting = False
+        self._note.hide()
+        self.set_current(self._current)
+
+    def set_times(self, seconds: Mapping[str, float]) -> None:
+        """How long each module takes, by path; empty where that is not known."""
+        if not seconds and not self._model.timed:
+            return
+        self._setting = True
+        self._model.set_times(seconds)
+        self._after_a_change(fresh=False)
+        self._setting = False
+        self._show_columns()
+        if seconds:
+            for number, column in enumerate(COLUMNS):
+                if column.name in TIMES:
+                    self._fit(number)
+
+    def set_size(self, size: tuple[int, int] | None, *, own: bool) -> None:
+        """The size that the table is for, and whether it is another than the picture's."""
+        if size is not None and not (self.size_field.hasFocus() and self.size_field.isModified()):
+            self.size_field.setText(f"{size[0]} × {size[1]}")
+        self.as_picture.setEnabled(own)
+
+    def set_waiting(self, *, waiting: bool) -> None:
+        """Whether another table is on its way; the present one is dimmed if that takes long."""
+        if waiting:
+            self._dimming.start()
+        else:
+            self._dimming.stop()
+            self._dimmed.setEnabled(False)
+
+    def set_note(self, text: str) -> None:
+        """What is wrong with the size that was asked for; "" for nothing."""
+        self.set_waiting(waiting=False)
+        self._note.setText(text)
+        self._note.setVisible(bool(text))
+
+    def set_selected(self, text: str) -> None:
+        """The totals of what is selected; "" where that is one row or none."""
+        self._selected.setText(text)
+        self._selected.setVisible(bool(text))
 
     def set_current(self, path: str) -> None:
-        """Select the row of this module."""
-        found = next((place for place, row in enumerate(self._model.rows) if row.path == path), None)
+        """Select the row of this module, unless several are selected."""
+        self._current = path
+        index = self._model.index_of(path)
+        rows = self.table.selectionModel().selectedRows()
+        if len(rows) > 1 or index == self.table.currentIndex().siblingAtColumn(0):
+            return
         self._setting = True
-        if found is None:
+        if not index.isValid():
             self.table.clearSelection()
         else:
-            index = self._sorted.mapFromSource(self._model.index(found, 0))
-            if index.row() != self.table.currentIndex().row():
-                flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
-                self.table.selectionModel().setCurrentIndex(index, flags)
-                self.table.scrollTo(index, QAbstractItemView.ScrollHint.PositionAtCenter)
+            flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+            self.table.selectionModel().setCurrentIndex(index, flags)
+            self.table.scrollTo(index, QAbstractItemView.ScrollHint.PositionAtCenter)
         self._setting = False
 
-    def copy(self) -> None:
-        """The selected rows, or all, as text with tabs: a spreadsheet takes it."""
-        chosen = self.table.selectionModel().selectedRows()
-        places = [index.row() for index in chosen] if len(chosen) > 1 else list(range(self._sorted.rowCount()))
-        columns = range(self._model.columnCount())
-        header = [str(self._model.headerData(column, Qt.Orientation.Horizontal)) for column in columns]
-        lines = ["\t".join(header)]
-        for place in sorted(places):
-            row = self._model.rows[self._sorted.mapToSource(self._sorted.index(place, 0)).row()]
-            lines.append("\t".join(self._copied(row, column) for column in columns))
-        QApplication.clipboard().setText("\n".join(lines) + "\n")
+    # What is asked of it
 
-    @staticmethod
-    def _copied(row: TableRow, column: int) -> str:
-        plain = {4: row.parameters, 5: row.parameters_in_all, 6: row.activation_bytes}
-        return str(plain[column]) if column in plain else ParametersTable.text(row, column)
+    def selection(self) -> list[str]:
+        """Paths of the modules that are selected."""
+        paths = [index.data(PathRole) for index in self.table.selectionModel().selectedRows()]
+        return list(dict.fromkeys(path for path in paths if path is not None))
+
+    def copy(self) -> None:
+        """The selected rows, or all that are shown, as text with tabs: a spreadsheet takes it."""
+        lines = self._model.lines()
+        chosen = set(self.selection())
+        if len(chosen) > 1:
+            lines = [line for line in lines if line.row.path in chosen]
+        columns = [column for number, column in enumerate(COLUMNS) if not self.table.isColumnHidden(number)]
+        text = ["\t".join(column.heading for column in columns)]
+        for line in lines:
+            cells = [line.row.path if column.name == "layer" else _plain(column.value(line)) for column in columns]
+            words = [column.text(line) for column in columns]
+            plain = (
+                "parameters",
+                "parameters_in_all",
+                "trainable",
+                "frozen",
+                "buffers",
+                "macs",
+                "other",
+                "bytes",
+                "calls",
+            )
+            text.append(
+                "\t".join(
+                    cell if column.name in (*plain, "layer") else word
+                    for column, cell, word in zip(columns, cells, words, strict=True)
+                )
+            )
+        QApplication.clipboard().setText("\n".join(text) + "\n")
+
+    # Doings
+
+    def _arrange(self) -> None:
+        header = self.table.header()
+        choice = Choice(
+            words=self.field.text(),
+            kind=self.kind.currentData() or "",
+            only_size_changes=self.changes.isChecked(),
+        )
+        descending = header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
+        arrangement = Arrangement(
+            self.grouping.currentData(), choice, max(header.sortIndicatorSection(), 0), descending
+        )
+        self._setting = True
+        self._model.arrange(arrangement)
+        self._after_a_change(fresh=False)
+        self._setting = False
+        self.set_current(self._current)
+
+    def _after_a_change(self, *, fresh: bool) -> None:
+        """Unfold what is not folded; calls stay folded until they are asked for."""
+        blocker = QSignalBlocker(self.table)
+        for key, index in self._model.foldable():
+            node = self._model.node(index)
+            calls_only = node is not None and all(child.line.call is not None for child in node.children)
+            self.table.setExpanded(index, key not in self._folded and not calls_only)
+        blocker.unblock()
+        if fresh:
+            for number in range(len(COLUMNS)):
+                self._fit(number)
+
+    def _fit(self, number: int) -> None:
+        self.table.resizeColumnToContents(number)
+        header = self.table.header()
+        header.resizeSection(number, min(header.sectionSize(number) + 8, 230))
+
+    def _fold(self, index: QModelIndex, *, folded: bool) -> None:
+        node = self._model.node(index)
+        if node is not None and folded:
+            self._folded.add(node.key)
+        elif node is not None:
+            self._folded.discard(node.key)
+
+    def _set_kinds(self, kinds: Sequence[str]) -> None:
+        before = self.kind.currentData()
+        with QSignalBlocker(self.kind):
+            self.kind.clear()
+            self.kind.addItem(self.tr("All kinds"), "")
+            for kind in kinds:
+                self.kind.addItem(kind, kind)
+            self.kind.setCurrentIndex(max(self.kind.findData(before), 0))
+        self._arrange()
+
+    def _columns_toggled(self) -> None:
+        names = ["layer", *(action.data() for action in self.columns_menu.actions() if action.isChecked())]
+        self._shown = set(names)
+        self._show_columns()
+        self.columns_chosen.emit(tuple(names))
+
+    def _show_columns(self) -> None:
+        for action in self.columns_menu.actions():
+            with QSignalBlocker(action):
+                action.setChecked(action.data() in self._shown)
+        for number, column in enumerate(COLUMNS):
+            hidden = column.name not in self._shown or (column.name in TIMES and not self._model.timed)
+            self.table.setColumnHidden(number, hidden)
+
+    def _size_edited(self, text: str) -> None:
+        found = _SIZE.fullmatch(text)
+        if found is None:
+            self.set_note(
+                self.tr("A size is one number of pixels, or a height and a width: 224 × 320.") if text else ""
+            )
+            return
+        height, width = int(found[1]), int(found[2] or found[1])
+        self.size_chosen.emit((height, width))
 
     def _current_changed(self, index: QModelIndex) -> None:
-        if index.isValid() and not self._setting:
-            self.layer_chosen.emit(self._model.rows[self._sorted.mapToSource(index).row()].path)
+        path = index.data(PathRole) if index.isValid() else None
+        if path is not None and not self._setting:
+            self._current = path
+            self.layer_chosen.emit(path)
 
 
-class _Table(QTableView):
+def _plain(value: float | str | None) -> str:
+    return "" if value is None else str(value)
+
+
+class _Bars(QStyledItemDelegate):
+    """Draws a bar behind the numbers that are shares of a whole."""
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        share = index.data(BarRole)
+        if share:
+            palette: QPalette = option.palette
+            colour = QColor(palette.color(QPalette.ColorRole.Text))
+            colour.setAlpha(46)
+            box = option.rect.adjusted(2, 2, -2, -2)
+            width = max(round(box.width() * share), 1)
+            painter.fillRect(box.right() - width + 1, box.top(), width, box.height(), colour)
+        super().paint(painter, option, index)
+
+
+class _Tree(QTreeView):
     copy_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setFont(numbers_font())
+        self.setUniformRowHeights(True)
+        self.setIndentation(12)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setAlternatingRowColors(True)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+        self.setAllColumnsShowFocus(True)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setAccessibleName(self.tr("Layer table"))
+        header = self.header()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        header.setStretchLastSection(False)
+        header.setSectionsClickable(True)
+        header.setSortIndicatorShown(True)
+        header.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
+        header.setHighlightSections(False)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.matches(QKeySequence.StandardKey.Copy):
