@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QObject, Qt
+from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QApplication, QFileDialog
 
 from fmviz.app import wording
@@ -55,6 +55,10 @@ USUAL = {"vgg16": "resnet50"}
 
 class Tabling(QObject):
     """One table, one measurement and one comparison at a time."""
+
+    table_came = Signal(object)
+    times_came = Signal(object)
+    comparison_came = Signal(object)
 
     def __init__(
         self, store: Store, link: EngineLink, controller: Controller, preferences: Preferences, window: MainWindow
@@ -107,6 +111,7 @@ class Tabling(QObject):
         if isinstance(reply, Tabulated):
             self._table = reply
             self._show()
+            self.table_came.emit(reply)
         elif isinstance(reply, Failed):
             self._wanted = None
             if self._store.state.table_size is not None:
@@ -169,6 +174,7 @@ class Tabling(QObject):
             seconds = np.frombuffer(reply.seconds, "<f8").tolist()
             self._window.parameters.set_times(dict(zip(reply.paths, seconds, strict=True)))
             self._show()
+            self.times_came.emit(reply)
         elif isinstance(reply, Failed):
             self._controller.tell_at("parameters", reply.message, details=reply.details)
 
@@ -273,6 +279,7 @@ class Tabling(QObject):
         if isinstance(reply, Compared):
             self._compared = reply
             self._dialog.set_comparison(reply)
+            self.comparison_came.emit(reply)
         elif isinstance(reply, Failed):
             self._compared = None
             self._dialog.set_nothing()

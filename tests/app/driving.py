@@ -57,7 +57,7 @@ class Desk:
         looking.channel_came.connect(lambda channel: setattr(self, "channel", channel))
         looking.taps_came.connect(lambda taps: setattr(self, "taps", taps))
         looking.vector_came.connect(lambda vector: setattr(self, "vector", vector))
-        looking.table_came.connect(lambda table: setattr(self, "table", table))
+        self.app.tabling.table_came.connect(lambda table: setattr(self, "table", table))
         looking.value_came.connect(lambda place, value: setattr(self, "value", (place, value)))
         self.app.show()
 

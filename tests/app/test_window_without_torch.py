@@ -29,7 +29,7 @@ maps, taps, tables = [], [], []
 looking = app.controller.looking
 looking.maps_came.connect(maps.append)
 looking.taps_came.connect(taps.append)
-looking.table_came.connect(tables.append)
+app.tabling.table_came.connect(tables.append)
 app.show()
 until(lambda: app.store.state.shown and maps, "the first maps")
 for _ in range(4):

@@ -1,0 +1,243 @@
+"""The table of parameters in a real window: folded, grouped, filtered, at another size, measured, compared, written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from driving import Desk, until
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QFileDialog
+
+from fmviz.app.views.compare_dialog import CompareDialog
+from fmviz.app.views.table_columns import COLUMNS
+from fmviz.app.views.table_model import BarRole, PathRole
+
+NUMBER = {column.name: number for number, column in enumerate(COLUMNS)}
+
+
+@pytest.fixture
+def table(desk: Desk) -> Iterator[Any]:
+    """The dock, in front."""
+    desk.do("show_table")
+    until(lambda: desk.table and desk.table.backbone == desk.state.setup.backbone, "the table")
+    yield desk.window.parameters
+    view = desk.window.parameters
+    view.field.clear()
+    view.kind.setCurrentIndex(0)
+    view.changes.setChecked(False)
+    view.grouping.setCurrentIndex(0)
+    view.table.header().setSortIndicator(0, Qt.SortOrder.AscendingOrder)
+    desk.do("show_maps")
+
+
+def paths(view: Any, parent: QModelIndex | None = None) -> list[str]:
+    """Of all lines, from top to bottom."""
+    parent = parent or QModelIndex()
+    model, found = view.table.model(), []
+    for row in range(model.rowCount(parent)):
+        index = model.index(row, 0, parent)
+        found.append(index.data(PathRole) if index.data(PathRole) is not None else f"<{index.data()}>")
+        found += paths(view, index)
+    return found
+
+
+def cell(view: Any, path: str, column: str, role: Any = Qt.ItemDataRole.DisplayRole) -> Any:
+    return view.table.model().index_of(path).siblingAtColumn(NUMBER[column]).data(role)
+
+
+def test_the_tree_holds_every_module_with_its_numbers(desk: Desk, table: Any) -> None:
+    shown = [path for path in paths(table) if "<" not in path]
+    assert list(dict.fromkeys(shown)) == [row.path for row in desk.table.rows]
+    stem = next(row for row in desk.table.rows if row.path == "body.stem.conv")
+    assert cell(table, stem.path, "layer") == "conv"
+    assert cell(table, stem.path, "parameters") == f"{stem.parameters:,}"
+    assert cell(table, stem.path, "macs") == f"{stem.macs:,}"
+    assert cell(table, stem.path, "field") == "3 × 3"
+    assert cell(table, stem.path, "macs", BarRole) == pytest.approx(stem.macs / desk.table.macs)
+    assert cell(table, "", "macs", BarRole) == 1
+    assert f"{desk.table.parameters:,} parameters" in table._totals.text()
+    assert "MACs" in table._totals.text()
+
+
+def test_groups_by_stage_have_sums(desk: Desk, table: Any) -> None:
+    desk.choose(table.grouping, "stage")
+    model = table.table.model()
+    groups = [model.index(row, 0) for row in range(model.rowCount())]
+    assert [group.data() for group in groups] == ["C2", "C3", "C4", "C5", "pyramid", "head", "several, or none"]
+    text = groups[4].siblingAtColumn(NUMBER["parameters"]).data()
+    assert text == "179,712"
+    desk.choose(table.grouping, "flat")
+    assert paths(table)[0] == ""
+
+
+def test_words_kind_and_changes_of_size(desk: Desk, table: Any) -> None:
+    QTest.keyClicks(table.field, "stage2 conv2d")
+    shown = [path for path in paths(table) if "<" not in path]
+    assert shown
+    assert all("body.stage2" in path for path in shown)
+    table.field.clear()
+    desk.choose(table.kind, "Conv2dSame")
+    QTest.mouseClick(table.changes, Qt.MouseButton.LeftButton, pos=table.changes.rect().center() * 0.1)
+    table.changes.setChecked(True)
+    rows = {row.path: row for row in desk.table.rows}
+    shown = paths(table)
+    assert shown
+    assert all(rows[path].input_shape[2:] != rows[path].output_shape[2:] for path in shown)
+
+
+def test_sorted_by_numbers_the_unknown_last(desk: Desk, table: Any) -> None:
+    desk.choose(table.grouping, "flat")
+    table.table.header().setSortIndicator(NUMBER["macs"], Qt.SortOrder.DescendingOrder)
+    rows = {row.path: row for row in desk.table.rows}
+    macs = [rows[path].macs for path in dict.fromkeys(paths(table)) if path in rows]
+    assert macs == sorted(macs, reverse=True)
+    table.table.header().setSortIndicator(NUMBER["stride"], Qt.SortOrder.AscendingOrder)
+    strides = [rows[path].stride for path in dict.fromkeys(paths(table)) if path in rows]
+    known = [stride for stride in strides if stride is not None]
+    assert known == sorted(known)
+    assert strides[len(known) :] == [None] * (len(strides) - len(known))
+
+
+def test_another_size_is_typed_and_the_lines_stay(desk: Desk, table: Any) -> None:
+    before = paths(table)
+    table.size_field.setFocus()
+    table.size_field.selectAll()
+    QTest.keyClicks(table.size_field, "160x320")
+    until(lambda: desk.table.size == (160, 320), "the table of another size")
+    assert paths(table) == before
+    assert cell(table, "body.stem.conv", "output") == "32 × 80 × 160"
+    assert "at 160 × 320" in table._totals.text()
+    table.size_field.selectAll()
+    QTest.keyClicks(table.size_field, "9")
+    until(lambda: not table._note.isHidden() or desk.table.size == (9, 9), "a word on the size, or its table")
+    QTest.keyClicks(table.size_field, "nonsense")
+    assert not table._note.isHidden()
+    QTest.mouseClick(table.as_picture, Qt.MouseButton.LeftButton)
+    until(lambda: desk.table.size == (224, 224), "the table of the picture's size")
+    assert table._note.isHidden()
+    assert not table.as_picture.isEnabled()
+
+
+def test_the_totals_of_what_is_selected(desk: Desk, table: Any) -> None:
+    model, selection = table.table.model(), table.table.selectionModel()
+    flags = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
+    selection.clearSelection()
+    for path in ("body.stage2", "body.stage2.0", "body.stage3"):
+        selection.select(model.index_of(path), flags)
+    rows = {row.path: row for row in desk.table.rows}
+    total = rows["body.stage2"].parameters_in_all + rows["body.stage3"].parameters_in_all
+    assert f"{total:,} parameters" in table._selected.text()
+    assert not table._selected.isHidden()
+    desk.do("copy_table")
+    lines = QGuiApplication.clipboard().text().splitlines()
+    assert [line.split("\t")[0] for line in lines[1:]] == ["body.stage2", "body.stage2.0", "body.stage3"]
+    selection.clearSelection()
+    assert table._selected.isHidden()
+
+
+def test_columns_are_chosen_and_kept(desk: Desk, table: Any) -> None:
+    shown = next(action for action in table.columns_menu.actions() if action.data() == "calls")
+    shown.trigger()
+    assert not table.table.isColumnHidden(NUMBER["calls"])
+    assert "calls" in desk.app.preferences.columns()
+    shown.trigger()
+    assert table.table.isColumnHidden(NUMBER["calls"])
+    assert "calls" not in desk.app.preferences.columns()
+
+
+def test_repeated_calls_are_lines_of_their_own(desk: Desk, table: Any) -> None:
+    desk.choose_backbone("resnet18")
+    desk.settle()
+    until(lambda: desk.table.backbone == "resnet18", "the table")
+    relu = next(row for row in desk.table.rows if row.calls > 1)
+    index = table.table.model().index_of(relu.path)
+    assert not table.table.isExpanded(index)
+    assert table.table.model().rowCount(index) == relu.calls
+    second = table.table.model().index(1, 0, index)
+    assert second.data() == "call 2"
+    assert second.siblingAtColumn(NUMBER["field"]).data() == relu.each_call[1].field
+
+
+def test_times_are_measured_and_forgotten_with_the_run(desk: Desk, table: Any) -> None:
+    came: list[Any] = []
+    desk.app.tabling.times_came.connect(came.append)
+    assert table.table.isColumnHidden(NUMBER["time"])
+    desk.do("measure")
+    until(lambda: came, "the times")
+    assert desk.state.activity is None
+    assert not table.table.isColumnHidden(NUMBER["time"])
+    assert cell(table, "", "share") == "100.0%"
+    assert cell(table, "body.stem", "time").endswith(" ms")
+    assert "median of 11 rounds" in table._totals.text()
+    desk.app.controller.set_setup(side=96)
+    desk.settle()
+    until(lambda: desk.table.size == (96, 96), "the table of the new run")
+    assert table.table.isColumnHidden(NUMBER["time"])
+    assert "median" not in table._totals.text()
+
+
+def test_measuring_can_be_cancelled(desk: Desk, table: Any) -> None:
+    desk.do("measure")
+    assert desk.state.activity is not None
+    desk.do("cancel")
+    until(lambda: desk.state.activity is None, "the end of measuring")
+    assert not table._model.timed or table.table.isColumnHidden(NUMBER["time"]) is False
+    assert desk.problem("parameters") == ""
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".md", ".tex", ".json", ".txt"])
+def test_the_table_is_written_in_the_form_of_its_name(
+    desk: Desk, table: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    out = tmp_path / f"table{suffix}"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args, **kwargs: (str(out), ""))
+    desk.do("export_table")
+    until(out.exists, "the file")
+    text = out.read_text(encoding="utf-8")
+    if suffix == ".csv":
+        assert [row["path"] for row in csv.DictReader(io.StringIO(text))] == [row.path for row in desk.table.rows]
+    elif suffix == ".json":
+        assert json.loads(text)["totals"]["parameters"] == desk.table.parameters
+    else:
+        assert f"{desk.table.parameters:,}" in text
+
+
+def test_a_table_that_cannot_be_written_says_why(
+    desk: Desk, table: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "none" / "table.csv"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args, **kwargs: (str(out), ""))
+    desk.do("export_table")
+    until(lambda: desk.problem("parameters"), "the banner")
+    assert str(tmp_path / "none") in desk.problem("parameters")
+    desk.do("copy_table_markdown")
+    until(lambda: QGuiApplication.clipboard().text().startswith("| layer "), "the table in the clipboard")
+
+
+def test_two_networks_side_by_side(desk: Desk, table: Any) -> None:
+    came: list[Any] = []
+    desk.app.tabling.comparison_came.connect(came.append)
+    desk.do("compare")
+    until(lambda: came, "the comparison")
+    dialog = desk.dialog(CompareDialog)
+    assert came[0].other == "vgg16"
+    dialog.other.setCurrentText("resnet18")
+    QTest.keyClick(dialog.other.lineEdit(), Qt.Key.Key_Return)
+    until(lambda: came[-1].other == "resnet18", "the other comparison")
+    whole = dialog.lines.topLevelItem(0)
+    parameters = next(whole.child(row) for row in range(whole.childCount()) if whole.child(row).text(0) == "Parameters")
+    assert parameters.text(2) == "11,689,512"
+    assert parameters.text(3).startswith("+")
+    dialog.other.setCurrentText("no such network")
+    QTest.keyClick(dialog.other.lineEdit(), Qt.Key.Key_Return)
+    until(lambda: "no such network" in dialog._note.text(), "the reason")
+    assert dialog.lines.topLevelItemCount() == 0
+    dialog.close()
