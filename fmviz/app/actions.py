@@ -65,6 +65,8 @@ ACTIONS: tuple[Row, ...] = (
     Row("appearance_system", QT_TRANSLATE_NOOP("Actions", "Colours like the s&ystem"), "view", checkable=True),
     Row("appearance_light", QT_TRANSLATE_NOOP("Actions", "&Light"), "view", checkable=True),
     Row("appearance_dark", QT_TRANSLATE_NOOP("Actions", "&Dark"), "view", checkable=True),
+    Row("show_column", QT_TRANSLATE_NOOP("Actions", "&Column of the pinned place"), "view", ("K",)),
+    Row("unpin", QT_TRANSLATE_NOOP("Actions", "&Unpin the place"), "view", ("U",)),
     Row("reset_layout", QT_TRANSLATE_NOOP("Actions", "&Reset layout"), "view", (), "reset-layout"),
     Row("filter", QT_TRANSLATE_NOOP("Actions", "&Filter layers"), "layer", ("Ctrl+F",)),
     Row("next_layer", QT_TRANSLATE_NOOP("Actions", "&Next layer"), "layer", ("Ctrl+Down",)),

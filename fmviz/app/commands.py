@@ -87,6 +87,8 @@ class Commands(QObject):
             "show_maps": lambda: self._window.raise_dock("maps"),
             "show_pyramid": lambda: self._window.raise_dock("pyramid"),
             "show_table": lambda: self._window.raise_dock("parameters"),
+            "show_column": lambda: self._window.raise_dock("column"),
+            "unpin": lambda: self._store.update(pin=None),
             "appearance_system": lambda: self._store.update(appearance="system"),
             "appearance_light": lambda: self._store.update(appearance="light"),
             "appearance_dark": lambda: self._store.update(appearance="dark"),
@@ -114,8 +116,10 @@ class Commands(QObject):
         }
 
     def cancel(self) -> None:
-        """Give up what is under way: a measurement, or the run."""
-        if not self._tabling.cancel():
+        """Give up what is under way: a measurement, or the run; else let go of the pinned place."""
+        if self._store.state.activity is None:
+            self._store.update(pin=None)
+        elif not self._tabling.cancel():
             self._controller.cancel()
 
     # Pictures in

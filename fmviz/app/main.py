@@ -21,6 +21,7 @@ from fmviz.app.controller import Controller, ShownPicture
 from fmviz.app.link import EngineLink
 from fmviz.app.preferences import Preferences
 from fmviz.app.presenter import Presenter
+from fmviz.app.probing import Probing
 from fmviz.app.shelf import Shelf
 from fmviz.app.state import Store, ViewState
 from fmviz.app.tabling import Tabling
@@ -80,6 +81,7 @@ class App:
         self.window.maps.set_colour_maps([(name, label, colour_table(name)) for name, label in colour_map_labels()])
         self.presenter = Presenter(self.store, self.controller, self.window)
         self.tabling = Tabling(self.store, self.link, self.controller, self.preferences, self.window)
+        self.probing = Probing(self.store, self.link, self.controller, self.window)
         self.commands.attach(self.window, self.presenter, self.tabling)
         self._pictures = list(pictures) or [samples()[0][1]]
         self._follow_theme()

@@ -14,7 +14,7 @@ from fmviz.engine.messages import Setup
 from fmviz.figure import COLOUR_MAPS
 from fmviz.maps import NORMALISATIONS
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised when docks come or go: a layout saved by another version is not restored."""
 
 _PLAIN = ("normalisation", "colour_map", "order", "smooth", "over_picture", "opacity", "appearance", "recent", "boxes")

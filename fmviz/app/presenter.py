@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QObject, QPointF, QRectF
+from PySide6.QtCore import QObject, QRectF
 from PySide6.QtGui import QImage
 
 from fmviz.app import wording
@@ -52,12 +52,7 @@ class Presenter(QObject):
         looking.taps_came.connect(self._taps_came)
         looking.things_came.connect(self._things_came)
         looking.input_came.connect(self._input_came)
-        looking.value_came.connect(self._value_came)
         self.controller.picture_ready.connect(self._push_picture)
-
-    def _value_came(self, place: tuple[int, int, int], value: float) -> None:
-        channel, row, column = place
-        self.window.set_value(wording.value_at(channel, row, column, value))
 
     def _maps_came(self, maps: ShownMaps) -> None:
         self._maps = maps
@@ -173,7 +168,7 @@ class Presenter(QObject):
             self._push_pyramid_choice()
         if differs("setup", "backbones", "devices", "shown", "fetching"):
             self.window.setup_bar.set_choices(new.setup, new.networks, new.devices, new.fetching)
-        if differs("activity", "shown", "sources", "problems", "layer"):
+        if differs("activity", "shown", "sources", "problems", "layer", "pin"):
             self._push_activity()
         if differs("problems"):
             self._push_problems()
@@ -318,6 +313,7 @@ class Presenter(QObject):
         state = self.store.state
         activity = state.activity
         self.window.set_activity(activity.text if activity else "", activity.fraction if activity else None)
+        self.window.set_can_cancel(possible=activity is not None or state.pin is not None, pinned=state.pin is not None)
         if state.shown is not None:
             return
         self._maps = None
@@ -370,16 +366,12 @@ class Presenter(QObject):
         canvas.channel_chosen.connect(lambda value: update(channel=value))
         canvas.view_changed.connect(lambda value: update(grid_view=value))
         canvas.stage_step.connect(self.step_stage)
-        canvas.pointed.connect(self._pointed_at_cell)
         canvas.peeked.connect(lambda value: update(peek=value))
         window.channel.channel_chosen.connect(lambda value: update(channel=value))
         window.channel.over_picture_chosen.connect(lambda value: update(over_picture=value))
         window.channel.opacity_chosen.connect(lambda value: update(opacity=value))
         for map_canvas in (window.channel.canvas, *window.pyramid.canvases.values()):
             map_canvas.peeked.connect(lambda value: update(peek=value))
-        window.channel.canvas.pointed.connect(self._pointed_at_picture)
-        window.input.picture.pointed.connect(self._pointed_at_picture)
-        window.pyramid.pointed.connect(lambda place: self._pointed_at_picture(place[1:] if place else None))
         window.pyramid.boxes_chosen.connect(lambda value: update(boxes=value))
         window.pyramid.choice_made.connect(lambda value: update(pyramid=value))
         window.pyramid.tap_chosen.connect(self._choose_tap)
@@ -428,34 +420,6 @@ class Presenter(QObject):
         for layer in shown.layers if shown else ():
             if tap in layer.taps:
                 self.choose_layer(layer.name)
-
-    def _pointed_at_cell(self, cell: tuple[int, int, int] | None) -> None:
-        state, layer = self.store.state, self.store.state.layer_info
-        if cell is None or state.shown is None or layer is None or not layer.spatial:
-            self.window.set_value("")
-            self._set_cross(None)
-            return
-        channel, row, column = cell
-        box = state.shown.geometry.cell_box(row, column, (layer.shape[2], layer.shape[3]))
-        self._set_cross(_rect(box).center())
-        self.window.set_value(wording.value_at(channel, row, column, None))
-        self.controller.looking.ask_value(channel, row, column)
-
-    def _pointed_at_picture(self, place: tuple[float, float] | None) -> None:
-        state, layer = self.store.state, self.store.state.layer_info
-        self._set_cross(QPointF(*place) if place else None)
-        cell = None
-        if place is not None and state.shown is not None and layer is not None and layer.spatial:
-            cell = state.shown.geometry.cell_at(*place, (layer.shape[2], layer.shape[3]))
-        if cell is None:
-            self.window.set_value("")
-            return
-        self.window.set_value(wording.value_at(state.channel, *cell, None))
-        self.controller.looking.ask_value(state.channel, *cell)
-
-    def _set_cross(self, place: QPointF | None) -> None:
-        for view in (self.window.input.picture.view, self.window.channel.canvas.view, self.window.pyramid.view):
-            view.set_cross(place)
 
     # Copies
 

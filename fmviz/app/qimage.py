@@ -36,3 +36,15 @@ def ramp_image(table: npt.NDArray[np.uint8], *, width: int, height: int) -> QIma
     """The colours of a table from left to right, low to high."""
     row = (np.arange(width) * LEVELS // width).astype(np.uint8)
     return coloured_image(np.repeat(row[None], height, axis=0), colour_list(table))
+
+
+SHADE = (16, 16, 16, 185)
+"""Red, green, blue and opacity of what lies over the cells that are not meant."""
+
+
+def shade_image(lit: npt.NDArray[np.bool_]) -> QImage:
+    """(h, w): a pixel a cell, clear where it is True and shaded elsewhere, copied."""
+    height, width = lit.shape
+    pixels = np.zeros((height, width, 4), np.uint8)
+    pixels[~lit] = SHADE
+    return QImage(pixels.data, width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()

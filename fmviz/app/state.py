@@ -103,6 +103,8 @@ class ViewState:
     over_picture: bool = False
     opacity: float = 0.6
     peek: bool = False
+    pin: tuple[float, float] | None = None
+    """The place on the picture, (x, y) in its pixels, that is held in all maps."""
     pyramid: PyramidChoice = PyramidChoice()
     boxes: bool = True
     """Whether what the levels found is framed on the picture."""

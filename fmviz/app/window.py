@@ -36,6 +36,7 @@ from fmviz.app.state import Place
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
 from fmviz.app.views.channel_view import ChannelView
+from fmviz.app.views.column_view import ColumnView
 from fmviz.app.views.input_view import InputView
 from fmviz.app.views.layers_view import LayersView
 from fmviz.app.views.maps_view import MapsView
@@ -50,7 +51,7 @@ TOOLBAR_ACTIONS = ("open", "previous", "next")
 
 
 class MainWindow(QMainWindow):
-    """Six docks, a toolbar with the setup, a status line.
+    """Seven docks, a toolbar with the setup, a status line.
 
     Args:
         does: what each action of `fmviz.app.actions` calls.
@@ -62,6 +63,8 @@ class MainWindow(QMainWindow):
     sample_chosen = Signal(object)
     table_shown = Signal(object)
     """Whether the layer table can be seen."""
+    column_shown = Signal(object)
+    """Whether the column of values can be seen."""
     closing = Signal()
 
     def __init__(self, does: Mapping[str, Callable[[], object]], samples: Sequence[tuple[str, Path]]) -> None:
@@ -80,6 +83,7 @@ class MainWindow(QMainWindow):
         self.layers = LayersView(self)
         self.maps = MapsView(SamplesView(samples, self), self)
         self.channel = ChannelView(self)
+        self.column = ColumnView(self)
         self.pyramid = PyramidView(self)
         self.parameters = ParametersView(self)
         self.input = InputView(self)
@@ -101,6 +105,7 @@ class MainWindow(QMainWindow):
             ("parameters", self.tr("Parameters"), self.parameters),
             ("input", self.tr("Input"), self.input),
             ("channel", self.tr("Channel"), self.channel),
+            ("column", self.tr("Column"), self.column),
         )
         for name, title, widget in rows:
             dock = QDockWidget(title, self)
@@ -111,10 +116,11 @@ class MainWindow(QMainWindow):
             dock.installEventFilter(self)
             docks[name] = dock
         docks["parameters"].visibilityChanged.connect(self.table_shown.emit)
+        docks["column"].visibilityChanged.connect(self.column_shown.emit)
         return docks
 
     def reset_layout(self) -> None:
-        """Layers on the left; maps, pyramid and parameters as tabs in the middle; input above channel on the right."""
+        """Layers on the left; maps, pyramid, parameters as tabs in the middle; input above channel and column on the right."""
         docks = self.docks
         for dock in docks.values():
             dock.setFloating(False)
@@ -126,7 +132,9 @@ class MainWindow(QMainWindow):
         self.splitDockWidget(docks["input"], docks["channel"], Qt.Orientation.Vertical)
         self.tabifyDockWidget(docks["maps"], docks["pyramid"])
         self.tabifyDockWidget(docks["pyramid"], docks["parameters"])
+        self.tabifyDockWidget(docks["channel"], docks["column"])
         docks["maps"].raise_()
+        docks["channel"].raise_()
         self._share_out()
 
     def _share_out(self) -> None:
@@ -161,6 +169,7 @@ class MainWindow(QMainWindow):
             "paste",
             "show_maps",
             "appearance_system",
+            "show_column",
             "reset_layout",
             "next_layer",
             "open_weights",
@@ -239,7 +248,8 @@ class MainWindow(QMainWindow):
     def _make_status_bar(self) -> None:
         status = self.statusBar()
         self._value, self._run, self._doing = QLabel(self), QLabel(self), QLabel(self)
-        for label in (self._value, self._run):
+        self._field = QLabel(self)
+        for label in (self._value, self._field, self._run):
             label.setFont(numbers_font())
         self._progress = QProgressBar(self)
         self._progress.setFixedWidth(140)
@@ -248,7 +258,8 @@ class MainWindow(QMainWindow):
         self._stop = QToolButton(self)
         self._stop.setDefaultAction(self.actions_by_name["cancel"])
         self._stop.setAutoRaise(True)
-        status.addWidget(self._value, 1)
+        status.addWidget(self._value)
+        status.addWidget(self._field, 1)
         for widget in (self._doing, self._progress, self._stop, self._run):
             status.addPermanentWidget(widget)
         self.set_activity("", None)
@@ -274,6 +285,10 @@ class MainWindow(QMainWindow):
         """The value under the pointer."""
         self._value.setText(text)
 
+    def set_field_words(self, text: str) -> None:
+        """What the cell that is pointed at can see."""
+        self._field.setText(text)
+
     def set_run_words(self, text: str) -> None:
         """How long the run took, and what it holds."""
         self._run.setText(text)
@@ -282,10 +297,14 @@ class MainWindow(QMainWindow):
         """What the engine is doing; "" hides it."""
         for widget in (self._doing, self._progress, self._stop):
             widget.setVisible(bool(text))
-        self.actions_by_name["cancel"].setEnabled(bool(text))
         self._doing.setText(text)
         self._progress.setRange(0, 0 if fraction is None else 1000)
         self._progress.setValue(round((fraction or 0) * 1000))
+
+    def set_can_cancel(self, *, possible: bool, pinned: bool) -> None:
+        """Whether there is something to give up, and whether a place is pinned."""
+        self.actions_by_name["cancel"].setEnabled(possible)
+        self.actions_by_name["unpin"].setEnabled(pinned)
 
     def set_can_step(self, *, back: bool, forward: bool) -> None:
         """Whether there is a picture before and after this one."""

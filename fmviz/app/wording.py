@@ -35,6 +35,7 @@ from fmviz.engine.messages import (
     TrustWanted,
 )
 from fmviz.maps import Statistics
+from fmviz.receptive_field import ReceptiveField
 
 
 def window_title(state: ViewState) -> str:
@@ -315,6 +316,31 @@ def value_at(channel: int, row: int, column: int, value: float | None) -> str:
     text = QCoreApplication.translate("Words", "channel {channel}, row {row}, column {column}")
     place = text.format(channel=channel, row=row, column=column)
     return place if value is None else f"{place} = {value_words(value)}"
+
+
+def field_words(field: ReceptiveField, cell: tuple[int, int]) -> str:
+    """What a cell sees: "sees 91 × 91 px", cut by the borders of the picture."""
+    if field.unknown:
+        return QCoreApplication.translate("Words", "what it sees is unknown from {operation} on").format(
+            operation=field.unknown
+        )
+    height, width = field.map_size
+    box = field.box(*cell) if cell[0] < height and cell[1] < width else None
+    if box is None:
+        return QCoreApplication.translate("Words", "sees nothing of the input")
+    if (box.height, box.width) == field.input_size:
+        return QCoreApplication.translate("Words", "sees the whole input")
+    words = QCoreApplication.translate("Words", "sees {height} × {width} px of the input")
+    return words.format(height=f"{box.height:.0f}", width=f"{box.width:.0f}")
+
+
+def column_words(place: tuple[float, float], channel: int) -> str:
+    """What the plot of a column shows."""
+    words = QCoreApplication.translate(
+        "Words",
+        "At ({x:.0f}, {y:.0f}) of the picture: line, the strongest channel of each layer; dots, channel {channel}",
+    )
+    return words.format(x=place[0], y=place[1], channel=channel)
 
 
 def totals_words(table: Tabulated, timed: LayersTimed | None) -> str:

@@ -9,7 +9,7 @@ from fmviz.column import column, largest
 from fmviz.engine.contents import Shown
 from fmviz.engine.messages import ColumnRead, FieldRead, ReadColumn, ReadField
 from fmviz.errors import BackboneError
-from fmviz.receptive_field import ReceptiveField
+from fmviz.receptive_field import ReceptiveField, Sides
 from fmviz.table import LayerTable
 
 WITHOUT_VALUES = "the network itself, which cannot be measured without values"
@@ -31,10 +31,10 @@ def field_of(request: ReadField, shown: Shown, capture: Capture) -> FieldRead:
         run=request.run,
         layer=request.layer,
         map_size=found.map_size,
-        top=_bytes(found.top),
-        bottom=_bytes(found.bottom),
-        left=_bytes(found.left),
-        right=_bytes(found.right),
+        top=_bytes(found.top, found.map_size, axis=1),
+        bottom=_bytes(found.bottom, found.map_size, axis=1),
+        left=_bytes(found.left, found.map_size, axis=0),
+        right=_bytes(found.right, found.map_size, axis=0),
         unbounded=found.unbounded,
         unknown=found.unknown,
     )
@@ -68,8 +68,11 @@ def _table(shown: Shown, size: tuple[int, int]) -> LayerTable | str:
         return WITHOUT_VALUES
 
 
-def _bytes(sides: np.ndarray[tuple[int, ...], np.dtype[np.int32]]) -> bytes:
-    return np.ascontiguousarray(sides, "<i4").tobytes()
+def _bytes(sides: Sides, cells: tuple[int, int], *, axis: int) -> bytes:
+    """One number for all cells along `axis` where they are alike there, else one for each cell."""
+    wanted = (cells[0], 1) if axis == 1 else (1, cells[1])
+    whole = np.broadcast_to(sides, wanted if sides.shape[axis] == 1 else cells)
+    return np.ascontiguousarray(whole, "<i4").tobytes()
 
 
 def _floats(values: list[float]) -> bytes:

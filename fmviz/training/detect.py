@@ -49,7 +49,7 @@ def detect(
     outputs: Mapping[str, Any],
     size: tuple[int, int],
     *,
-    threshold: float = 0.25,
+    threshold: float = 0.2,
     overlap: float = OVERLAP,
     most: int = 100,
 ) -> tuple[Detection, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,8 @@ from fmviz.app.views.grid_layout import GridLayout, GridView, fitted
 from fmviz.maps import PAPER
 
 GAP = 3
+MARKED = 20
+"""Tiles of at least this many pixels show the places that are marked."""
 LETTERED = 56
 """Tiles of at least this many pixels get their channel's number in the corner."""
 SMALLEST_COPY = 56
@@ -46,6 +49,8 @@ class GridCanvas(QAbstractScrollArea):
     """A channel was clicked, or reached by the arrow keys."""
     pointed = Signal(object)
     """(channel, row, column) of the cell under the pointer, or None."""
+    clicked_at = Signal(object)
+    """(channel, row, column) of the cell that was clicked."""
     view_changed = Signal(object)
     """A `GridView`: how many device pixels there are for the grid, and how far it is zoomed in."""
     stage_step = Signal(object)
@@ -69,6 +74,8 @@ class GridCanvas(QAbstractScrollArea):
         self._smooth = False
         self._dimmed = False
         self._zoom = 1.0
+        self._marks: tuple[tuple[float, float, bool], ...] = ()
+        self._lit: QImage | None = None
         self._layout: GridLayout | None = None
         self._cache: tuple[object, QImage] | None = None
         self._grabbed: QPointF | None = None
@@ -131,6 +138,18 @@ class GridCanvas(QAbstractScrollArea):
         """Enlarge smoothly instead of with crisp cells."""
         self._smooth = smooth
         self.viewport().update()
+
+    def set_marks(self, marks: Sequence[tuple[float, float, bool]]) -> None:
+        """Places in every map, x and y as shares of its width and height, and whether each is held or pointed at only."""
+        if tuple(marks) != self._marks:
+            self._marks = tuple(marks)
+            self.viewport().update()
+
+    def set_lit(self, shade: QImage | None) -> None:
+        """What lies over every map, a pixel a cell: clear where a cell is meant, dark elsewhere."""
+        if shade is not None or self._lit is not None:
+            self._lit = shade
+            self.viewport().update()
 
     def expect_new(self) -> None:
         """New maps are on their way: what is shown is dimmed when they take longer than 150 ms."""
@@ -238,6 +257,7 @@ class GridCanvas(QAbstractScrollArea):
         rows = self._layout.visible(top, top + height)
         columns = self._layout.visible_columns(left, left + width)
         self._paint_tiles(painter, rows, columns)
+        self._paint_places(painter, rows, columns)
         self._paint_current(painter)
         if self._dimmed:
             veil = QColor(self._colours[PAPER])
@@ -331,6 +351,29 @@ class GridCanvas(QAbstractScrollArea):
             painter.setPen(ink)
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
 
+    def _paint_places(self, painter: QPainter, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        """The shade over the maps, and the places that are marked; in tiles that are too small for it, nothing."""
+        assert self._layout is not None
+        ratio = self._ratio()
+        if not (self._marks or self._lit is not None) or min(self._layout.width, self._layout.height) < MARKED * ratio:
+            return
+        arm = max(3.0, min(6 * ratio, self._layout.width / 12))
+        for index in self._visible_indices(rows, columns):
+            rect = QRectF(self._tile_rect(index))
+            if self._lit is not None:
+                painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
+                painter.drawImage(rect, self._lit)
+            for x, y, held in self._marks:
+                point = QPointF(rect.left() + x * rect.width(), rect.top() + y * rect.height())
+                inner = self._accent if held else QColor(255, 255, 255, 220)
+                for colour, width in ((QColor(0, 0, 0, 150), 3 * ratio), (inner, 1.5 * ratio if held else ratio)):
+                    painter.setPen(QPen(colour, width))
+                    if held:
+                        painter.drawEllipse(point, arm, arm)
+                    else:
+                        painter.drawLine(point - QPointF(arm, 0), point + QPointF(arm, 0))
+                        painter.drawLine(point - QPointF(0, arm), point + QPointF(0, arm))
+
     def _paint_current(self, painter: QPainter) -> None:
         if not 0 <= self._current < len(self._rank):
             return
@@ -359,12 +402,15 @@ class GridCanvas(QAbstractScrollArea):
         if self._grabbed is not None and event.buttons():
             self._drag(event.position())
             return
-        tile = self._tile_under(event.position())
+        self.pointed.emit(self._cell_under(event.position()))
+
+    def _cell_under(self, point: QPointF) -> tuple[int, int, int] | None:
+        """(channel, row, column)"""
+        tile = self._tile_under(point)
         if tile is None:
-            self.pointed.emit(None)
-            return
+            return None
         height, width = self._map_size
-        self.pointed.emit((int(self._order[tile[0]]), int(tile[2] * height), int(tile[1] * width)))
+        return int(self._order[tile[0]]), int(tile[2] * height), int(tile[1] * width)
 
     def _drag(self, position: QPointF) -> None:
         assert self._grabbed is not None
@@ -382,9 +428,10 @@ class GridCanvas(QAbstractScrollArea):
         self.viewport().unsetCursor()
         clicked = self._grabbed is not None and not self._moved and event.button() == Qt.MouseButton.LeftButton
         self._grabbed = None
-        tile = self._tile_under(event.position()) if clicked else None
-        if tile is not None:
-            self.channel_chosen.emit(int(self._order[tile[0]]))
+        cell = self._cell_under(event.position()) if clicked else None
+        if cell is not None:
+            self.channel_chosen.emit(cell[0])
+            self.clicked_at.emit(cell)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         self.fit()

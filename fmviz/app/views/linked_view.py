@@ -10,7 +10,7 @@ LARGEST_ZOOM = 64.0
 class LinkedView(QObject):
     """A window on the picture: a zoom of 1 shows all of `region`, and `centre` is what lies in the middle.
 
-    `region` and `centre` are in the picture's pixels, `cross` is the place pointed at, or None.
+    `region` and `centre` are in the picture's pixels, `cross` is the place pointed at, or None, and `pin` one that is held.
     """
 
     changed = Signal()
@@ -22,6 +22,7 @@ class LinkedView(QObject):
         self.zoom = 1.0
         self.centre = QPointF(0.5, 0.5)
         self.cross: QPointF | None = None
+        self.pin: QPointF | None = None
 
     def set_region(self, region: QRectF) -> None:
         """Another part of the picture is the whole of it now; the zoom stays where the region does."""
@@ -48,6 +49,11 @@ class LinkedView(QObject):
     def set_cross(self, place: QPointF | None) -> None:
         if place != self.cross:
             self.cross = place
+            self.crossed.emit(place)
+
+    def set_pin(self, place: QPointF | None) -> None:
+        if place != self.pin:
+            self.pin = place
             self.crossed.emit(place)
 
     def _keep_inside(self) -> None:

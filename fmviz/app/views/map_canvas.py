@@ -27,6 +27,10 @@ class MapCanvas(QWidget):
     pointed = Signal(object)
     """(x, y) in the picture's pixels, or None."""
     clicked = Signal()
+    clicked_at = Signal(object)
+    """(x, y) in the picture's pixels, inside of the region."""
+    region_chosen = Signal(object)
+    """A `QRectF` that is being drawn with Shift held, in the picture's pixels; None when it is let go of."""
     peeked = Signal(object)
     menu_wanted = Signal(object)
 
@@ -39,6 +43,10 @@ class MapCanvas(QWidget):
         self._map_box = QRectF(0, 0, 1, 1)
         self._frame: QRectF | None = None
         self._boxes: tuple[tuple[QRectF, QColor], ...] = ()
+        self._field: QRectF | None = None
+        self._choice: QRectF | None = None
+        self._lit: QImage | None = None
+        self._drawing: QPointF | None = None
         self._opacity = 1.0
         self._picture_first = False
         self._smooth = False
@@ -80,6 +88,23 @@ class MapCanvas(QWidget):
         """Frames around things, each in its colour, in the picture's coordinates."""
         self._boxes = tuple(boxes)
         self.update()
+
+    def set_field(self, box: QRectF | None) -> None:
+        """What the cell that is pointed at sees, in the picture's coordinates."""
+        if box != self._field:
+            self._field = box
+            self.update()
+
+    def set_frame_of_choice(self, box: QRectF | None) -> None:
+        """The part of the picture that was drawn around."""
+        self._choice = box
+        self.update()
+
+    def set_lit(self, shade: QImage | None) -> None:
+        """What lies over the map, a pixel a cell: clear where a cell is meant, dark elsewhere."""
+        if shade is not None or self._lit is not None:
+            self._lit = shade
+            self.update()
 
     def set_opacity(self, opacity: float) -> None:
         """1 shows the map alone; less, the picture through it."""
@@ -155,6 +180,9 @@ class MapCanvas(QWidget):
             painter.setOpacity(self._opacity)
             painter.drawImage(self._drawn(self._map_box), self._map)
             painter.setOpacity(1.0)
+            if self._lit is not None:
+                painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
+                painter.drawImage(self._drawn(self._map_box), self._lit)
         painter.setClipping(False)
         self._paint_frames(painter)
 
@@ -169,6 +197,23 @@ class MapCanvas(QWidget):
             painter.drawRect(drawn)
             painter.setPen(QPen(self._accent, 1.5))
             painter.drawRect(drawn)
+        if self._choice is not None:
+            for pen in (QPen(QColor(0, 0, 0, 170), 3), QPen(QColor(255, 255, 255), 1.2, Qt.PenStyle.DotLine)):
+                painter.setPen(pen)
+                painter.drawRect(self._drawn(self._choice))
+        if self._field is not None:
+            drawn = self._drawn(self._field).adjusted(0.5, 0.5, -0.5, -0.5)
+            tint = QColor(self._accent)
+            tint.setAlpha(28)
+            painter.fillRect(drawn, tint)
+            for pen in (QPen(QColor(0, 0, 0, 170), 3), QPen(self._accent, 1.5, Qt.PenStyle.DashLine)):
+                painter.setPen(pen)
+                painter.drawRect(drawn)
+        if self.view.pin is not None:
+            point = self.to_widget(self.view.pin.x(), self.view.pin.y())
+            for pen in (QPen(QColor(0, 0, 0, 170), 4), QPen(self._accent, 2)):
+                painter.setPen(pen)
+                painter.drawEllipse(point, 5, 5)
         if self.view.cross is not None:
             point = self.to_widget(self.view.cross.x(), self.view.cross.y())
             for colour, width in ((QColor(0, 0, 0, 140), 3), (QColor(255, 255, 255, 220), 1)):
@@ -182,9 +227,16 @@ class MapCanvas(QWidget):
     # Hands
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier and event.button() == Qt.MouseButton.LeftButton:
+            self._drawing = self.to_picture(event.position())
+            return
         self._grabbed, self._moved = event.position(), False
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._drawing is not None and event.buttons():
+            drawn = QRectF(self._drawing, self.to_picture(event.position())).normalized()
+            self.region_chosen.emit(drawn.intersected(self.view.region))
+            return
         if self._grabbed is not None and event.buttons():
             moved = event.position() - self._grabbed
             if self._moved or moved.manhattanLength() >= 4:
@@ -200,7 +252,12 @@ class MapCanvas(QWidget):
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         if self._grabbed is not None and not self._moved and event.button() == Qt.MouseButton.LeftButton:
             self.clicked.emit()
-        self._grabbed = None
+            place = self.to_picture(event.position())
+            if self.view.region.contains(place):
+                self.clicked_at.emit((place.x(), place.y()))
+        if self._drawing is not None and self._drawing == self.to_picture(event.position()):
+            self.region_chosen.emit(None)
+        self._grabbed = self._drawing = None
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         self.view.fit()
