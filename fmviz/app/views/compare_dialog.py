@@ -61,6 +61,7 @@ class CompareDialog(QDialog):
         self.lines.setAccessibleName(self.tr("Comparison"))
         self.lines.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.lines.header().setStretchLastSection(False)
+        self.lines.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         above = QHBoxLayout()
         above.addWidget(self._one)
         above.addWidget(QLabel(self.tr("beside"), self))

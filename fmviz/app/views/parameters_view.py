@@ -379,7 +379,7 @@ def _plain(value: float | str | None) -> str:
 
 
 class _Bars(QStyledItemDelegate):
-    """Draws a bar behind the numbers that are shares of a whole."""
+    """Draws a bar behind numbers that are to be compared."""
 
     def paint(
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
@@ -391,7 +391,7 @@ class _Bars(QStyledItemDelegate):
             colour.setAlpha(46)
             box = option.rect.adjusted(2, 2, -2, -2)
             width = max(round(box.width() * share), 1)
-            painter.fillRect(box.right() - width + 1, box.top(), width, box.height(), colour)
+            painter.fillRect(box.left(), box.top(), width, box.height(), colour)
         super().paint(painter, option, index)
 
 

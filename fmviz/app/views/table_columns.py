@@ -1,4 +1,4 @@
-"""The columns of the layer table: what stands in a cell, what it is sorted by, and what its bar is a share of."""
+"""The columns of the layer table: what stands in a cell, what it is sorted by, and whether there is a bar."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Column:
         title: what stands at its head.
         text: what stands in a cell.
         value: what is sorted by; None comes last.
-        of_all: what its bar is a share of, given the whole network's row; None without a bar.
+        bar: whether there is a bar behind it, the longest for the largest of all layers.
         number: whether it holds numbers, which stand to the right.
         shown: unless the user chose otherwise.
         about: a sentence for the tooltip of its head.
@@ -55,7 +55,7 @@ class Column:
     text: Callable[[Line], str]
     value: Callable[[Line], Value]
     about: object
-    of_all: bool = False
+    bar: bool = False
     number: bool = True
     shown: bool = True
 
@@ -150,15 +150,15 @@ COLUMNS = (
         "parameters",
         QT_TRANSLATE_NOOP("TableColumns", "Parameters"),
         *_PARAMETERS,
-        QT_TRANSLATE_NOOP("TableColumns", "The module's own. The bar is its share of the network's."),
-        of_all=True,
+        QT_TRANSLATE_NOOP("TableColumns", "The module's own. The longest bar is the largest of all layers."),
+        bar=True,
     ),
     Column(
         "parameters_in_all",
         QT_TRANSLATE_NOOP("TableColumns", "with children"),
         *_IN_ALL,
         QT_TRANSLATE_NOOP("TableColumns", "Parameters with those of the modules in it, shared ones counted once."),
-        of_all=True,
+        bar=True,
         shown=False,
     ),
     Column(
@@ -191,7 +191,7 @@ COLUMNS = (
             "TableColumns",
             "Multiplications that are added up, with those of the modules in it: convolutions and matrix products.",
         ),
-        of_all=True,
+        bar=True,
     ),
     Column(
         "other",
@@ -201,7 +201,7 @@ COLUMNS = (
         QT_TRANSLATE_NOOP(
             "TableColumns", "Functions of elements, normalisation, pooling, softmax, additions, with those in it."
         ),
-        of_all=True,
+        bar=True,
         shown=False,
     ),
     Column(
@@ -210,7 +210,7 @@ COLUMNS = (
         lambda line: bytes_words(_bytes(line)) if _bytes(line) else "–",
         _bytes,
         QT_TRANSLATE_NOOP("TableColumns", "Memory of all that its calls put out."),
-        of_all=True,
+        bar=True,
     ),
     Column(
         "time",
@@ -218,7 +218,7 @@ COLUMNS = (
         lambda line: "" if line.seconds is None else f"{line.seconds * 1000:.2f} ms",
         lambda line: line.seconds,
         QT_TRANSLATE_NOOP("TableColumns", "How long its calls take, with the modules in it, where that was measured."),
-        of_all=True,
+        bar=True,
     ),
     Column(
         "share",

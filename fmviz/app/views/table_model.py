@@ -49,7 +49,7 @@ class Arrangement:
 
 
 class TableModel(QAbstractItemModel):
-    """Adapts a layer table; text for the eye, and shares for the bars."""
+    """Adapts a layer table; text for the eye, and lengths for the bars."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -58,6 +58,8 @@ class TableModel(QAbstractItemModel):
         self._arrangement = Arrangement()
         self._top: list[Node] = []
         self._nodes: list[Node] = []
+        self._leaves: frozenset[str] = frozenset()
+        self._longest: dict[tuple[str, bool], float] = {}
 
     # What is shown
 
@@ -74,6 +76,9 @@ class TableModel(QAbstractItemModel):
         """Another network's, or the same network's at another size: then the lines stay where they are."""
         before = self._table
         self._table = table
+        self._longest.clear()
+        parents = {row.path.rpartition(".")[0] for row in table.rows if row.path}
+        self._leaves = frozenset(row.path for row in table.rows) - parents
         same = before is not None and [row.path for row in before.rows] == [row.path for row in table.rows]
         if same and self._arrangement.column == 0 and not self._arrangement.choice.only_size_changes:
             self._renew()
@@ -126,6 +131,7 @@ class TableModel(QAbstractItemModel):
                 )
 
     def _arrange(self) -> None:
+        self._longest.clear()
         self.beginResetModel()
         self._top, self._nodes = self._made()
         self.endResetModel()
@@ -241,26 +247,35 @@ class TableModel(QAbstractItemModel):
             side = Qt.AlignmentFlag.AlignRight if column.number else Qt.AlignmentFlag.AlignLeft
             return int(side | Qt.AlignmentFlag.AlignVCenter)
         if role == BarRole:
-            return self._share(node.line, index.column())
+            return self._bar(node, index.column())
         if role == PathRole:
             return None if _is_group(node) else node.line.row.path
         return None
 
-    def _share(self, line: Line, number: int) -> float | None:
+    def _bar(self, node: Node, number: int) -> float | None:
+        """Of a module without others in it beside the largest of these, of a group beside the largest group; others have none,
+        as they would be as long as all within them together."""
         column = COLUMNS[number]
-        if not column.of_all or self._table is None:
+        group = _is_group(node)
+        if not column.bar or not (group or node.line.row.path in self._leaves):
             return None
-        table = self._table
-        whole = {
-            "parameters": table.parameters,
-            "parameters_in_all": table.parameters,
-            "macs": table.macs,
-            "other": table.other_operations,
-            "bytes": table.activation_bytes,
-            "time": self._times.get("", 0.0),
-        }[column.name]
-        value = column.value(line)
-        return min(value / whole, 1.0) if whole and isinstance(value, int | float) else None
+        value = column.value(node.line)
+        largest = self._largest(column.name, groups=group)
+        return min(value / largest, 1.0) if largest and isinstance(value, int | float) else None
+
+    def _largest(self, name: str, *, groups: bool) -> float:
+        """Of a column; found once, and again after a change."""
+        key = (name, groups)
+        if key not in self._longest:
+            column = next(column for column in COLUMNS if column.name == name)
+            nodes = [
+                node
+                for node in (self._top if groups else self._nodes)
+                if groups or (node.line.call is None and node.line.row.path in self._leaves)
+            ]
+            values = [column.value(node.line) for node in nodes]
+            self._longest[key] = max((value for value in values if isinstance(value, int | float)), default=0.0)
+        return self._longest[key]
 
 
 def _is_group(node: Node) -> bool:
