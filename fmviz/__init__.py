@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fmviz.batch import export
     from fmviz.capture import Activation, Capture, capture_activations
+    from fmviz.comparing import Comparison, compare
     from fmviz.errors import (
         BackboneError,
         Cancelled,
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
     from fmviz.networks.catalog import backbones
     from fmviz.pictures import Picture, read_picture
     from fmviz.preprocess import Preprocessing
+    from fmviz.receptive_field import ReceptiveField
     from fmviz.session import Session
     from fmviz.showing import Showing, show
     from fmviz.table import LayerTable, layer_table
+    from fmviz.timing import Timing, time_layers
 
 __version__ = "0.1.0"
 
@@ -50,6 +53,7 @@ __all__ = [
     "BackboneError",
     "Cancelled",
     "Capture",
+    "Comparison",
     "DeviceError",
     "DownloadError",
     "EngineError",
@@ -62,22 +66,27 @@ __all__ = [
     "Picture",
     "PictureError",
     "Preprocessing",
+    "ReceptiveField",
     "Session",
     "Showing",
+    "Timing",
     "TrustError",
     "WeightsError",
     "__version__",
     "backbones",
     "capture_activations",
+    "compare",
     "export",
     "layer_table",
     "read_picture",
     "show",
+    "time_layers",
 ]
 
 _ROOMS = {
     "fmviz.batch": ("export",),
     "fmviz.capture": ("Activation", "Capture", "capture_activations"),
+    "fmviz.comparing": ("Comparison", "compare"),
     "fmviz.errors": (
         "BackboneError",
         "Cancelled",
@@ -96,9 +105,11 @@ _ROOMS = {
     "fmviz.networks.catalog": ("backbones",),
     "fmviz.pictures": ("Picture", "read_picture"),
     "fmviz.preprocess": ("Preprocessing",),
+    "fmviz.receptive_field": ("ReceptiveField",),
     "fmviz.session": ("Session",),
     "fmviz.showing": ("Showing", "show"),
     "fmviz.table": ("LayerTable", "layer_table"),
+    "fmviz.timing": ("Timing", "time_layers"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

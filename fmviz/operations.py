@@ -4,6 +4,11 @@ Operations are those of torch's dispatcher (`aten`), which all of torch's functi
 MAC is one multiplication and one addition to a sum: of convolutions and matrix products. What else there is of arithmetic
 (functions of elements, normalisation, pooling, softmax, adding tensors) is counted apart, so that both conventions can be
 read. A bias is where a sum begins, and costs nothing. Moving numbers costs nothing. What no rule knows is not counted.
+
+Sources: of a convolution channels · kernel² · filters · height · width of the output (He and Sun, 1412.1710, equation 1), by
+the number of groups (Krizhevsky, Sutskever and Hinton 2012); attention (Vaswani and others, 1706.03762, equation 1) two products,
+(L, E) · (E, S) and (L, S) · (S, V). Numbers of other operations are counts of what the definitions in torch's documentation
+do to each element.
 """
 
 from __future__ import annotations

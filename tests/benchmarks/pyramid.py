@@ -1,6 +1,6 @@
 """How well the levels of a pyramid answer to things by their size, beside the untrained pyramid. Prints; asserts nothing.
 
-    python tests/benchmarks/pyramid.py [FILE|NAME] [--backbone efficientnet_lite0] [--scenes 600] [--seed 1000003]
+    python tests/benchmarks/pyramid.py [FILE|NAME] [--backbone efficientnet_lite0] [--scenes 600] [--seed 2000003]
 
 The scenes are of a seed that no pyramid was trained or chosen on. The photographs are those of tests/photographs, which
 no pyramid was trained on, with their things boxed by hand, each at four zooms.
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--untrained", default="imagenet", help="weights without a pyramid")
     parser.add_argument("--scenes", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=1_000_003)
+    parser.add_argument("--seed", type=int, default=2_000_003)
     options = parser.parse_args()
     for weights in (options.weights, options.untrained):
         started = time.perf_counter()
