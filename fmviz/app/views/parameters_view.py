@@ -303,10 +303,14 @@ class ParametersView(QWidget):
         arrangement = Arrangement(
             self.grouping.currentData(), choice, max(header.sortIndicatorSection(), 0), descending
         )
+        regrouped = arrangement.grouping != self._model.arrangement.grouping
         self._setting = True
         self._model.arrange(arrangement)
         self._after_a_change(fresh=False)
         self._setting = False
+        if regrouped:
+            # Names are longer where modules do not stand below those that they lie in.
+            self._fit(0)
         self.set_current(self._current)
 
     def _after_a_change(self, *, fresh: bool) -> None:
@@ -324,7 +328,7 @@ class ParametersView(QWidget):
     def _fit(self, number: int) -> None:
         self.table.resizeColumnToContents(number)
         header = self.table.header()
-        header.resizeSection(number, min(header.sectionSize(number) + 8, 230))
+        header.resizeSection(number, min(header.sectionSize(number) + 8, 300 if number == 0 else 230))
 
     def _fold(self, index: QModelIndex, *, folded: bool) -> None:
         node = self._model.node(index)
@@ -402,6 +406,7 @@ class _Tree(QTreeView):
         super().__init__(parent)
         self.setFont(numbers_font())
         self.setUniformRowHeights(True)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setIndentation(12)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)

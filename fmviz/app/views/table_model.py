@@ -72,6 +72,10 @@ class TableModel(QAbstractItemModel):
     def timed(self) -> bool:
         return bool(self._times)
 
+    @property
+    def arrangement(self) -> Arrangement:
+        return self._arrangement
+
     def set_table(self, table: Tabulated) -> None:
         """Another network's, or the same network's at another size: then the lines stay where they are."""
         before = self._table
