@@ -368,6 +368,47 @@ def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[tuple[tuple[int
     return tuple(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where a part lies in a whole along one axis of the whole: from `start` on; `dim` of the part, None where it has none."""
+
+    start: int
+    length: int
+    dim: int | None
+
+
+def written(whole: Field | None, part: Field, where: Sequence[Part], shape: Sequence[int]) -> Field:
+    """Of a whole of `shape` after a part of it was written; what has no field sees nothing."""
+    covered = [one.length == length for one, length in zip(where, shape, strict=True)]
+    dims = len(shape)
+    blind = torch.full((2, *(1,) * dims), FAR, dtype=torch.int32)
+    axes = [one.dim for one in where]
+
+    def over(before: Tensor, sides: Tensor) -> Tensor:
+        opened = sides.view(2, *[1 if axis is None else sides.shape[axis + 1] for axis in axes])
+        if all(covered):
+            return opened
+        full = [
+            max(before.shape[axis + 1], opened.shape[axis + 1]) if covered[axis] else shape[axis]
+            for axis in range(dims)
+        ]
+        made = before.expand(2, *full).clone()
+        place = [
+            slice(None) if c else slice(one.start, one.start + one.length)
+            for one, c in zip(where, covered, strict=True)
+        ]
+        made[(slice(None), *place)] = opened
+        return made
+
+    rows, columns = (whole.rows, whole.columns) if whole is not None else (blind, blind)
+    lines: list[Line | None] = [None, None]
+    for number, line in enumerate(part.lines):
+        # What lies beside it sees nothing, as a convolution's padding does.
+        if line is not None and whole is None and line.dim in axes and where[axes.index(line.dim)].start == 0:
+            lines[number] = Line(axes.index(line.dim), line.step, line.low, line.high)
+    return Field(over(rows, part.rows), over(columns, part.columns), (lines[0], lines[1]))
+
+
 def permuted(field: Field, order: Sequence[int]) -> Field:
     """After the axes changed places: the new axis i is the old `order[i]`."""
     places = (0, *(dim % field.dims + 1 for dim in order))

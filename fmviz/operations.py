@@ -6,8 +6,8 @@ MAC is one multiplication and one addition to a sum: of convolutions and matrix 
 read. A bias is where a sum begins, and costs nothing. Moving numbers costs nothing. What no rule knows is not counted.
 
 Sources: of a convolution channels · kernel² · filters · height · width of the output (He and Sun, 1412.1710, equation 1), by
-the number of groups (Krizhevsky, Sutskever and Hinton 2012); attention (Vaswani and others, 1706.03762, equation 1) two products,
-(L, E) · (E, S) and (L, S) · (S, V). Numbers of other operations are counts of what the definitions in torch's documentation
+the number of groups (Krizhevsky, Sutskever and Hinton 2012); attention (Vaswani and others, 1706.03762, equation 1) is two
+products, (L, E) · (E, S) and (L, S) · (S, V). Numbers of other operations are counts of what the definitions in torch's documentation
 do to each element.
 """
 
@@ -112,8 +112,8 @@ def other(op: Operation) -> int | None:
     rule = _OTHER.get(op.name)
     if rule:
         return rule(op)
-    if torch.Tag.pointwise in op.func.tags:
-        return sum(tensor.numel() for tensor in tensors(op.out))
+    if _by_elements(op):
+        return op.made.numel()
     return None
 
 
@@ -212,13 +212,14 @@ _OTHER: dict[str, Callable[[Operation], int]] = {
     **dict.fromkeys(("sum", "mean", "amax", "amin", "max", "min", "prod", "argmax", "argmin"), _each_taken()),
     **dict.fromkeys(("any", "all", "cumsum", "cumprod", "logsumexp"), _each_taken()),
     **dict.fromkeys(("var", "std", "var_mean", "std_mean", "linalg_vector_norm", "norm"), _each_taken(3)),
+    "glu": _each_made(2),
     # Four products and three sums; sixteen and fifteen.
     "upsample_bilinear2d": _each_made(7),
     "upsample_bicubic2d": _each_made(31),
 }
 
 _FREE_NAMES = """
-_assert_async _assert_scalar _local_scalar_dense _reshape_copy _to_copy _unsafe_view _upsample_nearest_exact2d
+_assert_async _assert_scalar as_strided _local_scalar_dense _reshape_copy _to_copy _unsafe_view _upsample_nearest_exact2d
 alias arange bernoulli bucketize cat channel_shuffle clone constant_pad_nd copy detach embedding empty
 empty_like empty_strided expand eye fill flip full full_like gather im2col index index_put index_select
 is_same_size item lift_fresh linspace masked_fill meshgrid native_channel_shuffle new_empty new_empty_strided
@@ -248,7 +249,7 @@ def see(op: Operation) -> Field | list[Field | None] | None:
         return rule(op)
     if is_view(op.func):
         return _like_views(op)
-    if torch.Tag.pointwise in op.func.tags:
+    if _by_elements(op):
         return _united(op)
     return fields.unknown(op.full_name)
 
@@ -258,6 +259,16 @@ def is_view(func: Any) -> bool:
     """Whether what it returns shares the memory of an argument, which it leaves as it is."""
     marks = [one.alias_info for one in func._schema.returns]
     return any(mark is not None and not mark.is_write for mark in marks)
+
+
+def _by_elements(op: Operation) -> bool:
+    """Whether each element of what it returns is made of the elements in its place; torch does not mark them all."""
+    return torch.Tag.pointwise in op.func.tags or op.name in _BY_ELEMENTS
+
+
+_BY_ELEMENTS = frozenset(
+    ("hardswish", "prelu", "_prelu_kernel", "rrelu_with_noise", "log_sigmoid_forward", "native_dropout", "masked_fill")
+)
 
 
 def _united(op: Operation) -> Field:
@@ -505,6 +516,27 @@ def _compact(sides: Tensor) -> Tensor:
     return sides
 
 
+def _halved(op: Operation) -> Field:
+    """`glu`: one half of the elements along an axis gates the other."""
+    x, found = op.given["self"], op.field("self")
+    dim = op.given["dim"] % x.dim() + 1
+
+    def over(sides: Tensor) -> Tensor:
+        return sides if sides.shape[dim] == 1 else torch.minimum(*sides.chunk(2, dim=dim))
+
+    return found.changed(over(found.rows), over(found.columns), found.lines)
+
+
+def _laid_out(op: Operation) -> Field:
+    """`as_strided`: the same elements in the same places, or anything else."""
+    x, given = op.given["self"], op.given
+    same = tuple(given["size"]) == tuple(x.shape) and given.get("storage_offset") in (None, x.storage_offset())
+    steps = zip(given["stride"], x.stride(), x.shape, strict=False)
+    if same and all(new == old for new, old, length in steps if length > 1):
+        return op.field("self")
+    return fields.unknown(op.full_name)
+
+
 def _copied(op: Operation) -> Field | None:
     """`copy_`: what was there before is gone."""
     found = field_of(op.given["src"])
@@ -564,6 +596,8 @@ _SEES: dict[str, Callable[[Operation], Field | list[Field | None] | None]] = {
     **dict.fromkeys(("roll", "flip"), _moved),
     "index_select": _chosen,
     "pixel_shuffle": _shuffled,
+    "glu": _halved,
+    "as_strided": _laid_out,
     **dict.fromkeys(("detach", "alias", "clone", "lift_fresh", "_to_copy", "expand"), _united),
     "copy": _copied,
     **dict.fromkeys(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fmviz import fields, operations
-from fmviz.fields import Field
+from fmviz.fields import Field, Part
 from fmviz.operations import FIELD, Operation, field_of, tensors
 from fmviz.recording import not_compiled
 from fmviz.shapes import Light, shape_only
@@ -166,11 +166,34 @@ def _set_field(tensor: Tensor, found: Field | None) -> None:
 
 
 def _into_views(op: Operation) -> None:
-    """What is written into a part of a tensor is in the whole as well: where, is not followed."""
+    """What is written into a part of a tensor is in the whole as well."""
     for tensor in tensors(op.out):
-        base = tensor._base
-        if base is not None and (field_of(tensor) is not None or field_of(base) is not None):
+        base, part = tensor._base, field_of(tensor)
+        if base is None or (part is None and field_of(base) is None):
+            continue
+        where = _where(tensor, base)
+        if part is None or part.unknown or where is None:
             setattr(base, FIELD, fields.unknown(f"{op.full_name}_ into a part"))
+        else:
+            setattr(base, FIELD, fields.written(field_of(base), part, where, tuple(base.shape)))
+
+
+def _where(part: Tensor, whole: Tensor) -> list[Part] | None:
+    """Which part of `whole` the view `part` is, if it was cut out of it along the axes, in steps of one; else None."""
+    offset = int(part.storage_offset()) - int(whole.storage_offset())
+    starts = [0] * whole.dim()
+    for dim in sorted(range(whole.dim()), key=lambda dim: -whole.stride(dim)):
+        if whole.shape[dim] > 1 and whole.stride(dim) > 0:
+            starts[dim], offset = divmod(offset, whole.stride(dim))
+    found, at = [], 0
+    for dim in range(whole.dim()):
+        same = at < part.dim() and (part.stride(at) == whole.stride(dim) or part.shape[at] == 1)
+        if same and part.shape[at] <= whole.shape[dim]:
+            found.append(Part(starts[dim], part.shape[at], at))
+            at += 1
+        else:
+            found.append(Part(starts[dim], 1, None))
+    return found if at == part.dim() and not offset else None
 
 
 @contextlib.contextmanager

@@ -313,16 +313,106 @@ def test_an_unknown_operation_is_named_and_nothing_after_it_is_known() -> None:
     assert not after.seeing(Box(0, 0, 8, 8)).any()
 
 
-def test_what_is_written_into_a_part_is_not_followed() -> None:
-    class Written(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            whole = torch.zeros_like(x)
-            whole[:, :, 1:] = x[:, :, 1:]
-            return whole
+class Written(nn.Module):
+    """Puts maps into a larger tensor, in place, as detectors do with pictures of several sizes."""
 
-    field = layer_table(Written(), 8).row("").receptive_field
+    def __init__(self, write: Any) -> None:
+        super().__init__()
+        self.first, self.write = nn.Conv2d(3, 3, 3), write
+
+    def forward(self, x: Tensor) -> Tensor:
+        put: Tensor = self.write(self.first(x))
+        return put
+
+
+def into_a_corner(x: Tensor) -> Tensor:
+    whole = x.new_zeros(1, 3, 9, 10)
+    whole[0, :, : x.shape[2], : x.shape[3]].copy_(x[0])
+    return whole
+
+
+def into_the_middle(x: Tensor) -> Tensor:
+    whole = torch.nn.functional.pad(x, (1, 1, 2, 2))
+    whole[:, :2, 2:-2, 1:-1] += x[:, 1:].flip(3)
+    return whole
+
+
+def one_row(x: Tensor) -> Tensor:
+    whole = x.clone()
+    whole[:, :, 1] = x.amax(dim=2)
+    return whole
+
+
+@pytest.mark.parametrize("write", [into_a_corner, into_the_middle, one_row])
+def test_what_is_written_into_a_part_is_in_the_whole(write: Any) -> None:
+    model = Written(write).double()
+    for parameter in model.parameters():
+        nn.init.ones_(parameter)
+    x = torch.arange(1.0, 1 + 3 * 8 * 8, dtype=torch.float64).view(1, 3, 8, 8).requires_grad_()
+    output, field = model(x), layer_table(model, 8).row("").receptive_field
+    assert field is not None
+    assert not field.unknown
+    assert field.map_size == tuple(output.shape[2:])
+    for row, column in np.ndindex(*field.map_size):
+        if write is one_row and row == 1:
+            # Of maxima a gradient sees but one.
+            assert field.box(row, column) == Box(column, 0, column + 3, 8)
+        else:
+            assert field.box(row, column) == box_of_gradient(output, row, column, x), (row, column)
+
+
+def test_what_is_written_in_steps_is_not_followed() -> None:
+    def every_other_row(x: Tensor) -> Tensor:
+        whole = x.clone()
+        whole[:, :, ::2] = x[:, :, :3]
+        return whole
+
+    field = layer_table(Written(every_other_row), 8).row("").receptive_field
     assert field is not None
     assert field.status == "unknown"
+
+
+ACTIVATIONS = [
+    nn.Hardswish(),
+    nn.Hardsigmoid(),
+    nn.PReLU(),
+    nn.RReLU(),
+    nn.LogSigmoid(),
+    nn.Dropout(),
+    nn.GELU(),
+    nn.SiLU(),
+    nn.Mish(),
+    nn.Softplus(),
+    nn.Threshold(0.1, 0.0),
+    nn.ELU(inplace=True),
+    nn.GLU(dim=1),
+    nn.Softsign(),
+    nn.Tanhshrink(),
+    nn.ReLU6(inplace=True),
+]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda module: type(module).__name__)
+def test_functions_of_elements_pass_it_on_and_are_counted(activation: nn.Module) -> None:
+    row = layer_table(nn.Sequential(nn.Conv2d(3, 4, 3), activation), 8).row("1")
+    assert row.receptive_field is not None
+    assert (row.receptive_field.size, row.not_counted) == ((3, 3), ())
+
+
+NETWORKS = [
+    "mobilenet_v3_small",
+    "convnext_tiny",
+    "swin_t",
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "deeplabv3_mobilenet_v3_large",
+]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nothing_is_unknown_in_networks_of_torchvisions(name: str) -> None:
+    table = layer_table(f"torchvision/{name}", 64)
+    assert {row.receptive_field.unknown for row in table if row.receptive_field is not None} <= {"", "aten.topk"}
+    assert set(table.totals.not_counted) <= {"what comes after boxes are chosen", "aten.topk"}
 
 
 def test_a_global_mean_sees_the_whole_picture_and_a_constant_nothing() -> None:
