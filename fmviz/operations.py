@@ -7,8 +7,8 @@ read. A bias is where a sum begins, and costs nothing. Moving numbers costs noth
 
 Sources: of a convolution channels · kernel² · filters · height · width of the output (He and Sun, 1412.1710, equation 1), by
 the number of groups (Krizhevsky, Sutskever and Hinton 2012); attention (Vaswani and others, 1706.03762, equation 1) is two
-products, (L, E) · (E, S) and (L, S) · (S, V). Numbers of other operations are counts of what the definitions in torch's documentation
-do to each element.
+products, (L, E) · (E, S) and (L, S) · (S, V). Numbers of other operations are counts of what the definitions in torch's
+documentation do to each element.
 """
 
 from __future__ import annotations

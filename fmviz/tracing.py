@@ -181,13 +181,14 @@ def _into_views(op: Operation) -> None:
 def _where(part: Tensor, whole: Tensor) -> list[Part] | None:
     """Which part of `whole` the view `part` is, if it was cut out of it along the axes, in steps of one; else None."""
     offset = int(part.storage_offset()) - int(whole.storage_offset())
+    steps = whole.stride()
     starts = [0] * whole.dim()
-    for dim in sorted(range(whole.dim()), key=lambda dim: -whole.stride(dim)):
-        if whole.shape[dim] > 1 and whole.stride(dim) > 0:
-            starts[dim], offset = divmod(offset, whole.stride(dim))
+    for dim in sorted(range(whole.dim()), key=lambda dim: -steps[dim]):
+        if whole.shape[dim] > 1 and steps[dim] > 0:
+            starts[dim], offset = divmod(offset, steps[dim])
     found, at = [], 0
     for dim in range(whole.dim()):
-        same = at < part.dim() and (part.stride(at) == whole.stride(dim) or part.shape[at] == 1)
+        same = at < part.dim() and (part.stride()[at] == steps[dim] or part.shape[at] == 1)
         if same and part.shape[at] <= whole.shape[dim]:
             found.append(Part(starts[dim], part.shape[at], at))
             at += 1
