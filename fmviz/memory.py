@@ -9,10 +9,6 @@ import torch
 from fmviz.errors import BackboneError, DeviceError
 from fmviz.session import Session
 
-HEADROOM = 1.3
-"""A forward needs more than what it leaves behind: its workspace and the copies of what is overwritten."""
-
-
 def check_budget(session: Session, size: tuple[int, int]) -> None:
     """`DeviceError` where capturing every layer at an input of `size` (height, width) would not fit into free memory."""
     free = free_bytes(session.device)
@@ -22,7 +18,9 @@ def check_budget(session: Session, size: tuple[int, int]) -> None:
     if size[0] * size[1] <= 512 * 512:
         return
     try:
-        needed = int(session.table(size).totals.activation_bytes * HEADROOM)
+        totals = session.table(size).totals
+        # Beside what is kept a forward has what it works on: its input, and what nobody keeps.
+        needed = totals.capture_bytes + totals.peak_bytes
     except BackboneError:
         if session.backbone.group == "own":
             return  # Code of the user's may not run without values: nobody knows what it needs.

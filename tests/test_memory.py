@@ -10,7 +10,7 @@ import torch
 
 import fmviz.memory
 from fmviz.errors import DeviceError
-from fmviz.memory import HEADROOM, check_budget, free_bytes
+from fmviz.memory import check_budget, free_bytes
 from fmviz.session import Session
 
 
@@ -27,7 +27,8 @@ def free(monkeypatch):
 
 def test_what_fits_is_let_through_and_one_byte_less_is_not(session, free):
     size = (768, 1024)
-    needed = int(session.table(size).totals.activation_bytes * HEADROOM)
+    totals = session.table(size).totals
+    needed = totals.capture_bytes + totals.peak_bytes
     free(needed)
     check_budget(session, size)
     free(needed - 1)
@@ -41,7 +42,7 @@ def test_what_fits_is_let_through_and_one_byte_less_is_not(session, free):
 
 def test_the_table_it_asks_counts_no_less_than_a_capture_holds(session):
     capture = session.run(torch.zeros(1, 3, 96, 128))
-    assert session.table((96, 128)).totals.activation_bytes * HEADROOM >= capture.nbytes
+    assert session.table((96, 128)).totals.capture_bytes == capture.nbytes
 
 
 def test_a_small_input_costs_no_table(session, free, monkeypatch):
