@@ -9,6 +9,7 @@ import torch
 from fmviz.errors import BackboneError, DeviceError
 from fmviz.session import Session
 
+
 def check_budget(session: Session, size: tuple[int, int]) -> None:
     """`DeviceError` where capturing every layer at an input of `size` (height, width) would not fit into free memory."""
     free = free_bytes(session.device)
