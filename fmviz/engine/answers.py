@@ -15,7 +15,7 @@ import numpy as np
 import fmviz
 from fmviz.engine import contents, shelf
 from fmviz.engine.blocks import Blocks, pixels
-from fmviz.engine.contents import AboutCapture, Ask, Shown
+from fmviz.engine.contents import AboutCapture
 from fmviz.engine.learning import keep, learn
 from fmviz.engine.messages import (
     PROTOCOL,
@@ -50,6 +50,7 @@ from fmviz.engine.messages import (
     Welcome,
 )
 from fmviz.engine.shelf import Aside, Tell
+from fmviz.engine.shown import Ask, Shown
 from fmviz.errors import Cancelled, ForwardError
 from fmviz.own_model import PREFIX
 from fmviz.pictures import Picture, read_picture

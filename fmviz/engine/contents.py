@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from fmviz.engine.messages import (
     FindThings,
     InputRead,
     MapsRendered,
-    PictureSource,
     Progress,
     ReadColumn,
     ReadField,
@@ -27,7 +25,6 @@ from fmviz.engine.messages import (
     RenderMaps,
     RenderTaps,
     Reply,
-    Setup,
     TapMaps,
     TapsRendered,
     ThingInfo,
@@ -35,18 +32,12 @@ from fmviz.engine.messages import (
     ValueRead,
     VectorRead,
 )
+from fmviz.engine.shown import Ask, Shown
 from fmviz.errors import LayerError
-from fmviz.pictures import Picture
 
 if TYPE_CHECKING:
     from fmviz.capture import Capture
-    from fmviz.layers import Layer
     from fmviz.maps import Statistics
-    from fmviz.session import Session
-    from fmviz.table import LayerTable
-
-Ask = Callable[[], bool]
-"""Whether the request that is being worked on is no longer wanted."""
 
 AboutCapture = (
     ReadInput
@@ -60,24 +51,6 @@ AboutCapture = (
     | ReadColumn
     | Export
 )
-
-
-@dataclass(slots=True)
-class Shown:
-    """The run that the window looks at. Its capture is gone while another one runs, and made again when asked for.
-    `stamp` tells whether the files that its network came from are still the same. `table` is its layer table at this input,
-    or why there is none, and `largest` of each layer the largest magnitude, as soon as somebody has asked for them."""
-
-    run: int
-    source: PictureSource
-    picture: Picture
-    setup: Setup
-    session: Session
-    capture: Capture | None
-    stamp: tuple[tuple[int, int], ...] = ()
-    statistics: dict[str, Statistics] = field(default_factory=dict)
-    table: LayerTable | str | None = None
-    largest: dict[Layer, float] | None = None
 
 
 def answer(

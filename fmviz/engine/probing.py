@@ -6,8 +6,8 @@ import numpy as np
 
 from fmviz.capture import Capture
 from fmviz.column import column, largest
-from fmviz.engine.contents import Shown
 from fmviz.engine.messages import ColumnRead, FieldRead, ReadColumn, ReadField
+from fmviz.engine.shown import Shown
 from fmviz.errors import BackboneError
 from fmviz.receptive_field import ReceptiveField, Sides
 from fmviz.table import LayerTable

@@ -31,7 +31,7 @@ from fmviz.errors import BackboneError
 from fmviz.own_model import PREFIX
 
 if TYPE_CHECKING:
-    from fmviz.engine.contents import Shown
+    from fmviz.engine.shown import Shown
     from fmviz.networks.backbone import Backbone
     from fmviz.networks.download import Fetching
     from fmviz.preprocess import Preprocessing

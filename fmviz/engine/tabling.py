@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from fmviz.comparing import compare
-from fmviz.engine.contents import Ask, Shown
 from fmviz.engine.messages import Compare, Compared, ComparedRow, FormatTable, LayersTimed, TableFormatted, TimeLayers
 from fmviz.engine.shelf import Tell
+from fmviz.engine.shown import Ask, Shown
 from fmviz.preprocess import Preprocessing
 from fmviz.table import LayerTable
 from fmviz.table_command import in_form
