@@ -24,6 +24,17 @@ settings.register_profile(
 settings.load_profile("fmviz")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long` asks for the long forms: many more mutants, moments and steps than the suite takes by default."""
+    parser.addoption("--long", action="store_true", help="the long forms of the fault tests")
+
+
+@pytest.fixture(scope="session")
+def long(pytestconfig: pytest.Config) -> bool:
+    """Whether the long forms were asked for."""
+    return bool(pytestconfig.getoption("--long"))
+
+
 @pytest.fixture
 def sample() -> Path:
     """A picture with a cat."""
