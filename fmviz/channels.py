@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -104,7 +105,7 @@ class Chunks:
     """Some of the maps (C, h, w) in pieces that stay in a core's cache, each in a type that it can be calculated with.
 
     Iterating yields (index of the first among the chosen, (k, h, w) values, a (k, h, w) buffer of the same type that
-    holds anything and is the same memory every time: freshly allocated memory is five times slower).
+    holds anything and is the same memory every time, also for the next that iterates in this thread).
 
     Attributes:
         maps: (C, h, w).
@@ -124,11 +125,30 @@ class Chunks:
         strided = self.maps[:, :: self.step, :: self.step]
         height, width = strided.shape[1:]
         count = min(len(self.chosen), max(1, chunk_size(strided) // max(1, height * width)))
-        buffer = torch.empty((count, height, width), dtype=working_type(strided), device=strided.device)
+        buffer = scratch("values", (count, height, width), working_type(strided), strided.device)
         for start in range(0, len(self.chosen), max(1, count)):
             part = self.chosen[start : start + count]
             chunk = strided[part.start : part.stop] if isinstance(part, range) else strided[list(part)]
             yield start, chunk.to(buffer.dtype), buffer[: len(part)]
+
+
+_KEPT = threading.local()
+
+
+def scratch(use: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Memory to work in, `shape`, holding anything: on the CPU the same that this thread had for the same `use` before.
+
+    Freshly allocated memory is five times slower, for every page of it must first be found. No more is kept than a chunk
+    needs.
+    """
+    count = math.prod(shape)
+    if device.type != "cpu" or count > _CHUNK:
+        return torch.empty(shape, dtype=dtype, device=device)
+    kept: Tensor | None = getattr(_KEPT, use, None)
+    if kept is None or kept.dtype != dtype or len(kept) < count:
+        kept = torch.empty(count, dtype=dtype, device=device)
+        setattr(_KEPT, use, kept)
+    return kept[:count].view(shape)
 
 
 def chunk_size(tensor: Tensor) -> int:

@@ -17,6 +17,7 @@ from fmviz.channels import (
     feature_maps,
     least_and_greatest,
     reduce_channels,
+    scratch,
     working_type,
 )
 from fmviz.maps import Reduction, Statistics
@@ -34,8 +35,7 @@ def statistics(tensor: Tensor) -> Statistics:
         nothing, none = np.full(channels, np.nan), np.zeros(channels, np.int64)
         return Statistics(nothing, nothing, nothing, nothing, np.zeros(channels), none, none)
     wide = torch.float32 if maps.device.type == "mps" else torch.float64
-    scratch = torch.empty(0, dtype=wide, device=maps.device)
-    columns = [_chunk_statistics(chunk, buffer, scratch) for _, chunk, buffer in Chunks.of(maps)]
+    columns = [_chunk_statistics(chunk, buffer, wide) for _, chunk, buffer in Chunks.of(maps)]
     low, high, mean, std, zeros, nans, infinities = torch.cat(columns, dim=1).double().cpu().numpy()
     return Statistics(
         minimum=low,
@@ -48,15 +48,15 @@ def statistics(tensor: Tensor) -> Statistics:
     )
 
 
-def _chunk_statistics(chunk: Tensor, buffer: Tensor, scratch: Tensor) -> Tensor:
+def _chunk_statistics(chunk: Tensor, buffer: Tensor, wide: torch.dtype) -> Tensor:
     """(7, k): minimum, maximum, mean, std, and how many values are zero, NaN and infinite.
 
-    `buffer` is overwritten; `scratch`, of the widest type there is, is made as large as needed and overwritten.
+    `buffer` is overwritten; `wide` is the widest type there is.
     """
     low, high, finite = least_and_greatest(chunk)
     # Counted in floating point: `count_nonzero` and sums of booleans are several times slower on a CPU.
     zeros = buffer.copy_(chunk == 0).sum(dim=(1, 2))
-    values = scratch.resize_(chunk.shape).copy_(chunk)
+    values = scratch("sums", tuple(chunk.shape), wide, chunk.device).copy_(chunk)
     low, high = low.to(values.dtype), high.to(values.dtype)
     count = torch.full_like(low, chunk.shape[1] * chunk.shape[2])
     nans = infinities = torch.zeros_like(low)
