@@ -13,15 +13,15 @@ import stat
 import threading
 import unicodedata
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
 from fmviz.errors import PictureError
 from fmviz.pixels import depth, upright_rgb
@@ -42,8 +42,33 @@ MAX_PIXELS = 178_956_970
 _SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _READABLE = "PNG, JPEG, WebP, TIFF, GIF, BMP or AVIF"
 
+_SKETCH = 512
+"""Pixels of the shorter side that a large JPEG is first decoded with: twice what most networks are fed."""
+
 # `catch_warnings` saves and restores what belongs to the whole process: two of ours must not overlap.
 _warnings_lock = threading.Lock()
+
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class _Decoded:
+    """The pixels of a file as far as anybody asked for them; `again` decodes it with a shorter side of so many or more."""
+
+    def __init__(self, pixels: Pixels, shorter: int, again: Callable[[int], Pixels] | None = None) -> None:
+        pixels.setflags(write=False)
+        self._pixels = pixels
+        self._shorter = shorter
+        self._again = again
+        self._lock = threading.Lock()
+
+    def at_least(self, shorter: int) -> Pixels:
+        """All that there is, or fewer pixels that are enough for a shorter side of so many."""
+        with self._lock:
+            if self._again is not None and min(self._pixels.shape[:2]) < min(shorter, self._shorter):
+                self._pixels = self._again(shorter)
+                self._pixels.setflags(write=False)
+            return self._pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,21 +76,33 @@ class Picture:
     """The image that the user gave, before preprocessing.
 
     Attributes:
-        pixels: (H, W, 3) uint8 RGB, sRGB where the file said what it is, upright, C-contiguous, read-only, owned.
         name: the file's name without its folder; printable, and valid UTF-8.
         sha256: of the file's bytes, in hex; of the pixels' bytes where there is no file.
         note: what a person should know of how it was read ("first of 12 frames; alpha over white"), or "".
+        size: (height, width), upright.
     """
 
-    pixels: npt.NDArray[np.uint8]
     name: str
     sha256: str
-    note: str = ""
+    note: str
+    size: tuple[int, int]
+    _decoded: _Decoded
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(height, width)"""
-        return self.pixels.shape[0], self.pixels.shape[1]
+    def pixels(self) -> Pixels:
+        """(H, W, 3) uint8 RGB, sRGB where the file said what it is, upright, C-contiguous, read-only, owned.
+
+        Of a large JPEG they are decoded when they are first asked for, which takes its time and memory.
+        """
+        return self._decoded.at_least(min(self.size))
+
+    def at_least(self, shorter: int) -> Pixels:
+        """The same picture with a shorter side of `shorter` pixels or more, or all that it has where it has fewer.
+
+        A large JPEG is decoded at a half, a quarter or an eighth of its size, whose pixels are averages of its own, as far
+        as that is enough. All else is `pixels`.
+        """
+        return self._decoded.at_least(shorter)
 
 
 def read_picture(
@@ -148,14 +185,24 @@ def _from_file(file: IO[bytes], name: str) -> Picture:
     if not head:
         raise PictureError(f"{name} is empty: copy or download it again, or choose another picture.")
     with _complaints(name, head):
-        pixels, note = _decoded(file, name)
+        pixels, note, size = _decoded(file, name, _SKETCH)
     file.seek(0)
-    return _picture(pixels, name, hashlib.file_digest(file, "sha256").hexdigest(), note)  # type: ignore[arg-type]
+    if pixels.shape[:2] == size:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        return _picture(pixels, name, sha256, note)
+    # The bytes are kept: what the file's name leads to may be another file when more of it is asked for.
+    data = file.read()
+
+    def again(shorter: int) -> Pixels:
+        with _complaints(name, head):
+            return _decoded(io.BytesIO(data), name, shorter)[0]
+
+    return Picture(name, hashlib.sha256(data).hexdigest(), note, size, _Decoded(pixels, min(size), again))
 
 
-def _picture(pixels: npt.NDArray[np.uint8], name: str, sha256: str, note: str) -> Picture:
-    pixels.setflags(write=False)
-    return Picture(pixels, name, sha256, note)
+def _picture(pixels: Pixels, name: str, sha256: str, note: str) -> Picture:
+    size = (pixels.shape[0], pixels.shape[1])
+    return Picture(name, sha256, note, size, _Decoded(pixels, min(size)))
 
 
 @contextmanager
@@ -208,15 +255,32 @@ def _check_size(image: Image.Image, name: str) -> None:
         raise PictureError(f"{name} has no pixels: choose another picture.")
 
 
-def _decoded(file: IO[bytes], name: str) -> tuple[npt.NDArray[np.uint8], str]:
+def _decoded(file: IO[bytes], name: str, shorter: int) -> tuple[Pixels, str, tuple[int, int]]:
+    """The pixels, those of a JPEG no more than are enough for a `shorter` side; what to note; and its own size upright."""
     from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
     with Image.open(file, formats=FORMATS) as image:
         _check_size(image, name)
         frames = getattr(image, "n_frames", 1)
+        width, height = image.size
+        orientation = _orientation(image)
+        # Blocks at the right and the lower edge that are cut off must stay there.
+        stays = orientation in (1, 5) or not (width % 8 or height % 8)
+        if stays and isinstance(image, JpegImagePlugin.JpegImageFile):
+            image.draft(None, (shorter, shorter))
+        reduced = image.size
         image.load()
         pixels, note = upright_rgb(image, *depth(image))
     if frames > 1:
         first = f"first of {frames} {'pages' if image.format == 'TIFF' else 'frames'}"
         note = f"{first}; {note}" if note else first
-    return pixels, note
+    # The pixels themselves tell, but for a square.
+    lies = pixels.shape[:2] != (reduced[1], reduced[0]) if reduced[0] != reduced[1] else orientation >= 5
+    return pixels, note, (width, height) if lies else (height, width)
+
+
+def _orientation(image: Image.Image) -> int:
+    """By EXIF, 1 to 8; 1 where its metadata are damaged."""
+    with suppress(Exception):
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fmviz.errors import BackboneError
 from fmviz.pictures import Picture, read_picture
@@ -183,3 +183,45 @@ def test_no_size_is_refused(size: int) -> None:
         IMAGENET.whole(size)
     with pytest.raises(BackboneError, match="pixels: choose"):
         IMAGENET.at(size)
+
+
+def photograph(height: int, width: int) -> Image.Image:
+    """Something with edges, areas and grain in it, as a camera would see it."""
+    rng = np.random.default_rng(height + width)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((width, height), 3)
+    grain = rng.normal(0, 2, (height, width, 1))
+    return Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("shape", [(1504, 2000), (2000, 1501), (1800, 1800), (1025, 1026)])
+@pytest.mark.parametrize("wanted", [IMAGENET, IMAGENET.at(448), IMAGENET.whole(333), IMAGENET.whole(1200)])
+def test_a_large_jpeg_is_decoded_no_larger_than_is_needed_and_looks_the_same(
+    shape: tuple[int, int], orientation: int, wanted: Preprocessing, tmp_path: Any
+) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / "photo.jpg"
+    photograph(*shape).save(path, quality=92, exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(path))
+    picture = read_picture(path)
+    assert picture.size == (upright.height, upright.width)
+    made = preprocess(picture, wanted)
+    whole = preprocess(read_picture(upright), wanted)
+    assert made.geometry == whole.geometry
+    difference = np.abs(made.pixels().astype(int) - whole.pixels())
+    assert difference.mean() < 0.3
+    assert difference.max() <= 6
+    assert min(picture.at_least(300).shape[:2]) <= min(shape)
+    assert np.array_equal(picture.pixels, np.asarray(upright))
+
+
+def test_a_large_jpeg_whose_file_is_gone_is_still_there_in_full(tmp_path: Any) -> None:
+    path = tmp_path / "photo.jpg"
+    photograph(1200, 1600).save(path)
+    picture, expected = read_picture(path), np.asarray(Image.open(path))
+    assert picture.at_least(256).shape == (600, 800, 3)
+    path.unlink()
+    assert np.array_equal(picture.pixels, expected)
+    assert picture.pixels is picture.at_least(256)
+    assert not picture.pixels.flags.writeable

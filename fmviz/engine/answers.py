@@ -5,6 +5,7 @@ torch is imported by the first request that needs it, so that a picture is on th
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -122,7 +123,9 @@ class Answers:
         import PIL.Image
 
         picture = self._picture(request.source)
-        image = PIL.Image.fromarray(picture.pixels)
+        # With a longer side of twice the limit, if the shorter one has its share.
+        share = 2 * request.limit * min(picture.size) / max(picture.size)
+        image = PIL.Image.fromarray(picture.at_least(math.ceil(share)))
         image.thumbnail((request.limit, request.limit), PIL.Image.Resampling.LANCZOS, reducing_gap=2.0)
         shown = np.asarray(image)
         target = self._blocks.array(request.block, shown.shape)
@@ -132,7 +135,7 @@ class Answers:
             name=picture.name,
             sha256=picture.sha256,
             note=picture.note,
-            size=(picture.pixels.shape[0], picture.pixels.shape[1]),
+            size=picture.size,
             pixels=pixels(target, request.block),
         )
 
