@@ -197,7 +197,6 @@ class Answers:
             layers=tuple(_layers(capture)),
             weights=WeightsInfo(
                 name=weights.name,
-                sha256=weights.sha256,
                 seed=weights.seed,
                 untrained=weights.untrained,
                 untrained_paths=weights.untrained_paths,

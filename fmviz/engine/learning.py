@@ -160,7 +160,7 @@ def levels(capture: Capture, snapshot: str) -> Iterator[tuple[str, Tensor]]:
     from fmviz.networks.checkpoints import read_tensors
     from fmviz.networks.fpn import FeaturePyramid
 
-    tensors, _ = read_tensors(Path(snapshot))
+    tensors = read_tensors(Path(snapshot))
     state = {key.removeprefix("fpn."): tensor for key, tensor in tensors.items() if key.startswith("fpn.")}
     stages = {tap: capture.taps[tap].maps.float() for tap in ("C2", "C3", "C4", "C5")}
     width = state["inner_blocks.3.0.weight"].shape[0]

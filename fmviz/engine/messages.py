@@ -172,7 +172,6 @@ class WeightsInfo(msgspec.Struct, frozen=True, kw_only=True):
     `trained_on` says what a pyramid was trained on that saw no photographs with boxes: "drawn shapes"."""
 
     name: str
-    sha256: str
     seed: int | None
     untrained: tuple[str, ...]
     untrained_paths: tuple[str, ...] = ()

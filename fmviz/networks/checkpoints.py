@@ -7,7 +7,6 @@ for.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 
 from fmviz.errors import WeightsError
+from fmviz.networks.checksums import FileChecksum
 from fmviz.networks.pickles import Pickle, PickleError, read_texts, scan
 from fmviz.networks.tables import ContentError, Table, quoted, tables_of
 
@@ -73,25 +73,24 @@ class Checkpoint:
 
     Attributes:
         name: the file's, without its folder.
-        sha256: of the file, in hex.
+        checksum: the file's.
         tables: the state dicts in it, those that are meant for use first.
     """
 
     name: str
-    sha256: str
+    checksum: FileChecksum
     tables: tuple[Table, ...]
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The tensors in a file by their keys, on the CPU, and the file's SHA-256 in hex.
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a file by their keys, on the CPU.
 
     Where a file holds several networks, the one that it means for use: see `tables_of`.
 
     Raises:
         WeightsError: in one sentence.
     """
-    checkpoint = read_checkpoint(path)
-    return dict(checkpoint.tables[0].tensors), checkpoint.sha256
+    return dict(read_checkpoint(path).tables[0].tensors)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -106,14 +105,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         with _opened(path) as file:
             content = _content(name, file)
-            file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            checksum = FileChecksum(path, file)
     except OSError as error:
         raise WeightsError(
             f"{name} cannot be opened ({error.strerror or error}): choose a file that you may read."
         ) from error
     try:
-        return Checkpoint(name, sha256, tables_of(content))
+        return Checkpoint(name, checksum, tables_of(content))
     except ContentError as error:
         raise WeightsError(f"{name} {error}: save the network's state_dict(), or choose another file.") from error
 

@@ -164,7 +164,7 @@ def _body(facts: Mapping[str, Any]) -> BodyWeights | None:
 def _body_file(row: Backbone, body: BodyWeights, name: str) -> Checkpoint:
     """The file of the body's values, the same as when the pyramid was trained."""
     for path in _candidates(row, body):
-        if path.is_file() and (checkpoint := read_checkpoint(path)).sha256 == body.sha256:
+        if path.is_file() and (checkpoint := read_checkpoint(path)).checksum.sha256 == body.sha256:
             return checkpoint
     where = (
         f"`fmviz weights fetch {row.name} {body.weights}` fetches them" if not body.path else f"put it at {body.path}"

@@ -7,7 +7,7 @@ import functools
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,12 +18,16 @@ from fmviz.errors import WeightsError
 from fmviz.networks import cache, pyramids
 from fmviz.networks.backbone import RANDOM, Backbone
 from fmviz.networks.checkpoints import Checkpoint, read_checkpoint
+from fmviz.networks.checksums import FileChecksum
 from fmviz.networks.fitting import COUNT, Fit, best_fit, owned, parts_of, told
 from fmviz.networks.network import Network, WithoutInitialisation
 from fmviz.networks.offers import Offer, published
 from fmviz.networks.proposing import fitting_of_ours
 from fmviz.networks.tables import quoted
 from fmviz.preprocess import Preprocessing
+
+_SIZES_DIFFER = 1100
+"""Bytes: sizes are published in thousandths of 2²⁰ bytes, rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Weights:
 
     Attributes:
         name: "imagenet", "random", or the file's name without its folder.
-        sha256: of the file; "" where all is random.
+        checksum: of the file; None where all is random.
         seed: of whatever is random; None where nothing is.
         classes: what each logit stands for; () where the classifier is not trained on known classes.
         untrained: the parts that nobody trained: ("body",) or ("body", "pyramid") where all is random; else those of
@@ -44,7 +48,7 @@ class Weights:
     """
 
     name: str
-    sha256: str = ""
+    checksum: FileChecksum | None = field(default=None, compare=False)
     seed: int | None = None
     classes: tuple[str, ...] = ()
     untrained: tuple[str, ...] = ()
@@ -52,6 +56,11 @@ class Weights:
     preprocessing: Preprocessing | None = None
     trained_on: str = ""
     untrained_paths: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Of the file, in hex; "" where all is random, or the file was written anew before anybody asked."""
+        return self.checksum.sha256 if self.checksum is not None else ""
 
 
 def load(backbone: Backbone, weights: str | os.PathLike[str], *, seed: int = 0) -> tuple[nn.Module, Weights]:
@@ -143,7 +152,7 @@ def _from_file(
     notes += (pyramids.note(trained_on),) if trained_on else ()
     weights = Weights(
         name=name,
-        sha256=checkpoint.sha256,
+        checksum=checkpoint.checksum,
         seed=seed if found.untrained else None,
         classes=() if "classifier" in found.untrained else _classes(backbone, network, known),
         untrained=tuple(part for part in parts if part in found.untrained),
@@ -223,7 +232,10 @@ def _has_no_numbers(tensor: Tensor) -> bool:
 
 
 def _is_of(checkpoint: Checkpoint, offer: Offer) -> bool:
-    return bool(offer.sha256) and checkpoint.sha256.startswith(offer.sha256)
+    """By its checksum, which is taken only of a file of the same size, or with that checksum in its name."""
+    sized = not offer.nbytes or abs(checkpoint.checksum.nbytes - offer.nbytes) <= _SIZES_DIFFER
+    likely = bool(offer.sha256) and (sized or offer.sha256 in checkpoint.name)
+    return likely and checkpoint.checksum.sha256.startswith(offer.sha256)
 
 
 def _frozen_eps(checkpoint: Checkpoint, found: Fit, known: Offer | None) -> tuple[float | None, tuple[str, ...]]:

@@ -430,7 +430,7 @@ def _read_partial(partial: Path, source: BodyWeights) -> tuple[dict[str, Tensor]
     """
     if not partial.is_file():
         raise WeightsError(f"There is no {partial} to go on with: leave out --resume to begin anew.")
-    tensors, _ = read_tensors(partial)
+    tensors = read_tensors(partial)
     facts = pyramids.facts_of(partial)
     try:
         if facts is None or (facts["backbone"], facts["sha256"]) != (source.backbone, source.sha256):

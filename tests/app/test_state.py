@@ -36,7 +36,7 @@ def ran(*layers: LayerInfo) -> Ran:
         geometry=Geometry((64, 64), (64, 64), (0, 0), (64, 64)),
         preprocessing="",
         layers=layers,
-        weights=WeightsInfo(name="random", sha256="", seed=0, untrained=(), notes=()),
+        weights=WeightsInfo(name="random", seed=0, untrained=(), notes=()),
         predictions=(),
         seconds=0.1,
         bytes=1,
