@@ -29,7 +29,7 @@ from fmviz.app.teaching import Teaching
 from fmviz.app.window import MainWindow
 from fmviz.assets import asset
 from fmviz.defaults import BACKBONE
-from fmviz.engine.messages import Setup
+from fmviz.engine.messages import Setup, TidyUp
 from fmviz.figure import colour_table
 
 SAMPLES = (
@@ -104,6 +104,9 @@ class App:
         self.commands.open_paths(self._pictures)
         self._show_sample_at_once()
         self.controller.start()
+        if folder := self.preferences.folder("export"):
+            # What is left of an export of last time that was killed.
+            self.link.ask(TidyUp, lambda _reply, _block: None, folder=folder)
 
     def _show_sample_at_once(self) -> None:
         """A sample is ours and can be trusted: Qt may read it here, before there is an engine to read pictures."""

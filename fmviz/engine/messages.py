@@ -20,7 +20,7 @@ import msgspec
 from fmviz.geometry import Geometry
 from fmviz.maps import Normalisation, Reduction
 
-PROTOCOL = 3
+PROTOCOL = 4
 MAXIMUM_LENGTH = 1 << 30
 _LENGTH = struct.Struct("<I")
 _MAP_HEADS = (*range(0x80, 0x90), 0xDE)
@@ -472,6 +472,12 @@ class Export(Request, frozen=True, kw_only=True):
     scale: Literal["map", "row"] = "map"
 
 
+class TidyUp(Request, frozen=True, kw_only=True):
+    """Remove what exports that were killed left half written in a folder, beside other requests. -> `TidiedUp`"""
+
+    folder: str
+
+
 class Cancel(Request, frozen=True, kw_only=True):
     """End the request `target`, whether it runs or waits; it answers `Dropped`. -> `Dropped` for this one as well"""
 
@@ -736,6 +742,10 @@ class Exported(Reply, frozen=True, kw_only=True):
     skipped: tuple[str, ...]
 
 
+class TidiedUp(Reply, frozen=True, kw_only=True):
+    removed: int
+
+
 AnyRequest = (
     Hello
     | Devices
@@ -762,6 +772,7 @@ AnyRequest = (
     | ReadField
     | ReadColumn
     | Export
+    | TidyUp
     | Cancel
 )
 AnyReply = (
@@ -793,6 +804,7 @@ AnyReply = (
     | FieldRead
     | ColumnRead
     | Exported
+    | TidiedUp
 )
 
 _encoder = msgspec.msgpack.Encoder()
