@@ -44,6 +44,7 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
         ExportError: it could not be written; nothing is left of it, and what stood at `path` is untouched.
     """
     path = Path(path)
+    _check_letters(path)
     if path.parent not in _tidied:
         _tidied.add(path.parent)
         remove_strays(path.parent)
@@ -61,6 +62,7 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
 def make_folder(folder: str | os.PathLike[str]) -> Path:
     """The folder, made where it is missing, with those above it. `ExportError` where it cannot be."""
     folder = Path(folder)
+    _check_letters(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -68,6 +70,14 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise ExportError(_why(folder, error)) from error
     return folder
+
+
+def _check_letters(path: Path) -> None:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        reason = "this locale has no letters for its name; set LC_ALL to C.UTF-8, or choose another name"
+        raise ExportError(f"{path.name} could not be written: {reason}.") from error
 
 
 def _why(path: Path, error: OSError) -> str:
