@@ -33,7 +33,7 @@ def split(name: str | os.PathLike[str]) -> tuple[Path, str]:
         raise BackboneError(
             f"“{text}” is no model of your own: write the file and its function, as in mine.py:{FUNCTION}."
         )
-    return Path(os.path.realpath(Path(path).expanduser())), function
+    return Path(os.path.realpath(os.path.expanduser(path))), function
 
 
 def reference(name: str | os.PathLike[str]) -> str:

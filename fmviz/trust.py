@@ -11,6 +11,9 @@ import os
 import re
 from pathlib import Path
 
+from fmviz.errors import ExportError
+from fmviz.places import config_folder
+
 FILE = "trusted.json"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -47,13 +50,8 @@ def forget(path: str | os.PathLike[str]) -> None:
 
 
 def store() -> Path:
-    """The file that it is kept in; it may not exist yet."""
-    home = os.environ.get("FMVIZ_CONFIG_HOME")
-    if not home:
-        import platformdirs
-
-        home = platformdirs.user_config_dir("fmviz", appauthor=False)
-    return Path(home).expanduser() / FILE
+    """The file that it is kept in; it may not exist yet. `ExportError` where there is no place for it."""
+    return config_folder() / FILE
 
 
 def _key(path: str | os.PathLike[str]) -> str:
@@ -65,7 +63,7 @@ def _read() -> dict[str, str]:
     """Path -> SHA-256; empty where the store is absent, broken or made of anything else."""
     try:
         content = json.loads(store().read_bytes())
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, ExportError):
         return {}
     files = content.get("files") if isinstance(content, dict) else None
     if not isinstance(files, dict):

@@ -1,17 +1,16 @@
 """Files of figures and maps, each written whole or not at all.
 
 A file is written beside its place under another name and moved there when it is complete. What stood there before is
-replaced then, and not touched until then.
+replaced then, and not touched until then. Before the first file that a process writes to a folder, what killed ones left
+there is removed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import json
 import os
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +24,7 @@ from fmviz.colours import Colours
 from fmviz.errors import ExportError
 from fmviz.figure import Figure, resized
 from fmviz.lettering import lettered
+from fmviz.strays import aside, remove_strays
 
 KEY = "fmviz"
 """The key of a PNG's text chunk, a safetensors file's metadata and an npz file's array that hold the facts, as JSON."""
@@ -32,6 +32,9 @@ KEY = "fmviz"
 # zlib's run-length strategy: twice as fast as its default on maps, and smaller.
 _RUN_LENGTH = 3
 _LONG_TEXT = 2000
+
+_tidied: set[Path] = set()
+"""The folders that this process has looked for strays in."""
 
 
 def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
@@ -41,23 +44,25 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
         ExportError: it could not be written; nothing is left of it, and what stood at `path` is untouched.
     """
     path = Path(path)
-    aside = path.with_name(f".{uuid.uuid4().hex}.part")
+    _check_letters(path)
+    if path.parent not in _tidied:
+        _tidied.add(path.parent)
+        remove_strays(path.parent)
     try:
-        with open(aside, "xb") as file:
+        with aside(path.parent) as (place, file):
             write(file)
-        os.replace(aside, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        if isinstance(error, OSError):
-            raise ExportError(_why(path, error)) from error
-        raise
+            # What cannot be written is told at the latest now, while the old file is still there.
+            file.close()
+            os.replace(place, path)
+    except OSError as error:
+        raise ExportError(_why(path, error)) from error
     return path
 
 
 def make_folder(folder: str | os.PathLike[str]) -> Path:
     """The folder, made where it is missing, with those above it. `ExportError` where it cannot be."""
     folder = Path(folder)
+    _check_letters(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -65,6 +70,14 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise ExportError(_why(folder, error)) from error
     return folder
+
+
+def _check_letters(path: Path) -> None:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        reason = "this locale has no letters for its name; set LC_ALL to C.UTF-8, or choose another name"
+        raise ExportError(f"{path.name} could not be written: {reason}.") from error
 
 
 def _why(path: Path, error: OSError) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from only_loopback import only_loopback  # noqa: F401
 
 from fmviz.assets import asset
 

@@ -25,8 +25,14 @@ from fmviz.engine.messages import (
 REQUESTS = [
     Run(id=1, lane="run", source=PictureSource(name="cat.png", path="/a/cat.png"), setup=Setup(backbone="vgg11")),
     RenderMaps(id=2, run=1, layer="features.0", channels=(3, 5), normalisation="fixed", limits=(-1.0, 2.0), block="/b"),
+    Run(
+        id=3,
+        source=PictureSource(name="\udcff.png", path="/\udc80/é", data=b"\xf4\x8d\xff"),
+        setup=Setup(backbone="own:\ud800"),
+    ),
 ]
 REPLIES = [
+    Progress(id=1, doing="writing", name="\udcff", fraction=0.5),
     Progress(id=1, doing="loading", name="vgg11", fraction=None),
     Failed(id=2, kind="PictureError", message="no"),
     Dropped(id=3),

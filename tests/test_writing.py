@@ -135,7 +135,7 @@ def test_nothing_is_left_of_a_file_that_fails(tmp_path, monkeypatch, code, words
     if where == "moving":
         monkeypatch.setattr(fmviz.writing.os, "replace", fail)
     if where == "opening":
-        monkeypatch.setattr("builtins.open", fail)
+        monkeypatch.setattr(fmviz.writing.os, "open", fail)
     with pytest.raises(ExportError, match=rf"^layer1\.png could not be written: .*{words}.*\.$"):
         write_whole(path, write)
     monkeypatch.undo()

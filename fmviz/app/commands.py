@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QMimeData, QObject, Qt
+from PySide6.QtCore import QBuffer, QByteArray, QDir, QIODevice, QMimeData, QObject, Qt
 from PySide6.QtGui import QGuiApplication, QImage, QKeySequence
 from PySide6.QtWidgets import QFileDialog, QMessageBox
 
@@ -216,7 +217,7 @@ class Commands(QObject):
             layer=state.layer,
             colour_map=state.colour_map,
             normalisation=state.normalisation,
-            folder=self._preferences.folder("export") or str(Path.home() / "fmviz"),
+            folder=self._preferences.folder("export") or os.path.join(QDir.homePath(), "fmviz"),
             pyramid=any(layer.taps for layer in state.shown.layers),
         )
         self._dialog.show()

@@ -18,6 +18,7 @@ import fmviz
 from fmviz.app import theme
 from fmviz.app.commands import Commands, colour_map_labels
 from fmviz.app.controller import Controller, ShownPicture
+from fmviz.app.display import Display
 from fmviz.app.link import EngineLink
 from fmviz.app.preferences import Preferences
 from fmviz.app.presenter import Presenter
@@ -29,7 +30,7 @@ from fmviz.app.teaching import Teaching
 from fmviz.app.window import MainWindow
 from fmviz.assets import asset
 from fmviz.defaults import BACKBONE
-from fmviz.engine.messages import Setup
+from fmviz.engine.messages import Setup, TidyUp
 from fmviz.figure import colour_table
 
 SAMPLES = (
@@ -104,6 +105,9 @@ class App:
         self.commands.open_paths(self._pictures)
         self._show_sample_at_once()
         self.controller.start()
+        if folder := self.preferences.folder("export"):
+            # What is left of an export of last time that was killed.
+            self.link.ask(TidyUp, lambda _reply, _block: None, folder=folder)
 
     def _show_sample_at_once(self) -> None:
         """A sample is ours and can be trusted: Qt may read it here, before there is an engine to read pictures."""
@@ -127,6 +131,10 @@ class App:
 
     def _closing(self) -> None:
         self.preferences.save_layout(*self.window.saved_layout())
+        self.end_without_display()
+
+    def end_without_display(self) -> None:
+        """What can be done when there is nothing to show a window on any more."""
         self.preferences.save_choices(self.store.state)
         self.link.stop()
 
@@ -159,11 +167,16 @@ def make_application() -> QApplication:
 
 def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbone: str = "", weights: str = "") -> int:
     """Open the window and stay until it is closed; the exit code. `engine`, `backbone`, `weights` as `App` takes them."""
+    display = Display()
     application = make_application()
     app = App(QSettings(), pictures, engine=engine, backbone=backbone, weights=weights)
+    display.opened(app.end_without_display)
     sys.excepthook = _hook(app)
     app.show()
-    return application.exec()
+    try:
+        return application.exec()
+    finally:
+        display.close()
 
 
 def _hook(app: App) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:

@@ -53,6 +53,7 @@ class Preferences:
         setup = self._kept or (state.shown.setup if state.shown else state.setup)
         choices = _Choices(setup=setup, **{name: getattr(state, name) for name in _PLAIN})
         self._settings.setValue("choices", msgspec.json.encode(choices).decode())
+        self._settings.sync()
 
     def layout(self) -> tuple[QByteArray, QByteArray] | None:
         """(geometry, state) of the window, or None."""

@@ -45,6 +45,8 @@ from fmviz.engine.messages import (
     TableRow,
     Tabulate,
     Tabulated,
+    TidiedUp,
+    TidyUp,
     TimeLayers,
     Trust,
     WeightsInfo,
@@ -55,6 +57,7 @@ from fmviz.engine.shown import Ask, Shown
 from fmviz.errors import Cancelled, ForwardError
 from fmviz.own_model import PREFIX
 from fmviz.pictures import Picture, read_picture
+from fmviz.strays import remove_strays
 
 if TYPE_CHECKING:
     from fmviz.capture import Capture
@@ -99,6 +102,8 @@ class Answers:
                 return self._tabulate(request)
             case FormatTable() | Compare() | TimeLayers():
                 return self._of_the_table(request, progress, cancelled)
+            case TidyUp():
+                return Aside(lambda: TidiedUp(id=request.id, removed=remove_strays(request.folder)))
             case Cancel():
                 return Dropped(id=request.id)
             case _:

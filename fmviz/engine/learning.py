@@ -132,6 +132,7 @@ def _tell(progress: Tell, backbone: str, words: dict[str, Any]) -> None:
 def keep(request: KeepPyramid) -> Reply:
     """Move a trained pyramid to where it is to stay, or throw it away. `ExportError` where it cannot be."""
     from fmviz.networks import pyramids
+    from fmviz.writing import make_folder, write_whole
 
     source = Path(request.path)
     if not source.parent.name.startswith(_FOLDER):
@@ -140,15 +141,15 @@ def keep(request: KeepPyramid) -> Reply:
         shutil.rmtree(source.parent, ignore_errors=True)
         return Dropped(id=request.id)
     target = Path(request.target) if request.target else pyramids.place_for(request.backbone)
+    make_folder(target.parent)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.part")
-        shutil.copyfile(source, aside)
-        os.replace(aside, target)
+        trained = source.open("rb")
     except OSError as error:
         raise ExportError(
-            f"{target.name} could not be written to {target.parent} ({error.strerror or error}): choose another folder."
+            f"{source.name} cannot be read ({error.strerror or error}): train the pyramid again."
         ) from error
+    with trained:
+        write_whole(target, lambda file: shutil.copyfileobj(trained, file))
     shutil.rmtree(source.parent, ignore_errors=True)
     return PyramidKept(id=request.id, backbone=request.backbone, path=str(target))
 

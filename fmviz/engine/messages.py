@@ -7,20 +7,22 @@ named beside it, `Failed` or `Dropped`. In a lane, a newer request replaces an o
 Pixels are too many for a pipe: a request that wants them names a *block*, a file of shared memory that the window owns, and
 the reply says in `Pixels` what lies there. Without a block (an engine on another machine) `Pixels` carries the bytes.
 
-Arrays of floats travel as bytes, little-endian float64. Neither Qt nor torch is imported here, and nothing is unpickled.
+Arrays of floats travel as bytes, little-endian float64; names that are no text as `odd_names.py` says. Neither
+Qt nor torch is imported here, and nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
+from fmviz.engine import odd_names
 from fmviz.geometry import Geometry
 from fmviz.maps import Normalisation, Reduction
 
-PROTOCOL = 3
+PROTOCOL = 4
 MAXIMUM_LENGTH = 1 << 30
 _LENGTH = struct.Struct("<I")
 _MAP_HEADS = (*range(0x80, 0x90), 0xDE)
@@ -471,6 +473,12 @@ class Export(Request, frozen=True, kw_only=True):
     scale: Literal["map", "row"] = "map"
 
 
+class TidyUp(Request, frozen=True, kw_only=True):
+    """Remove what exports that were killed left half written in a folder, beside other requests. -> `TidiedUp`"""
+
+    folder: str
+
+
 class Cancel(Request, frozen=True, kw_only=True):
     """End the request `target`, whether it runs or waits; it answers `Dropped`. -> `Dropped` for this one as well"""
 
@@ -735,6 +743,10 @@ class Exported(Reply, frozen=True, kw_only=True):
     skipped: tuple[str, ...]
 
 
+class TidiedUp(Reply, frozen=True, kw_only=True):
+    removed: int
+
+
 AnyRequest = (
     Hello
     | Devices
@@ -761,6 +773,7 @@ AnyRequest = (
     | ReadField
     | ReadColumn
     | Export
+    | TidyUp
     | Cancel
 )
 AnyReply = (
@@ -792,6 +805,7 @@ AnyReply = (
     | FieldRead
     | ColumnRead
     | Exported
+    | TidiedUp
 )
 
 _encoder = msgspec.msgpack.Encoder()
@@ -809,14 +823,17 @@ class ProtocolError(Exception):
 
 def pack(message: Message) -> bytes:
     """`message` as it goes through the pipe."""
-    body = _encoder.encode(message)
+    try:
+        body = _encoder.encode(message)
+    except UnicodeEncodeError:
+        body = _encoder.encode(odd_names.stood_in(msgspec.to_builtins(message, builtin_types=(bytes,))))
     return _LENGTH.pack(len(body)) + body
 
 
 def request_from(body: bytes) -> AnyRequest:
     """The request in a message's body; `ProtocolError` where there is none."""
     try:
-        return _requests.decode(body)
+        return _restored(body, AnyRequest) if odd_names.may_have_stand_ins(body) else _requests.decode(body)
     except _UNREADABLE as error:
         raise ProtocolError(str(error)) from error
 
@@ -824,9 +841,13 @@ def request_from(body: bytes) -> AnyRequest:
 def reply_from(body: bytes) -> AnyReply:
     """The reply in a message's body; `ProtocolError` where there is none."""
     try:
-        return _replies.decode(body)
+        return _restored(body, AnyReply) if odd_names.may_have_stand_ins(body) else _replies.decode(body)
     except _UNREADABLE as error:
         raise ProtocolError(str(error)) from error
+
+
+def _restored(body: bytes, kind: Any) -> Any:
+    return msgspec.convert(odd_names.restored(msgspec.msgpack.decode(body)), kind, builtin_types=(bytes,))
 
 
 class Unframer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache as remembered
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from fmviz.assets import asset
-from fmviz.errors import WeightsError
+from fmviz.errors import ExportError, WeightsError
 from fmviz.networks import cache
 from fmviz.networks.backbone import Backbone
 from fmviz.networks.checkpoints import LARGEST_HEADER, Checkpoint, read_checkpoint
@@ -27,6 +26,7 @@ from fmviz.networks.fitting import best_fit
 from fmviz.networks.network import StagedNetwork
 from fmviz.networks.offers import Offer
 from fmviz.networks.tables import Table
+from fmviz.places import data_folder
 
 NAME = "shapes"
 """What such weights are called where they have no other name."""
@@ -189,11 +189,12 @@ def _candidates(row: Backbone, body: BodyWeights) -> Iterable[Path]:
 
 
 def folder() -> Path:
-    """Where the user's own pyramids are kept; it need not exist. `FMVIZ_DATA_HOME` names another place."""
-    import platformdirs
+    """Where the user's own pyramids are kept; it need not exist. `FMVIZ_DATA_HOME` names another place.
 
-    home = os.environ.get("FMVIZ_DATA_HOME")
-    return (Path(home) if home else platformdirs.user_data_path("fmviz", appauthor=False)) / "pyramids"
+    Raises:
+        ExportError: the user has no home.
+    """
+    return data_folder() / "pyramids"
 
 
 def place_for(backbone: str, name: str = "") -> Path:
@@ -209,7 +210,7 @@ def with_trained(row: Backbone) -> Backbone:
     stem = row.name.removesuffix(SUFFIX)
     try:
         files = sorted(folder().glob(f"{stem}*.safetensors"))
-    except OSError:
+    except (OSError, ExportError):
         return row
     found = [_offer(row, path) for path in files if path.stem == stem or path.stem.startswith(f"{stem}.")]
     theirs = [offer for offer in found if offer is not None]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
@@ -181,7 +181,7 @@ class ExportDialog(QDialog):
             size=self.pixels.value() if size == 1 else size,
             colour_map=self.colours.currentData(),
             normalisation=self.normalisation.currentData(),
-            folder=str(Path(self.folder.text().strip()).expanduser().absolute()),
+            folder=os.path.abspath(os.path.expanduser(self.folder.text().strip())),
         )
 
     def _browse(self) -> None:
