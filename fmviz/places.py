@@ -1,4 +1,5 @@
-"""The folders in which fmviz keeps what is the user's: the files that they trust, the pyramids that they trained."""
+"""The folders in which fmviz keeps what is the user's: the files that they trust, the pyramids that they trained,
+what was open when the window was last seen."""
 
 from __future__ import annotations
 
@@ -21,6 +22,13 @@ def data_folder() -> Path:
     import platformdirs
 
     return _place("FMVIZ_DATA_HOME", platformdirs.user_data_dir)
+
+
+def state_folder() -> Path:
+    """`FMVIZ_STATE_HOME`, else where the system keeps what programs remember. `ExportError` where the user has no home."""
+    import platformdirs
+
+    return _place("FMVIZ_STATE_HOME", platformdirs.user_state_dir)
 
 
 def _place(variable: str, of_the_system: Callable[..., str]) -> Path:

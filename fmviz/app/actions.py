@@ -45,6 +45,7 @@ ACTIONS: tuple[Row, ...] = (
     Row("close_picture", QT_TRANSLATE_NOOP("Actions", "&Close picture"), "file", ("Ctrl+W",)),
     Row("export", QT_TRANSLATE_NOOP("Actions", "&Export…"), "file", ("Ctrl+E",), "export"),
     Row("export_table", QT_TRANSLATE_NOOP("Actions", "Export &table…"), "file", ("Ctrl+Shift+E",)),
+    Row("restore_session", QT_TRANSLATE_NOOP("Actions", "&Restore what was open"), "file", ("Ctrl+Shift+T",)),
     Row("quit", QT_TRANSLATE_NOOP("Actions", "&Quit"), "file", ("Ctrl+Q",)),
     Row("copy_map", QT_TRANSLATE_NOOP("Actions", "&Copy map"), "edit", ("Ctrl+C",), "copy"),
     Row("copy_grid", QT_TRANSLATE_NOOP("Actions", "Copy &grid"), "edit", ("Ctrl+Shift+C",)),
@@ -89,6 +90,7 @@ ACTIONS: tuple[Row, ...] = (
     Row("trust_model", QT_TRANSLATE_NOOP("Actions", "Tr&ust the model's file…"), "network"),
     Row("use_cpu", QT_TRANSLATE_NOOP("Actions", "Use the &CPU"), "network"),
     Row("shortcuts", QT_TRANSLATE_NOOP("Actions", "&Keys"), "help", ("?", "F1"), "info"),
+    Row("copy_report", QT_TRANSLATE_NOOP("Actions", "Copy &report"), "help"),
     Row("about", QT_TRANSLATE_NOOP("Actions", "&About fmviz"), "help"),
 )
 

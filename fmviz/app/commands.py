@@ -25,6 +25,7 @@ from fmviz.pictures import SUFFIXES
 
 if TYPE_CHECKING:
     from fmviz.app.presenter import Presenter
+    from fmviz.app.returning import Returning
     from fmviz.app.tabling import Tabling
     from fmviz.app.window import MainWindow
 
@@ -49,10 +50,12 @@ class Commands(QObject):
         self._window: MainWindow
         self._presenter: Presenter
         self._tabling: Tabling
+        self._returning: Returning
         controller.exported.connect(self._exported)
 
-    def attach(self, window: MainWindow, presenter: Presenter, tabling: Tabling) -> None:
+    def attach(self, window: MainWindow, presenter: Presenter, tabling: Tabling, returning: Returning) -> None:
         self._window, self._presenter, self._tabling = window, presenter, tabling
+        self._returning = returning
         window.dropped.connect(self.take)
         window.sample_chosen.connect(self.open_sample)
         self.networks = NetworkCommands(
@@ -68,6 +71,8 @@ class Commands(QObject):
             "next": lambda: controller.step_picture(1),
             "close_picture": lambda: controller.close_picture(self._store.state.current),
             "export": self.export,
+            "restore_session": self.restore_session,
+            "copy_report": self.copy_report,
             "quit": lambda: self._window.close(),
             "copy_map": self.copy,
             "copy_grid": self.copy_grid,
@@ -122,6 +127,18 @@ class Commands(QObject):
             self._store.update(pin=None)
         elif not self._tabling.cancel():
             self._controller.cancel()
+
+    def restore_session(self) -> None:
+        if not self._returning.restore():
+            self._window.statusBar().showMessage(
+                self.tr("There is nothing to restore: fmviz was closed in order."), 4000
+            )
+
+    def copy_report(self) -> None:
+        QGuiApplication.clipboard().setText(self._returning.report())
+        self._window.statusBar().showMessage(
+            self.tr("Report copied: versions, and the last crash where there was one."), 4000
+        )
 
     # Pictures in
 

@@ -137,9 +137,10 @@ class Controller(QObject):
 
     def open_paths(self, paths: list[Path]) -> None:
         """Picture files become a strip."""
-        self.open_pictures([self._source(path) for path in paths])
+        self.open_pictures([self.source_of(path) for path in paths])
 
-    def _source(self, path: Path) -> PictureSource:
+    def source_of(self, path: Path) -> PictureSource:
+        """A file of this computer as the engine is told of it: by its place, or as its bytes."""
         path = path.absolute()
         if self.link.remote:
             try:
@@ -410,9 +411,9 @@ class Controller(QObject):
         """What went wrong, over the view that it concerns."""
         self._tell(place, message, (), details)
 
-    def tell_unexpected(self, message: str, details: str) -> None:
-        """A fault of ours, over the whole window."""
-        self._tell("window", message, (), details)
+    def tell_of_last_time(self, message: str, mended_by: tuple[str, ...]) -> None:
+        """Over the whole window, until the user dismisses it."""
+        self._tell("window", message, mended_by, outlasts_a_run=True)
 
     def restart(self) -> None:
         """End the engine and start another, at the user's wish."""

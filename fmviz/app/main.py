@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import logging
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, QLibraryInfo, QLocale, QSettings, QTimer, QTranslator
 from PySide6.QtGui import QGuiApplication, QIcon, QImage
@@ -19,10 +17,13 @@ from fmviz.app import theme
 from fmviz.app.commands import Commands, colour_map_labels
 from fmviz.app.controller import Controller, ShownPicture
 from fmviz.app.display import Display
+from fmviz.app.faults import Faults
+from fmviz.app.keeping import Keeper
 from fmviz.app.link import EngineLink
 from fmviz.app.preferences import Preferences
 from fmviz.app.presenter import Presenter
 from fmviz.app.probing import Probing
+from fmviz.app.returning import Returning
 from fmviz.app.shelf import Shelf
 from fmviz.app.state import Store, ViewState
 from fmviz.app.tabling import Tabling
@@ -31,7 +32,9 @@ from fmviz.app.window import MainWindow
 from fmviz.assets import asset
 from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import Setup, TidyUp
+from fmviz.errors import ExportError
 from fmviz.figure import colour_table
+from fmviz.places import state_folder
 
 SAMPLES = (
     (QT_TRANSLATE_NOOP("Samples", "Cat"), "samples/chelsea.png"),
@@ -43,8 +46,6 @@ SAMPLES = (
     (QT_TRANSLATE_NOOP("Samples", "One eye, four sizes"), "samples/eyes.png"),
 )
 
-log = logging.getLogger("fmviz")
-
 
 class App:
     """Everything that lives as long as the window.
@@ -54,6 +55,7 @@ class App:
         pictures: to open first; the first sample where there are none.
         engine: the command that starts the engine, where it is not this Python's own.
         backbone, weights: to start with, instead of those of last time.
+        folder: where what is open is kept while it is, so that it can be had again; nowhere where None.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class App:
         engine: Sequence[str] | None = None,
         backbone: str = "",
         weights: str = "",
+        folder: Path | None = None,
     ) -> None:
         self.preferences = Preferences(settings)
+        bad_settings = self.preferences.put_aside_if_bad()
         state = self.preferences.restored(ViewState())
         if backbone or weights:
             # What the window was opened for is not what it is opened with the next time.
@@ -83,7 +87,10 @@ class App:
         self.presenter = Presenter(self.store, self.controller, self.window)
         self.tabling = Tabling(self.store, self.link, self.controller, self.preferences, self.window)
         self.probing = Probing(self.store, self.link, self.controller, self.window)
-        self.commands.attach(self.window, self.presenter, self.tabling)
+        self.keeper = Keeper(self.store, folder, self.window) if folder is not None else None
+        self.returning = Returning(self.store, self.controller, self.keeper, bad_settings)
+        self.commands.attach(self.window, self.presenter, self.tabling, self.returning)
+        self.faults = Faults(self.store, self.window)
         self._pictures = list(pictures) or [samples()[0][1]]
         self._follow_theme()
         self.window.closing.connect(self._closing)
@@ -105,6 +112,7 @@ class App:
         self.commands.open_paths(self._pictures)
         self._show_sample_at_once()
         self.controller.start()
+        self.returning.offer()
         if folder := self.preferences.folder("export"):
             # What is left of an export of last time that was killed.
             self.link.ask(TidyUp, lambda _reply, _block: None, folder=folder)
@@ -136,6 +144,8 @@ class App:
     def end_without_display(self) -> None:
         """What can be done when there is nothing to show a window on any more."""
         self.preferences.save_choices(self.store.state)
+        if self.keeper is not None:
+            self.keeper.end()
         self.link.stop()
 
 
@@ -169,27 +179,16 @@ def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbo
     """Open the window and stay until it is closed; the exit code. `engine`, `backbone`, `weights` as `App` takes them."""
     display = Display()
     application = make_application()
-    app = App(QSettings(), pictures, engine=engine, backbone=backbone, weights=weights)
+    folder = None
+    # Who has no home has nowhere to keep anything.
+    with contextlib.suppress(ExportError):
+        folder = state_folder()
+    app = App(QSettings(), pictures, engine=engine, backbone=backbone, weights=weights, folder=folder)
     display.opened(app.end_without_display)
-    sys.excepthook = _hook(app)
+    app.faults.listen()
     app.show()
     try:
         return application.exec()
     finally:
+        app.faults.stop()
         display.close()
-
-
-def _hook(app: App) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
-    def unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        """A fault of ours: written down, told in a banner; the window goes on."""
-        if issubclass(kind, KeyboardInterrupt):
-            app.window.close()
-            return
-        log.error("unexpected error", exc_info=(kind, error, trace))
-        details = "".join(traceback.format_exception(kind, error, trace))
-        message = QCoreApplication.translate(
-            "Main", "Something went wrong in the window: {what}. What is shown is still right."
-        )
-        app.controller.tell_unexpected(message.format(what=f"{kind.__name__}: {error}"), details)
-
-    return unexpected

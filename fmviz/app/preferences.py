@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from PySide6.QtCore import QByteArray, QSettings
 
-from fmviz.app.state import ORDERS, ViewState
+from fmviz.app.sitting import setup_is_sound, view_is_sound
+from fmviz.app.state import ViewState
 from fmviz.engine.messages import Setup
-from fmviz.figure import COLOUR_MAPS
-from fmviz.maps import NORMALISATIONS
 
 LAYOUT = 2
 """Raised when docks come or go: a layout saved by another version is not restored."""
@@ -26,6 +27,32 @@ class Preferences:
     def __init__(self, settings: QSettings) -> None:
         self._settings = settings
         self._kept: Setup | None = None
+
+    def put_aside_if_bad(self) -> str:
+        """Where the settings cannot be read, a copy of their file is put beside it and all begins anew: the copy's name.
+
+        "" where they can be read, or are kept in no file.
+        """
+        texts = ("choices", "columns", "folder/open", "folder/export")
+        broken = (
+            self._settings.status() == QSettings.Status.FormatError
+            or any(not isinstance(self._settings.value(name, ""), str) for name in texts)
+            or any(
+                not isinstance(self._settings.value(name, QByteArray()), QByteArray) for name in ("geometry", "layout")
+            )
+            or (bool(self._settings.value("choices", "")) and not self._choices())
+        )
+        if not broken:
+            return ""
+        file = Path(self._settings.fileName())
+        aside = file.with_name(f"{file.name}.bad")
+        try:
+            shutil.copyfile(file, aside)
+        except OSError:
+            aside = Path()
+        self._settings.clear()
+        self._settings.sync()
+        return aside.name
 
     def keep_setup(self, setup: Setup) -> None:
         """Save this setup at the end, whatever is shown then."""
@@ -41,11 +68,11 @@ class Preferences:
             return {}
         try:
             choices = msgspec.json.decode(text.encode(), type=_Choices)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
             return {}
-        if choices.normalisation not in NORMALISATIONS or choices.order not in ORDERS:
-            return {}
-        if choices.colour_map not in COLOUR_MAPS:
+        if not setup_is_sound(choices.setup) or not view_is_sound(
+            choices.normalisation, choices.order, choices.colour_map, choices.opacity
+        ):
             return {}
         return {"setup": choices.setup, **{name: getattr(choices, name) for name in _PLAIN}}
 

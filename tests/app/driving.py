@@ -42,9 +42,16 @@ def alive(process: int) -> bool:
 class Desk:
     """A started window, what the engine answered last, and the hands of a person."""
 
-    def __init__(self, settings: Path, pictures: Sequence[Path] = (), engine: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Path,
+        pictures: Sequence[Path] = (),
+        engine: Sequence[str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.settings = settings
-        self.app = App(QSettings(str(settings), QSettings.Format.IniFormat), pictures, engine=engine)
+        stored = QSettings(str(settings), QSettings.Format.IniFormat)
+        self.app = App(stored, pictures, engine=engine, folder=folder)
         self.engines: list[int] = []
         self.maps: ShownMaps | None = None
         self.channel: ShownChannel | None = None

@@ -162,7 +162,7 @@ class Bench:
         for number in range(count):
             self.painted.again = False
             begun = time.perf_counter()
-            self.app.store.update(colour_map=("gray", "viridis")[number % 2])
+            self.app.store.update(colour_map=("grey", "viridis")[number % 2])
             self.until(lambda: self.painted.again, "a paint")
             found.append((time.perf_counter() - begun) * 1000)
         return found

@@ -1,0 +1,188 @@
+"""Keeps what is open in a file while the window lives, and finds what a window left that did not close in order.
+
+Each window has three files in the folder of states under a name of its own: what is open (`.json`), where Python writes to if
+the process crashes (`.crash`), and a lock, which tells the next window whether this one is still there.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from PySide6.QtCore import QLockFile, QObject, QTimer, Signal
+
+from fmviz.app import sitting
+from fmviz.app.sitting import Sitting
+from fmviz.app.state import Store
+from fmviz.strays import aside, remove_strays
+
+_DELAY_MS = 300
+_LARGEST = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What windows left that did not close in order.
+
+    Attributes:
+        sitting: what the last of them had open; None where nothing of it can be read.
+        crash: where it was when it crashed, by Python's `faulthandler`; "" where it was ended from outside.
+        aside: the name of a file that could not be read and was renamed to this; "" where all could.
+    """
+
+    sitting: Sitting | None = None
+    crash: str = ""
+    aside: str = ""
+
+
+class Keeper(QObject):
+    """Writes within a third of a second after a change, whole or not at all.
+
+    Args:
+        store: the state to keep.
+        folder: where; made where it is missing. Nothing is kept, in silence, where it cannot be written to.
+    """
+
+    failed = Signal(str)
+    """What is open could not be written: why. Said once."""
+
+    def __init__(self, store: Store, folder: Path, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._folder = folder
+        self._name = f"window-{uuid.uuid4().hex}"
+        self._lock: QLockFile | None = None
+        self._crash: IO[str] | None = None
+        self._kept: Sitting | None = None
+        self._dead: list[str] = []
+        self._said = False
+        self._soon = QTimer(self, singleShot=True, interval=_DELAY_MS)
+        self._soon.timeout.connect(self._write)
+
+    def begin(self) -> Left:
+        """What others left; from now on this window's is kept."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock = _lock(self._path(".lock"))
+            if not lock.tryLock(0):
+                return Left()
+        except OSError:
+            return Left()
+        self._lock = lock
+        remove_strays(self._folder)
+        left = self._left()
+        with suppress(OSError):
+            self._crash = open(self._path(".crash"), "w", encoding="utf-8")  # noqa: SIM115
+            faulthandler.enable(self._crash)
+        self._store.changed.connect(self._changed)
+        return left
+
+    def discard(self) -> None:
+        """What others left was taken, or is not wanted."""
+        for name in self._dead:
+            self._remove(name)
+        self._dead.clear()
+
+    def end(self) -> None:
+        """The window closes in order: nothing is left of it."""
+        if self._lock is None:
+            return
+        self._soon.stop()
+        with suppress(RuntimeError, TypeError):
+            self._store.changed.disconnect(self._changed)
+        if self._crash is not None:
+            faulthandler.disable()
+            self._crash.close()
+        self._remove(self._name)
+        self._lock.unlock()
+        self._lock = None
+
+    # Writing
+
+    def _changed(self) -> None:
+        if not self._soon.isActive() and sitting.of_state(self._store.state) != self._kept:
+            self._soon.start()
+
+    def _write(self) -> None:
+        now = sitting.of_state(self._store.state)
+        if now == self._kept:
+            return
+        try:
+            with aside(self._folder) as (place, file):
+                file.write(sitting.written(now))
+                file.close()
+                os.replace(place, self._path(".json"))
+        except (OSError, ValueError) as error:
+            if not self._said:
+                self._said = True
+                self.failed.emit(getattr(error, "strerror", None) or str(error))
+            return
+        self._kept = now
+
+    # What others left
+
+    def _left(self) -> Left:
+        found: list[tuple[float, str]] = []
+        for path in (*self._folder.glob("window-*.json"), *self._folder.glob("window-*.crash")):
+            with suppress(OSError):
+                found.append((path.stat().st_mtime, path.stem))
+        taken: Sitting | None = None
+        crash = renamed = ""
+        for name in dict.fromkeys(name for _, name in sorted(found, reverse=True)):
+            if name == self._name or not self._is_dead(name):
+                continue
+            self._dead.append(name)
+            crash = crash or _text(self._path(".crash", name))
+            try:
+                taken = taken or self._read(name)
+            except ValueError:
+                renamed = self._put_aside(name)
+        return Left(taken, crash, renamed)
+
+    def _is_dead(self, name: str) -> bool:
+        lock = _lock(self._path(".lock", name))
+        dead = lock.tryLock(0)
+        if dead:
+            lock.unlock()
+        return dead
+
+    def _read(self, name: str) -> Sitting | None:
+        try:
+            with open(self._path(".json", name), "rb") as file:
+                return sitting.read(file.read(_LARGEST))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ValueError("it cannot be read") from error
+
+    def _put_aside(self, name: str) -> str:
+        path = self._path(".json", name)
+        with suppress(OSError):
+            path.rename(path.with_name(f"{path.name}.bad"))
+        return f"{path.name}.bad"
+
+    def _remove(self, name: str) -> None:
+        for suffix in (".json", ".crash"):
+            with suppress(OSError):
+                self._path(suffix, name).unlink()
+
+    def _path(self, suffix: str, name: str = "") -> Path:
+        return self._folder / f"{name or self._name}{suffix}"
+
+
+def _lock(path: Path) -> QLockFile:
+    lock = QLockFile(str(path))
+    # A window may live for months: its lock is stale when its process is gone, and never by age.
+    lock.setStaleLockTime(0)
+    return lock
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        return file.read(_LARGEST).strip()
+    return ""

@@ -1,0 +1,121 @@
+"""What is open, shown and chosen, as it is kept in a file: so that a window that was killed can be had again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from fmviz.app.state import ORDERS, PyramidChoice, ViewState
+from fmviz.colours import COLOUR_MAPS
+from fmviz.engine.messages import PictureSource, Setup
+from fmviz.maps import NORMALISATIONS, Normalisation, Reduction
+
+_VERSION = 1
+_LARGEST_SIDE = 100_000
+_MOST = 10_000
+
+_CHOICES = (
+    *("layer", "channel", "normalisation", "colour_map", "order", "smooth", "over_picture", "opacity", "pin", "boxes"),
+    *("table_size", "appearance"),
+)
+"""Fields of the state that are kept as they are."""
+
+
+class Sitting(msgspec.Struct, frozen=True, kw_only=True):
+    """As `ViewState`, without what the engine tells. Pictures that came without a file are not in it."""
+
+    version: int = _VERSION
+    pictures: tuple[str, ...] = ()
+    current: int = 0
+    setup: Setup
+    layer: str = ""
+    channel: int = 0
+    normalisation: Normalisation = "map"
+    colour_map: str = "viridis"
+    order: str = "index"
+    smooth: bool = False
+    over_picture: bool = False
+    opacity: float = 0.6
+    pin: tuple[float, float] | None = None
+    boxes: bool = True
+    table_size: tuple[int, int] | None = None
+    appearance: Literal["system", "light", "dark"] = "system"
+    level_channel: int = 0
+    level_reduction: Reduction | None = "l2"
+    level_scale: Literal["map", "row"] = "row"
+
+
+def of_state(state: ViewState) -> Sitting:
+    """What would be kept of `state`."""
+    sources = [source for source in state.sources if source.path and not source.data]
+    current = sources.index(state.source) if state.source in sources else 0
+    return Sitting(
+        pictures=tuple(source.path for source in sources),
+        current=current,
+        setup=state.setup,
+        level_channel=state.pyramid.channel,
+        level_reduction=state.pyramid.reduction,
+        level_scale=state.pyramid.scale,
+        **{name: getattr(state, name) for name in _CHOICES},
+    )
+
+
+def changes(sitting: Sitting, source: Callable[[str], PictureSource]) -> dict[str, Any]:
+    """The fields of the state to set; `source` makes a `PictureSource` of a path."""
+    pyramid = PyramidChoice(sitting.level_channel, sitting.level_reduction, sitting.level_scale)
+    found: dict[str, Any] = {"setup": sitting.setup, "pyramid": pyramid}
+    found |= {name: getattr(sitting, name) for name in _CHOICES}
+    pictures: tuple[PictureSource, ...] = tuple(source(path) for path in sitting.pictures)
+    if pictures:
+        found |= {"sources": pictures, "current": min(sitting.current, len(pictures) - 1)}
+    return found
+
+
+def written(sitting: Sitting) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(sitting), indent=1)
+
+
+def read(data: bytes) -> Sitting:
+    """`ValueError` where it is nothing that this version writes."""
+    try:
+        sitting = msgspec.json.decode(data, type=Sitting)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError("it is no session") from error
+    if sitting.version != _VERSION or not _is_sound(sitting):
+        raise ValueError("it holds what cannot be")
+    return sitting
+
+
+def setup_is_sound(setup: Setup) -> bool:
+    """Whether its numbers are such as a person may have chosen."""
+    return (
+        0 <= setup.side <= _LARGEST_SIDE
+        and 0 <= setup.seed < 2**63
+        and all(map(_is_text, (setup.backbone, setup.weights, setup.device)))
+    )
+
+
+def view_is_sound(normalisation: str, order: str, colour_map: str, opacity: float) -> bool:
+    return normalisation in NORMALISATIONS and order in ORDERS and colour_map in COLOUR_MAPS and 0.0 <= opacity <= 1.0
+
+
+def _is_sound(sitting: Sitting) -> bool:
+    places = (*(sitting.pin or ()), *(sitting.table_size or ()))
+    return (
+        setup_is_sound(sitting.setup)
+        and view_is_sound(sitting.normalisation, sitting.order, sitting.colour_map, sitting.opacity)
+        and 0 <= sitting.current <= _MOST
+        and len(sitting.pictures) <= _MOST
+        and all(path and _is_text(path) for path in sitting.pictures)
+        and 0 <= sitting.channel < 1 << 24
+        and 0 <= sitting.level_channel < 1 << 24
+        and all(math.isfinite(place) and 0 <= place <= 1e9 for place in places)
+        and (sitting.table_size is None or max(sitting.table_size) <= _LARGEST_SIDE)
+    )
+
+
+def _is_text(text: str) -> bool:
+    return "\0" not in text
