@@ -100,12 +100,14 @@ class EngineLink(QObject):
             self._process.kill()
 
     def ask(self, request: type[Request], heard: Heard, *, block: int = 0, **fields: Any) -> int:
-        """Send a request; `heard` is called with each of its replies. Returns its number.
+        """Send a request; `heard` is called with each of its replies, and never where no engine runs. Returns its number.
 
         Args:
             block: how many bytes of shared memory to lend, 0 for none.
         """
         self._numbers += 1
+        if self._process is None:
+            return self._numbers
         lent = self._pool.lend(block) if block and not self.remote else None
         if lent is not None:
             fields["block"] = lent.name
