@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import stat
 import threading
 import unicodedata
@@ -21,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
 from fmviz.errors import PictureError
 from fmviz.pixels import depth, upright_rgb
@@ -41,6 +42,13 @@ MAX_PIXELS = 178_956_970
 
 _SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _READABLE = "PNG, JPEG, WebP, TIFF, GIF, BMP or AVIF"
+
+_SAFE_PIXELS = 4_000_000
+_MOST_A_BYTE = 8_500
+"""Pixels that a byte of a file may stand for, beyond so many in all. A blank PNG of one bit has 8,240. Other forms can pack
+blank areas tighter, and there is nothing to see in those."""
+
+_MOST_TEXT = 8_000_000
 
 _SKETCH = 512
 """Pixels of the shorter side that a large JPEG is first decoded with: twice what most networks are fed."""
@@ -214,21 +222,52 @@ def _complaints(name: str, head: bytes) -> Iterator[None]:
     try:
         with _warnings_lock, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            yield
+            with _less_text():
+                yield
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
-        raise PictureError(_too_large(name)) from error
+        claimed = re.search(r"\d+", str(error))
+        raise PictureError(_too_large(name, int(claimed[0]) if claimed else 0)) from error
     except MemoryError as error:
         raise PictureError(f"{name} needs more memory than there is: close something, or make it smaller.") from error
     except UnidentifiedImageError as error:
         raise PictureError(_unidentified(name, head)) from error
     except Exception as error:
-        raise PictureError(_damaged(name)) from error
+        wordy = "MAX_TEXT_" in str(error)
+        raise PictureError(_wordy(name) if wordy else _damaged(name)) from error
 
 
-def _too_large(name: str) -> str:
-    return f"{name} claims more pixels than are safe to read ({MAX_PIXELS:,}): make it smaller with another program."
+@contextmanager
+def _less_text() -> Iterator[None]:
+    """Texts in a PNG may come to 64 MB together by Pillow's default, which takes a third of a second to unpack."""
+    before = PngImagePlugin.MAX_TEXT_MEMORY
+    PngImagePlugin.MAX_TEXT_MEMORY = min(before, _MOST_TEXT)
+    try:
+        yield
+    finally:
+        PngImagePlugin.MAX_TEXT_MEMORY = before
+
+
+def _too_large(name: str, pixels: int) -> str:
+    return (
+        f"{name} claims {pixels:,} pixels, and no more than {MAX_PIXELS:,} are safe to read: "
+        "make it smaller with another program."
+    )
+
+
+def _packed(name: str, size: tuple[int, int], nbytes: int) -> str:
+    return (
+        f"{name} claims {size[0]:,} × {size[1]:,} pixels in {nbytes:,} bytes, and more than {_MOST_A_BYTE:,} a byte are not "
+        "unpacked: save it anew with another program, if it is a picture."
+    )
+
+
+def _wordy(name: str) -> str:
+    return (
+        f"{name} holds metadata that unpack to more than the {PngImagePlugin.MAX_TEXT_CHUNK:,} bytes that are read: "
+        "save it anew without them."
+    )
 
 
 def _damaged(name: str) -> str:
@@ -250,7 +289,7 @@ def _unidentified(name: str, head: bytes) -> str:
 
 def _check_size(image: Image.Image, name: str) -> None:
     if image.width * image.height > MAX_PIXELS:
-        raise PictureError(_too_large(name))
+        raise PictureError(_too_large(name, image.width * image.height))
     if image.width * image.height == 0:
         raise PictureError(f"{name} has no pixels: choose another picture.")
 
@@ -259,8 +298,12 @@ def _decoded(file: IO[bytes], name: str, shorter: int) -> tuple[Pixels, str, tup
     """The pixels, those of a JPEG no more than are enough for a `shorter` side; what to note; and its own size upright."""
     from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
+    nbytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
     with Image.open(file, formats=FORMATS) as image:
         _check_size(image, name)
+        if image.width * image.height > max(_SAFE_PIXELS, _MOST_A_BYTE * nbytes):
+            raise PictureError(_packed(name, image.size, nbytes))
         frames = getattr(image, "n_frames", 1)
         width, height = image.size
         orientation = _orientation(image)

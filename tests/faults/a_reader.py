@@ -1,0 +1,48 @@
+"""Reads mutants of pictures, one after the other, and prints what is wrong: JSON, a line for each finding and one at the end.
+
+    python a_reader.py COUNT SEED
+
+Before each it prints its number, so that whoever listens knows which one a crash came from.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+
+from mutants import mutants, pictures
+
+from fmviz.errors import PictureError
+from fmviz.pictures import read_picture
+from fmviz.preprocess import IMAGENET, preprocess
+
+
+def resident() -> float:
+    """The most MB that the process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+seeds = pictures()
+for whole in seeds:
+    preprocess(read_picture(whole), IMAGENET)
+base, slowest, refused = resident(), 0.0, 0
+for number, data in mutants(seeds, int(sys.argv[1]), int(sys.argv[2])):
+    print(number, flush=True)
+    begun = time.perf_counter()
+    try:
+        picture = read_picture(data, name="mutant")
+        _ = picture.at_least(32), picture.pixels
+        preprocess(picture, IMAGENET)
+    except PictureError as error:
+        refused += 1
+        if "\n" in str(error) or not str(error).startswith("mutant "):
+            print(json.dumps({"number": number, "what": f"no sentence: {error}"}), flush=True)
+    except BaseException as error:
+        print(json.dumps({"number": number, "what": f"{type(error).__name__}: {error}"}), flush=True)
+    taken = time.perf_counter() - begun
+    slowest = max(slowest, taken)
+    if taken > 2:
+        print(json.dumps({"number": number, "what": f"took {taken:.1f} s"}), flush=True)
+print(json.dumps({"end": True, "grown": resident() - base, "slowest": slowest, "refused": refused}), flush=True)
