@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zlib
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from fmviz.engine import messages
 from fmviz.engine.messages import (
+    HEAD,
     MAXIMUM_LENGTH,
     Dropped,
     Failed,
@@ -41,12 +44,12 @@ REPLIES = [
 
 @pytest.mark.parametrize("message", REQUESTS)
 def test_a_request_comes_out_as_it_went_in(message):
-    assert request_from(pack(message)[4:]) == message
+    assert request_from(pack(message)[HEAD.size :]) == message
 
 
 @pytest.mark.parametrize("message", REPLIES)
 def test_a_reply_comes_out_as_it_went_in(message):
-    assert reply_from(pack(message)[4:]) == message
+    assert reply_from(pack(message)[HEAD.size :]) == message
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=60))
@@ -70,8 +73,28 @@ def test_garbage_is_a_protocol_error_and_nothing_else(data):
 
 
 def test_a_length_beyond_belief_is_refused_before_it_is_awaited():
-    with pytest.raises(ProtocolError, match="bytes was announced"):
-        Unframer().feed((MAXIMUM_LENGTH + 1).to_bytes(4, "little"))
+    with pytest.raises(ProtocolError, match="a message was announced, and"):
+        Unframer().feed(HEAD.pack(MAXIMUM_LENGTH + 1, 0, 0))
+
+
+@pytest.mark.parametrize("tightly", [False, True])
+def test_a_bit_that_was_turned_on_its_way_is_noticed(tightly):
+    message = messages.FileMade(id=1, name="a.png", data=bytes(range(256)) * 400)
+    stream = pack(message, tightly=tightly)
+    assert len(stream) < 20_000 or not tightly
+    assert reply_from(Unframer().feed(stream)[0]) == message
+    for place in (HEAD.size, HEAD.size + 700, len(stream) - 1, 4, 5, 8):
+        turned = bytearray(stream)
+        turned[place] ^= 4
+        with pytest.raises(ProtocolError):
+            Unframer().feed(bytes(turned))
+
+
+def test_a_message_that_unpacks_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(messages, "MAXIMUM_LENGTH", 1 << 20)
+    body = zlib.compress(bytes(8 << 20))
+    with pytest.raises(ProtocolError, match="unpacks to more"):
+        Unframer().feed(HEAD.pack(len(body), zlib.crc32(body), 1) + body)
 
 
 def test_a_field_of_the_wrong_type_is_refused():

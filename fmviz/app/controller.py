@@ -16,6 +16,7 @@ import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QImage
 
+import fmviz
 from fmviz.app import wording
 from fmviz.app.blocks import Block, SharedPixels
 from fmviz.app.link import EngineLink
@@ -34,6 +35,7 @@ from fmviz.engine.messages import (
     Export,
     Exported,
     Failed,
+    FileMade,
     Hello,
     PictureRead,
     PictureSource,
@@ -45,7 +47,7 @@ from fmviz.engine.messages import (
     TrustWanted,
     Welcome,
 )
-from fmviz.errors import PictureError
+from fmviz.errors import ExportError, PictureError
 
 PICTURE_LIMIT = 2048
 """No side of the picture on the screen is longer; the network is fed from the original."""
@@ -55,6 +57,7 @@ _OF_THE_NETWORK = ("BackboneError", "TrustError", "WeightsError")
 because a file of last time is gone."""
 _CANCEL_PATIENCE_MS = 2000
 _SHORT_LIFE_S = 10.0
+_LONGEST_PAUSE_S = 30
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -93,12 +96,16 @@ class Controller(QObject):
         self._run_number = 0
         self._captured = False
         self._export_number = 0
+        self._export_folder = ""
         self._pictures: dict[PictureSource, ShownPicture] = {}
         self._started = 0.0
         self._short_lives = 0
         self._deaf = False
         self._impatience = QTimer(self, singleShot=True, interval=_CANCEL_PATIENCE_MS)
         self._impatience.timeout.connect(self._lose_patience)
+        self._pause = QTimer(self, singleShot=True)
+        self._pause.timeout.connect(self._take_the_line_up)
+        self._breaks = 0
         store.changed.connect(self._changed)
         link.lost.connect(self._lost)
 
@@ -116,7 +123,11 @@ class Controller(QObject):
     def _welcomed(self, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, Welcome) and reply.protocol != PROTOCOL:
             self._tell(
-                "window", self.tr("The engine is another version of fmviz: install the same one on both sides."), ()
+                "window",
+                self.tr(
+                    "The engine is fmviz {theirs}, and this window {ours}: install the same one on both sides."
+                ).format(theirs=reply.version, ours=fmviz.__version__),
+                (),
             )
 
     def _devices_found(self, reply: AnyReply, _block: Block | None) -> None:
@@ -308,6 +319,7 @@ class Controller(QObject):
     def _commit(self, wanted: RunWanted, ran: Ran) -> None:
         """The network has run: now, and not before, does it replace what is shown."""
         self._short_lives, self._failed, self._captured = 0, None, True
+        self._breaks = 0
         state = self.store.state
         layer = layer_to_keep(state, ran)
         found = next((info for info in ran.layers if info.name == layer), None)
@@ -355,16 +367,36 @@ class Controller(QObject):
                 Failed(id=0, kind="EngineError", message=self.tr("The engine is not running: try again."))
             )
             return
-        self._export_number = self.link.ask(Export, self._export_heard, lane="export", run=shown.run, **fields)
+        self._export_number = self.link.ask(
+            Export, self._export_heard, lane="export", run=shown.run, inline=self.link.remote, **fields
+        )
+        self._export_folder = str(fields.get("folder", ""))
 
     def cancel_export(self) -> None:
         if self._export_number:
             self.link.cancel(self._export_number)
 
     def _export_heard(self, reply: AnyReply, _block: Block | None) -> None:
+        if reply.id != self._export_number:
+            return  # It could not be written here, and that was told.
+        if isinstance(reply, FileMade):
+            self._write_here(reply)
+            return
         if isinstance(reply, Exported | Failed | Dropped):
             self._export_number = 0
         self.exported.emit(reply)
+
+    def _write_here(self, made: FileMade) -> None:
+        """A file that an engine on another computer made."""
+        from fmviz.writing import make_folder, write_whole
+
+        try:
+            folder = make_folder(self._export_folder)
+            write_whole(folder / Path(made.name).name, lambda file: file.write(made.data))
+        except ExportError as error:
+            self.cancel_export()
+            self._export_number = 0
+            self.exported.emit(Failed(id=made.id, kind="ExportError", message=str(error)))
 
     # Trouble
 
@@ -444,6 +476,9 @@ class Controller(QObject):
                 Failed(id=exporting, kind="EngineError", message=self.tr("The engine ended; export again."))
             )
         again = started and self._short_lives < 3 and (state.shown is not None or not number)
+        if started and self.link.remote and not self._deaf:
+            self._wait_for_the_line(errors)
+            return
         message = self._obituary(errors, running, again=again) if started else errors
         if self._deaf and running is not None:
             message = wording.ended_by_force(running.setup.backbone)
@@ -451,6 +486,25 @@ class Controller(QObject):
         self._tell("maps", message, ("retry",), errors)
         if again:
             self._asked = None
+            self.start_again()
+
+    def _wait_for_the_line(self, errors: str) -> None:
+        """A line to another computer breaks and comes back: it is tried after 1, 2, 4 … seconds, 30 at most."""
+        seconds = min(2**self._breaks, _LONGEST_PAUSE_S)
+        self._breaks += 1
+        last = errors.splitlines()[-1][:200] if errors else ""
+        parts = [self.tr("The line to the engine broke; what is shown stays.")]
+        parts += [self.tr("It said: {words}").format(words=last)] if last else []
+        parts.append(self.tr("It is tried again in {seconds} s.").format(seconds=seconds))
+        self._tell("maps", " ".join(parts), ("retry",), errors)
+        self._pause.start(1000 * seconds)
+
+    def _take_the_line_up(self) -> None:
+        if self.link.running:
+            return
+        if self.store.state.shown is None:
+            self.start()
+        else:
             self.start_again()
 
     def start_again(self) -> None:

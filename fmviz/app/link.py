@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +10,19 @@ from typing import Any
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from fmviz.app.blocks import Block, BlockPool
-from fmviz.engine.messages import AnyReply, Cancel, Progress, ProtocolError, Request, Unframer, pack, reply_from
+from fmviz.engine.messages import (
+    AnyReply,
+    Cancel,
+    FileMade,
+    Lend,
+    Progress,
+    ProtocolError,
+    Request,
+    Setup,
+    Unframer,
+    pack,
+    reply_from,
+)
 
 Heard = Callable[[AnyReply, Block | None], None]
 """What is done with a reply: the reply, and the block that its request lent."""
@@ -29,6 +42,8 @@ RELAY = "fmviz.relay"
 """In the command of an engine that is another program on this machine (`fmviz.show`): memory can be shared with it."""
 
 _ERRORS_KEPT = 8192
+_OF_WEIGHTS = (".pth", ".pt", ".safetensors", ".bin", ".ckpt")
+_PART = 4 << 20
 
 
 class EngineLink(QObject):
@@ -53,6 +68,7 @@ class EngineLink(QObject):
         self._open: dict[int, tuple[Heard, Block | None]] = {}
         self._numbers = 0
         self._errors = b""
+        self._lent: dict[str, tuple[int, int]] = {}
 
     @property
     def process_id(self) -> int:
@@ -67,6 +83,7 @@ class EngineLink(QObject):
     def start(self) -> None:
         """Start an engine; requests may be sent at once."""
         self._unframer, self._errors = Unframer(), b""
+        self._lent.clear()
         process = QProcess(self)
         environment = QProcessEnvironment.systemEnvironment()
         for name, value in ENVIRONMENT.items():
@@ -105,6 +122,8 @@ class EngineLink(QObject):
         Args:
             block: how many bytes of shared memory to lend, 0 for none.
         """
+        if self.remote and self._process is not None:
+            self._lend_files(fields)
         self._numbers += 1
         if self._process is None:
             return self._numbers
@@ -114,6 +133,26 @@ class EngineLink(QObject):
         self._open[self._numbers] = (heard, lent)
         self._write(pack(request(id=self._numbers, **fields)))
         return self._numbers
+
+    def _lend_files(self, fields: dict[str, Any]) -> None:
+        """Send the file of weights that a request names, if it is on this computer and was not sent as it is now."""
+        setup = fields.get("setup")
+        path = setup.weights if isinstance(setup, Setup) else fields.get("path") if len(fields) == 1 else ""
+        if not path or not os.path.isabs(path) or not path.lower().endswith(_OF_WEIGHTS):
+            return
+        try:
+            status = os.stat(path)
+            if self._lent.get(path) == (status.st_mtime_ns, status.st_size):
+                return
+            with open(path, "rb") as file:
+                begin = True
+                while (data := file.read(_PART)) or begin:
+                    self._numbers += 1
+                    self._write(pack(Lend(id=self._numbers, path=path, data=data, begin=begin)))
+                    begin = False
+        except OSError:
+            return  # It is taken for one of the engine's computer, which says it better.
+        self._lent[path] = (status.st_mtime_ns, status.st_size)
 
     def cancel(self, number: int) -> None:
         """Ask the engine to give up request `number`, which then hears `Dropped`."""
@@ -142,7 +181,7 @@ class EngineLink(QObject):
         entry = self._open.get(reply.id)
         if entry is None:
             return
-        if not isinstance(reply, Progress):
+        if not isinstance(reply, Progress | FileMade):
             del self._open[reply.id]
         entry[0](reply, entry[1])
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 import fmviz
@@ -18,6 +19,7 @@ from fmviz.engine import contents, shelf
 from fmviz.engine.blocks import Blocks, pixels
 from fmviz.engine.contents import AboutCapture
 from fmviz.engine.learning import keep, learn
+from fmviz.engine.lent import LentFiles
 from fmviz.engine.messages import (
     PROTOCOL,
     AnyRequest,
@@ -32,6 +34,7 @@ from fmviz.engine.messages import (
     KeepPyramid,
     LayerInfo,
     Learn,
+    Lend,
     ListCache,
     ListNetworks,
     PictureRead,
@@ -81,6 +84,7 @@ class Answers:
         self._pictures: dict[tuple[str, int, int, bytes], Picture] = {}
         self._shown: Shown | None = None
         self._runs = 0
+        self._lent = LentFiles()
 
     def to(self, request: AnyRequest, *, progress: Tell, cancelled: Ask) -> Reply | Iterator[Reply] | Aside:
         """The answer to `request`: its final reply; for a long one an iterator of `Progress` that ends with it, or what
@@ -89,6 +93,8 @@ class Answers:
             case Hello():
                 return Welcome(id=request.id, protocol=PROTOCOL, version=fmviz.__version__, process=os.getpid())
             case Devices() | ListNetworks() | Fetch() | ListCache() | Propose() | Trust():
+                if isinstance(request, Propose):
+                    request = msgspec.structs.replace(request, path=self._lent.place(request.path))
                 return shelf.answer(request, progress, cancelled, live=self._live, shown=self._shown)
             case ReadPicture():
                 return self._read_picture(request)
@@ -100,6 +106,8 @@ class Answers:
                 return keep(request)
             case Tabulate():
                 return self._tabulate(request)
+            case Lend():
+                return self._lent.take(request)
             case FormatTable() | Compare() | TimeLayers():
                 return self._of_the_table(request, progress, cancelled)
             case TidyUp():
@@ -182,7 +190,8 @@ class Answers:
         ):
             return shown.session
         progress("loading", setup.backbone, None)
-        return Session(setup.backbone, weights=setup.weights or None, seed=setup.seed, device=setup.device)
+        weights = self._lent.place(setup.weights)
+        return Session(setup.backbone, weights=weights or None, seed=setup.seed, device=setup.device)
 
     def _drop_capture(self) -> None:
         if self._shown is not None:

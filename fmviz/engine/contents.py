@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from fmviz.engine.blocks import Blocks, pixels
 from fmviz.engine.messages import (
+    MAXIMUM_LENGTH,
     ChannelDescribed,
     DescribeChannel,
     Export,
     Exported,
+    FileMade,
     FindThings,
     InputRead,
     MapsRendered,
@@ -33,7 +38,7 @@ from fmviz.engine.messages import (
     VectorRead,
 )
 from fmviz.engine.shown import Ask, Shown
-from fmviz.errors import LayerError
+from fmviz.errors import ExportError, LayerError
 
 if TYPE_CHECKING:
     from fmviz.capture import Capture
@@ -81,7 +86,11 @@ def answer(
 
             return column_at(request, shown, capture)
         case Export():
-            return _export(request, shown, capture, cancelled)
+            return (
+                _export_inline(request, shown, capture, cancelled)
+                if request.inline
+                else _export(request, shown, capture, cancelled)
+            )
 
 
 def _read_input(request: ReadInput, capture: Capture, blocks: Blocks) -> Reply:
@@ -223,6 +232,23 @@ def _read_vector(request: ReadVector, capture: Capture) -> Reply:
         count=tensor.numel(),
         reason=capture[request.layer].why_no_maps,
     )
+
+
+def _export_inline(request: Export, shown: Shown, capture: Capture, cancelled: Ask) -> Iterator[Reply]:
+    """The same for a window on another computer: each file goes there as soon as it is whole."""
+    with tempfile.TemporaryDirectory(prefix="fmviz-") as folder:
+        here = msgspec.structs.replace(request, folder=folder)
+        for reply in _export(here, shown, capture, cancelled):
+            if isinstance(reply, Exported):
+                reply = msgspec.structs.replace(reply, folder=request.folder)
+            for path in sorted(Path(folder).iterdir()):
+                # What is written aside is no file yet.
+                if not path.name.startswith("."):
+                    if path.stat().st_size > MAXIMUM_LENGTH - 65536:
+                        raise ExportError(f"{path.name} is too large to be sent here: export fewer layers at a time.")
+                    yield FileMade(id=request.id, name=path.name, data=path.read_bytes())
+                    path.unlink()
+            yield reply
 
 
 def _export(request: Export, shown: Shown, capture: Capture, cancelled: Ask) -> Iterator[Reply]:

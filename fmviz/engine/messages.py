@@ -14,6 +14,7 @@ Qt nor torch is imported here, and nothing is unpickled.
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import Any, Literal
 
 import msgspec
@@ -22,9 +23,11 @@ from fmviz.engine import odd_names
 from fmviz.geometry import Geometry
 from fmviz.maps import Normalisation, Reduction
 
-PROTOCOL = 4
+PROTOCOL = 5
 MAXIMUM_LENGTH = 1 << 30
-_LENGTH = struct.Struct("<I")
+HEAD = struct.Struct("<IIB")
+"""What goes before a message: how many bytes follow, their CRC-32, and 1 where zlib has packed them, else 0."""
+WORTH_PACKING = 1 << 14
 _MAP_HEADS = (*range(0x80, 0x90), 0xDE)
 """Bytes with which a msgpack map begins, and so every message."""
 
@@ -454,8 +457,18 @@ class ReadColumn(Request, frozen=True, kw_only=True):
     channel: int
 
 
+class Lend(Request, frozen=True, kw_only=True):
+    """A part of a file of the window's computer, which has no `path` on the engine's: kept there as long as the engine lives,
+    and taken where a later request names the path. `begin` with the first part. -> `Lent`"""
+
+    path: str
+    data: bytes
+    begin: bool
+
+
 class Export(Request, frozen=True, kw_only=True):
-    """Write layers to a folder. `size`: 0 is the maps' own, -1 the picture's, else pixels of the longer side.
+    """Write layers to a folder; with `inline` set the window does, and each file comes back as `FileMade`.
+    `size`: 0 is the maps' own, -1 the picture's, else pixels of the longer side.
     `layers` are names or patterns; with `pyramid` set, one figure of the named maps instead. Browsing goes on meanwhile.
     `channels` picks some, for the form "maps". -> `Exported`"""
 
@@ -471,6 +484,7 @@ class Export(Request, frozen=True, kw_only=True):
     channel: int = 0
     reduction: Reduction | None = "l2"
     scale: Literal["map", "row"] = "map"
+    inline: bool = False
 
 
 class TidyUp(Request, frozen=True, kw_only=True):
@@ -737,6 +751,17 @@ class ColumnRead(Reply, frozen=True, kw_only=True):
     largest: bytes
 
 
+class Lent(Reply, frozen=True, kw_only=True):
+    path: str
+
+
+class FileMade(Reply, frozen=True, kw_only=True):
+    """A whole file of an export, to be written by the window. More follows."""
+
+    name: str
+    data: bytes
+
+
 class Exported(Reply, frozen=True, kw_only=True):
     folder: str
     files: int
@@ -774,6 +799,7 @@ AnyRequest = (
     | ReadColumn
     | Export
     | TidyUp
+    | Lend
     | Cancel
 )
 AnyReply = (
@@ -805,7 +831,9 @@ AnyReply = (
     | FieldRead
     | ColumnRead
     | Exported
+    | FileMade
     | TidiedUp
+    | Lent
 )
 
 _encoder = msgspec.msgpack.Encoder()
@@ -821,13 +849,16 @@ class ProtocolError(Exception):
     """What arrived is no message: the stream cannot be trusted from here on."""
 
 
-def pack(message: Message) -> bytes:
-    """`message` as it goes through the pipe."""
+def pack(message: Message, *, tightly: bool = False) -> bytes:
+    """`message` as it goes through the pipe; `tightly`, where the line is slow and the message long."""
     try:
         body = _encoder.encode(message)
     except UnicodeEncodeError:
         body = _encoder.encode(odd_names.stood_in(msgspec.to_builtins(message, builtin_types=(bytes,))))
-    return _LENGTH.pack(len(body)) + body
+    packed = tightly and len(body) >= WORTH_PACKING
+    if packed:
+        body = zlib.compress(body, 1)
+    return HEAD.pack(len(body), zlib.crc32(body), packed) + body
 
 
 def request_from(body: bytes) -> AnyRequest:
@@ -865,16 +896,30 @@ class Unframer:
         """
         self._buffer += data
         bodies, start = [], 0
-        while len(self._buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer, start)
-            if length > MAXIMUM_LENGTH:
-                raise ProtocolError(f"a message of {length} bytes was announced")
-            begin, end = start + _LENGTH.size, start + _LENGTH.size + length
-            if len(self._buffer) > begin and self._buffer[begin] not in _MAP_HEADS:
+        while len(self._buffer) - start >= HEAD.size:
+            length, checksum, packed = HEAD.unpack_from(self._buffer, start)
+            begin, end = start + HEAD.size, start + HEAD.size + length
+            if length > MAXIMUM_LENGTH or packed > 1:
+                raise ProtocolError(f"a message was announced, and {bytes(self._buffer[start : start + 40])!r} came")
+            if not packed and len(self._buffer) > begin and self._buffer[begin] not in _MAP_HEADS:
                 raise ProtocolError(f"a message was announced, and {bytes(self._buffer[start : start + 40])!r} came")
             if len(self._buffer) < end:
                 break
-            bodies.append(bytes(self._buffer[begin:end]))
+            body = bytes(self._buffer[begin:end])
+            if zlib.crc32(body) != checksum:
+                raise ProtocolError("a message was changed on its way")
+            bodies.append(_unpacked(body) if packed else body)
             start = end
         del self._buffer[:start]
         return bodies
+
+
+def _unpacked(body: bytes) -> bytes:
+    try:
+        unpacker = zlib.decompressobj()
+        unpacked = unpacker.decompress(body, MAXIMUM_LENGTH)
+    except zlib.error as error:
+        raise ProtocolError(str(error)) from error
+    if not unpacker.eof:
+        raise ProtocolError("a message unpacks to more than any message is")
+    return unpacked

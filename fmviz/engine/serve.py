@@ -18,6 +18,7 @@ from fmviz.engine.messages import (
     Doing,
     Dropped,
     Failed,
+    FileMade,
     Progress,
     ProtocolError,
     Reply,
@@ -28,6 +29,10 @@ from fmviz.engine.messages import (
 )
 from fmviz.engine.shelf import Aside, Tell
 from fmviz.errors import Cancelled, DeviceError, FmvizError, TrustError
+
+_TELLING = 1 << 18
+_SLOW = 60e6
+"""Bytes a second of a line that is slower than packing what goes through it."""
 
 GRACE = 0.7
 """Seconds that an engine without a window has to end in good order: a file is closed, a layer comes to its end."""
@@ -75,16 +80,21 @@ class _Outbox:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._lock = threading.Lock()
+        self._slow = False
         self.broken = False
 
     def send(self, reply: Reply) -> None:
-        data = memoryview(pack(reply))
+        data = memoryview(pack(reply, tightly=self._slow))
         with self._lock:
+            begun, length = time.perf_counter(), len(data)
             try:
                 while data and not self.broken:
                     data = data[self._stream.write(data) or 0 :]
             except (OSError, ValueError):
                 self.broken = True
+            # What is short goes into the system's buffers, and tells nothing of the line.
+            if length >= _TELLING:
+                self._slow = length / max(time.perf_counter() - begun, 1e-9) < _SLOW
 
 
 def _read(incoming: BinaryIO, mailbox: Mailbox, ended: Callable[[], None] | None) -> None:
@@ -144,7 +154,7 @@ class _Loop:
         reply: Reply | None = None
         with self._told(request):
             reply = next(steps)
-        if isinstance(reply, Progress):
+        if isinstance(reply, Progress | FileMade):
             self._out.send(reply)
             return
         del self._steps[0]
