@@ -9,6 +9,8 @@ from torch import nn
 
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
+_DEVICE_LOST = ("CUDA error", "HIP error")
+
 LONGEST = 300
 """Characters of somebody else's message that fit into a sentence of ours."""
 
@@ -18,6 +20,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+def is_device_lost(error: BaseException | None) -> bool:
+    """Whether an accelerator failed in a way that this process cannot use it any more: an assertion in a kernel, an illegal
+    address, a device that went away."""
+    seen = 0
+    while error is not None and seen < 10:
+        kind = getattr(torch, "AcceleratorError", None)
+        if kind is not None and isinstance(error, kind) and not is_out_of_memory(error):
+            return True
+        if isinstance(error, RuntimeError) and str(error).startswith(_DEVICE_LOST) and not is_out_of_memory(error):
+            return True
+        error, seen = error.__cause__, seen + 1
+    return False
 
 
 def layer_that_ran(model: nn.Module, error: BaseException) -> str:

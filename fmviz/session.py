@@ -123,6 +123,11 @@ class Session:
             model.to(find_device(device))
         self.device = _device_of(model)
 
+    def to(self, device: torch.device) -> None:
+        """Run on this device from now on."""
+        self.model.to(device)
+        self.device = device
+
     def paused(self) -> AbstractContextManager[object]:
         """Inside, no picture runs through the model: other threads that ask for it wait. For a step of training."""
         return self._one_at_a_time

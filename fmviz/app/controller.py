@@ -288,7 +288,8 @@ class Controller(QObject):
 
     def _ran(self, wanted: RunWanted, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, Progress):
-            self.store.update(activity=Activity(reply.id, wording.doing(reply), reply.fraction))
+            if not self._impatience.isActive():
+                self.store.update(activity=Activity(reply.id, wording.doing(reply), reply.fraction))
             return
         if reply.id == self._run_number:
             self._run_number = 0
@@ -405,6 +406,8 @@ class Controller(QObject):
         if self._run_number:
             self.link.cancel(self._run_number)
             self._impatience.start()
+            # Said at once: the layer that computes may take its time to come to its end.
+            self.store.update(activity=Activity(self._run_number, self.tr("Cancelling")))
 
     def _lose_patience(self) -> None:
         if self._run_number:
@@ -483,7 +486,8 @@ class Controller(QObject):
         if self._deaf and running is not None:
             message = wording.ended_by_force(running.setup.backbone)
         self._deaf = False
-        self._tell("maps", message, ("retry",), errors)
+        setup = running.setup if running else state.setup
+        self._tell("maps", message, ("retry",) if setup.device == "cpu" else ("retry", "use_cpu"), errors)
         if again:
             self._asked = None
             self.start_again()

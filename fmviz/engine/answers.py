@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 import numpy as np
@@ -57,18 +58,21 @@ from fmviz.engine.messages import (
 )
 from fmviz.engine.shelf import Aside, Tell
 from fmviz.engine.shown import Ask, Shown
-from fmviz.errors import Cancelled, ForwardError
+from fmviz.errors import Cancelled, FmvizError, ForwardError
 from fmviz.own_model import PREFIX
 from fmviz.pictures import Picture, read_picture
 from fmviz.strays import remove_strays
 
 if TYPE_CHECKING:
     from fmviz.capture import Capture
+    from fmviz.engine.falling_back import Keep
     from fmviz.preprocess import Preprocessing
     from fmviz.session import Session
     from fmviz.table import Call, LayerTable, Row
 
 KEPT_PICTURES = 4
+DEVICE_LOST = 70
+"""The exit code of an engine whose accelerator cannot be used any more."""
 
 
 class Answers:
@@ -157,6 +161,8 @@ class Answers:
     def _run(self, request: Run, progress: Tell, cancelled: Ask) -> Reply:
         picture = self._picture(request.source)
         progress("loading torch", "", None)
+        from fmviz.engine.falling_back import run_with_less
+        from fmviz.failures import is_device_lost
         from fmviz.memory import check_budget
         from fmviz.preprocess import preprocess
 
@@ -165,11 +171,22 @@ class Answers:
             raise Cancelled
         fed = preprocess(picture, preprocessing_of(request.setup, session))
         session.check_size(fed.geometry.input_size)
-        check_budget(session, fed.geometry.input_size)
         self._drop_capture()
         progress("running", request.setup.backbone, 0.0)
         asked = _counting(cancelled, progress, request.setup.backbone, session)
-        capture, stopped = _run_as_far_as_it_goes(session, picture, fed.preprocessing, asked)
+
+        def run(keep: Keep | None) -> tuple[Capture, str]:
+            if keep is None:
+                check_budget(session, fed.geometry.input_size)
+            return _run_as_far_as_it_goes(session, picture, fed.preprocessing, asked, keep)
+
+        try:
+            (capture, stopped), less = run_with_less(session, run)
+        except (FmvizError, RuntimeError) as error:
+            if is_device_lost(error) and self._live is None:
+                _end_with_the_device(session.device, error)
+            raise
+        stopped = stopped or less
         self._runs += 1
         stamp = _stamp(request.setup)
         self._shown = Shown(self._runs, request.source, picture, request.setup, session, capture, stamp)
@@ -260,8 +277,13 @@ class Answers:
         if shown is None or shown.run != run:
             raise Cancelled
         if shown.capture is None:
+            from fmviz.engine.falling_back import run_with_less
+
             wanted = preprocessing_of(shown.setup, shown.session)
-            shown.capture, _ = _run_as_far_as_it_goes(shown.session, shown.picture, wanted, cancelled)
+            (shown.capture, _), _ = run_with_less(
+                shown.session,
+                lambda keep: _run_as_far_as_it_goes(shown.session, shown.picture, wanted, cancelled, keep),
+            )
         return shown, shown.capture
 
 
@@ -274,17 +296,28 @@ def preprocessing_of(setup: Setup, session: Session) -> Preprocessing:
 
 
 def _run_as_far_as_it_goes(
-    session: Session, picture: Picture, preprocessing: Preprocessing, cancelled: Ask
+    session: Session, picture: Picture, preprocessing: Preprocessing, cancelled: Ask, keep: Keep | None
 ) -> tuple[Capture, str]:
     """The capture; and "", or where and why the network raised, with the layers up to there."""
     from fmviz.capture import Capture
+    from fmviz.failures import is_device_lost
 
     try:
-        return session.run(picture, preprocessing=preprocessing, cancelled=cancelled), ""
+        return session.run(picture, preprocessing=preprocessing, keep=keep, cancelled=cancelled), ""
     except ForwardError as error:
-        if not isinstance(error.capture, Capture) or not len(error.capture):
+        if is_device_lost(error) or not isinstance(error.capture, Capture) or not len(error.capture):
             raise
         return error.capture, str(error)
+
+
+def _end_with_the_device(device: object, error: BaseException) -> NoReturn:
+    """After a failed assertion on a GPU nothing runs on it any more in this process: the window starts another."""
+    from fmviz.failures import one_line
+
+    print(
+        f"{device} failed and cannot be used by this engine any more ({one_line(error)}).", file=sys.stderr, flush=True
+    )
+    os._exit(DEVICE_LOST)
 
 
 def _stamp(setup: Setup) -> tuple[tuple[int, int], ...]:
