@@ -470,9 +470,9 @@ class Controller(QObject):
         self._end_activity(number)
         self.looking.forget()
         running = asked if number else None
-        if running is not None:
-            # The choices stay as they are; whether they are tried again is for the user to say.
-            self._failed = running
+        # The choices stay as they are; whether they are tried again is for the user to say. What was given up before is
+        # not what the banner is about.
+        self._failed = running
         state = self.store.state
         if exporting:
             self.exported.emit(

@@ -280,10 +280,11 @@ class Answers:
             from fmviz.engine.falling_back import run_with_less
 
             wanted = preprocessing_of(shown.setup, shown.session)
-            (shown.capture, _), _ = run_with_less(
+            (capture, _), _ = run_with_less(
                 shown.session,
                 lambda keep: _run_as_far_as_it_goes(shown.session, shown.picture, wanted, cancelled, keep),
             )
+            shown.capture = capture
         return shown, shown.capture
 
 

@@ -58,7 +58,17 @@ def test_killed_at_any_moment_of_a_session(open_desk: OpenDesk, long: bool) -> N
         assert "ended unexpectedly" in problem.message
         until(lambda: desk.state.activity is None and not desk.app.link._open, "what was shown is made again")
         after = desk.state
-        for field in ("sources", "layer", "colour_map", "normalisation", "pin", "setup", "order", "appearance"):
+        for field in (
+            "sources",
+            "current",
+            "layer",
+            "colour_map",
+            "normalisation",
+            "pin",
+            "setup",
+            "order",
+            "appearance",
+        ):
             assert getattr(after, field) == getattr(before, field), field
         # The run that was under way is lost, and only that: it is offered to be made again.
         assert after.shown_source in (shown, before.source)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtGui import QStandardItem, QStandardItemModel
+from shiboken6 import Shiboken
 
 from fmviz.app.numbers import shape_words, stride_words
 from fmviz.engine.messages import LayerInfo
@@ -27,6 +28,7 @@ class LayerTree(QStandardItemModel):
         super().__init__(parent)
         self._rows: dict[str, list[QStandardItem]] = {}
         self._by_name: dict[str, QStandardItem] = {}
+        self._layers: tuple[LayerInfo, ...] = ()
         self._set_header()
 
     def _set_header(self) -> None:
@@ -36,13 +38,24 @@ class LayerTree(QStandardItemModel):
 
     def set_layers(self, layers: Sequence[LayerInfo]) -> None:
         """The layers in the order of the forward."""
-        self.clear()
-        self._set_header()
+        if tuple(layers) == self._layers:
+            return
+        self._layers = tuple(layers)
         self._rows, self._by_name = {}, {}
+        self._emptied(self.invisibleRootItem())
         for layer in layers:
             row = self._row(layer)
             self._by_name[layer.name] = row[0]
             self._fill(row, layer)
+
+    def _emptied(self, item: QStandardItem) -> None:
+        """Rows are taken out one by one, from below: what Qt clears away by itself stays in Python's memory for ever."""
+        while count := item.rowCount():
+            below = item.child(count - 1)
+            if below is not None:
+                self._emptied(below)
+            for taken in item.takeRow(count - 1):
+                Shiboken.delete(taken)
 
     def _row(self, layer: LayerInfo) -> list[QStandardItem]:
         """The row of this layer: its module's, or one below it for a further call or an item of the output."""

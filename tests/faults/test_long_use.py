@@ -1,0 +1,89 @@
+"""After a day's work both processes hold what they held after its first minutes: memory, threads, descriptors, children."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from desks import OpenDesk
+from driving import Desk, until
+
+NETWORKS = ("resnet18", "efficientnet_lite0_fpn")
+
+
+def resident(process: int) -> float:
+    """MB that are its own: what is shared with the other process is counted with neither."""
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) / 1000
+    raise AssertionError("no such process")
+
+
+def held(desk: Desk) -> dict[str, Any]:
+    engine = desk.app.link.process_id
+    children = Path(f"/proc/{engine}/task/{engine}/children").read_text().split()
+    return {
+        "window's descriptors": len(os.listdir("/proc/self/fd")),
+        "engine's descriptors": len(os.listdir(f"/proc/{engine}/fd")),
+        "window's threads": threading.active_count(),
+        "engine's threads": len(os.listdir(f"/proc/{engine}/task")),
+        "engine's children": len(children),
+        "requests that wait": len(desk.app.link._open),
+    }
+
+
+def rest(desk: Desk) -> None:
+    desk.settle()
+    until(lambda: not desk.app.link._open, "nothing is asked")
+
+
+def work(desk: Desk, pictures: list[Path], *, switches: int, opened: int, networks: int, docks: int) -> None:
+    layers = [layer.name for layer in desk.state.shown.layers if layer.spatial]  # type: ignore[union-attr]
+    for number in range(switches):
+        desk.app.presenter.choose_layer(layers[number % len(layers)])
+        until(lambda: desk.maps is not None and desk.maps.layer == desk.state.layer, "the layer is there")
+    for number in range(opened):
+        desk.app.commands.open_paths([pictures[number % len(pictures)]])
+        rest(desk)
+        # The strip holds what is open; a person closes what they are done with.
+        while len(desk.state.sources) > 3:
+            desk.app.controller.close_picture(0)
+    for number in range(networks):
+        desk.app.controller.set_setup(backbone=NETWORKS[number % 2], weights="" if number % 2 else "random")
+        rest(desk)
+    for number in range(docks):
+        dock = list(desk.window.docks.values())[number % len(desk.window.docks)]
+        dock.setVisible(not dock.isVisible())
+        dock.setVisible(True)
+        if number % 7 == 0:
+            dock.setFloating(not dock.isFloating())
+            dock.setFloating(False)
+    rest(desk)
+
+
+@pytest.mark.timeout(7200)
+def test_nothing_grows(open_desk: OpenDesk, tmp_path: Path, long: bool) -> None:
+    rng = np.random.default_rng(0)
+    pictures = []
+    for number in range(10):
+        pictures.append(tmp_path / f"{number}.png")
+        PIL.Image.fromarray(rng.integers(0, 256, (180, 240, 3), np.uint8)).save(pictures[-1])
+    desk = open_desk()
+    desk.settle()
+    times = 25 if long else 1
+    # Twice what is measured: buffers are full, caches as large as they get, whatever is imported once is imported.
+    for _ in range(2):
+        work(desk, pictures, switches=200, opened=12, networks=4, docks=20)
+    before, window, engine = held(desk), resident(os.getpid()), resident(desk.app.link.process_id)
+    for _ in range(times):
+        work(desk, pictures, switches=400, opened=40, networks=8, docks=20)
+    after = held(desk)
+    assert after == before
+    assert resident(os.getpid()) - window <= 20
+    assert resident(desk.app.link.process_id) - engine <= 20
+    desk.close()
