@@ -78,7 +78,7 @@ class MainWindow(QMainWindow):
         self._fresh = True
         self.actions_by_name = actions.made(self, does, self._ink())
         self.addActions(list(self.actions_by_name.values()))
-        self._window_banner = Banner(self)
+        self._window_banner = Banner(self, wide=True)
         self.strip = StripView(self)
         self.layers = LayersView(self)
         self.maps = MapsView(SamplesView(samples, self), self)

@@ -15,6 +15,18 @@ from fmviz.app.blocks import remove_abandoned
 
 __all__ = ["_places_of_their_own", "_style", "desk", "open_desk", "started"]
 
+
+def must_be_quiet(items: list[pytest.Item], folder: Path) -> None:
+    """A warning of Qt's fails the test of this folder that it comes in."""
+    for item in items:
+        if folder in item.path.parents:
+            item.add_marker(pytest.mark.qt_log_level_fail("WARNING"))
+            # What the offscreen platform says of every window and every popup.
+            item.add_marker(
+                pytest.mark.qt_log_ignore("does not support (propagateSizeHints|raise|grabbing the)", extend=True)
+            )
+
+
 OpenDesk = Callable[..., Desk]
 
 

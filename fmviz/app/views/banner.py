@@ -20,12 +20,17 @@ from PySide6.QtWidgets import (
 
 
 class Banner(QFrame):
-    """Hidden until it has something to say."""
+    """Hidden until it has something to say.
+
+    Args:
+        wide: it goes across the whole window, where its buttons have room beside its words.
+    """
 
     closed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, *, wide: bool = False) -> None:
         super().__init__(parent)
+        self._wide = wide
         self.setObjectName("banner")
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setAutoFillBackground(True)
@@ -39,7 +44,7 @@ class Banner(QFrame):
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         # A path or a checksum is one long word: it must not make the window wider.
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._text.setMinimumWidth(160)
+        self._text.setMinimumWidth(480 if wide else 160)
         self._close = QToolButton(self)
         self._close.setAutoRaise(True)
         self._close.setIcon(self.style().standardIcon(QStyle.StandardPixmap.SP_TitleBarCloseButton))
@@ -70,8 +75,8 @@ class Banner(QFrame):
         self._buttons = [self._button(remedy) for remedy in remedies]
         for button in self._buttons:
             # One button leaves the words room enough beside it; more do not.
-            if len(self._buttons) == 1:
-                self._beside.insertWidget(2, button)
+            if self._wide or len(self._buttons) == 1:
+                self._beside.insertWidget(self._beside.count() - 1, button)
             else:
                 self._below.addWidget(button)
         self.show()
