@@ -10,6 +10,7 @@ import msgspec
 
 from fmviz.app.state import ORDERS, PyramidChoice, ViewState
 from fmviz.colours import COLOUR_MAPS
+from fmviz.engine import odd_names
 from fmviz.engine.messages import PictureSource, Setup
 from fmviz.maps import NORMALISATIONS, Normalisation, Reduction
 
@@ -75,13 +76,15 @@ def changes(sitting: Sitting, source: Callable[[str], PictureSource]) -> dict[st
 
 
 def written(sitting: Sitting) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(sitting), indent=1)
+    # Names of files may be no text, for which JSON has no room.
+    plain = odd_names.stood_in(msgspec.to_builtins(sitting))
+    return msgspec.json.format(msgspec.json.encode(plain), indent=1)
 
 
 def read(data: bytes) -> Sitting:
     """`ValueError` where it is nothing that this version writes."""
     try:
-        sitting = msgspec.json.decode(data, type=Sitting)
+        sitting = msgspec.convert(odd_names.restored(msgspec.json.decode(data)), Sitting)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError("it is no session") from error
     if sitting.version != _VERSION or not _is_sound(sitting):

@@ -32,7 +32,7 @@ def test_killed_at_any_moment_of_a_session(open_desk: OpenDesk, long: bool) -> N
     desk.settle()
     rng = random.Random(4)
     layers = [layer.name for layer in desk.state.shown.layers if layer.spatial]  # type: ignore[union-attr]
-    for _ in range(200 if long else 6):
+    for _ in range(200 if long else 4):
         for _ in range(rng.randrange(1, 12)):
             step = rng.randrange(5)
             if step == 0:
@@ -184,8 +184,8 @@ def test_a_model_that_stops(watched: Desk, tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("deed", ["time.sleep(600)", "while True: x = x + 0"])
 def test_a_model_that_blocks_for_ever_can_be_cancelled(watched: Desk, tmp_path: Path, deed: str) -> None:
     maps, process = watched.maps, watched.app.link.process_id
-    run_model(watched, tmp_path, deed)
-    until(lambda: watched.state.activity and "unning" in watched.state.activity.text, "it runs")
+    run_model(watched, tmp_path, f"open({str(tmp_path / 'blocked')!r}, 'w').close()\n        {deed}")
+    until((tmp_path / "blocked").exists, "it runs")
     begun = time.perf_counter()
     watched.do("cancel")
     acknowledged = time.perf_counter() - begun

@@ -65,6 +65,16 @@ def test_all_that_is_chosen_comes_back() -> None:
     assert store.state == FULL
 
 
+def test_a_name_that_is_no_text_comes_back() -> None:
+    odd = "/x/caf\udce9.png"
+    store = Store(FULL)
+    store.update(sources=(named(odd),), current=0)
+    kept = sitting.read(sitting.written(sitting.of_state(store.state)))
+    again = Store(ViewState())
+    again.update(**sitting.changes(kept, named))
+    assert again.state.sources == (named(odd),)
+
+
 def test_a_pasted_picture_is_left_out_and_the_others_stay() -> None:
     pasted = PictureSource(name="pasted picture", data=b"123")
     store = Store(FULL)
@@ -77,7 +87,7 @@ def test_a_pasted_picture_is_left_out_and_the_others_stay() -> None:
 
 def test_killed_at_any_moment_it_left_what_was_there_a_second_before(tmp_path: Path, long: bool) -> None:
     moments = random.Random(8)
-    for number in range(100 if long else 6):
+    for number in range(100 if long else 5):
         folder = tmp_path / str(number)
         command = [sys.executable, str(WINDOW), str(tmp_path / "settings.ini"), str(folder)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as window:
