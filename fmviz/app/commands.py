@@ -56,7 +56,7 @@ class Commands(QObject):
     def attach(self, window: MainWindow, presenter: Presenter, tabling: Tabling, returning: Returning) -> None:
         self._window, self._presenter, self._tabling = window, presenter, tabling
         self._returning = returning
-        window.dropped.connect(self.take)
+        window.dropped.connect(self.take_drop)
         window.sample_chosen.connect(self.open_sample)
         self.networks = NetworkCommands(
             self._store, self._controller, self._shelf, self._teaching, self._preferences, window
@@ -176,6 +176,11 @@ class Commands(QObject):
         data = QGuiApplication.clipboard().mimeData()
         if data is None or not self.take(data):
             self._window.statusBar().showMessage(self.tr("There is no picture on the clipboard."), 4000)
+
+    def take_drop(self, data: QMimeData) -> None:
+        """What was let go over the window."""
+        if not self.take(data):
+            self._window.statusBar().showMessage(self.tr("No picture came with that. Drop it once more."), 4000)
 
     def take(self, data: QMimeData) -> bool:
         """Pictures out of a drop or the clipboard: files where there are files, else the image itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QMimeData, QObject, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QMimeData, QObject, QSize, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import (
     QActionGroup,
     QCloseEvent,
@@ -76,6 +76,7 @@ class MainWindow(QMainWindow):
         self.setDockNestingEnabled(True)
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self._fresh = True
+        self._dragged: list[QUrl] = []
         self.actions_by_name = actions.made(self, does, self._ink())
         self.addActions(list(self.actions_by_name.values()))
         self._window_banner = Banner(self, wide=True)
@@ -345,12 +346,19 @@ class MainWindow(QMainWindow):
     # Events
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if _is_of_use(event.mimeData()):
+        data = event.mimeData()
+        if _is_of_use(data):
+            # Asked of the other program anew when it is let go, which may then be too busy to answer.
+            self._dragged = data.urls()
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
         event.acceptProposedAction()
-        self.dropped.emit(event.mimeData())
+        data = event.mimeData()
+        if not _is_of_use(data):
+            data = QMimeData()
+            data.setUrls(self._dragged)
+        self.dropped.emit(data)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if isinstance(watched, QDockWidget):

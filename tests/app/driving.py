@@ -153,7 +153,8 @@ class Desk:
         assert self.state.shown is not None
         return next(layer.name for layer in self.state.shown.layers if tap in layer.taps)
 
-    def drop(self, paths: Sequence[Path]) -> None:
+    def drop(self, paths: Sequence[Path], *, answers: bool = True) -> None:
+        """Drag files in and let go; the other program may no longer answer then."""
         data = QMimeData()
         data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
         place, copy = QPointF(300, 300), Qt.DropAction.CopyAction
@@ -161,7 +162,8 @@ class Desk:
         enter = QDragEnterEvent(place.toPoint(), copy, data, left, none)
         QApplication.sendEvent(self.window, enter)
         assert enter.isAccepted()
-        QApplication.sendEvent(self.window, QDropEvent(place, copy, data, left, none))
+        dropped = data if answers else QMimeData()
+        QApplication.sendEvent(self.window, QDropEvent(place, copy, dropped, left, none))
 
     def point(self, widget: QWidget, place: QPointF) -> None:
         """Move the pointer over a widget."""

@@ -58,8 +58,9 @@ def test_what_the_network_was_fed_and_what_it_says_stand_in_the_input_dock(desk:
 # Pictures
 
 
-def test_a_dropped_picture_takes_the_place_of_the_sample(desk: Desk, pictures: list[Path]) -> None:
-    desk.drop(pictures[:1])
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_dropped_picture_takes_the_place_of_the_sample(desk: Desk, pictures: list[Path], answers: bool) -> None:
+    desk.drop(pictures[:1], answers=answers)
     desk.settle()
     assert desk.window.windowTitle().startswith("one.png")
     assert desk.state.shown is not None

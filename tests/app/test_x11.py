@@ -118,7 +118,16 @@ class Running:
 
     def shows(self, title: str) -> None:
         window = self.window()
-        self.until(lambda: self.screen.xdotool("getwindowname", window) == title, f"the title is {title}")
+        had: list[str] = []
+
+        def arrived() -> bool:
+            had[:] = [self.screen.xdotool("getwindowname", window)]
+            return had == [title]
+
+        try:
+            self.until(arrived, f"the title is {title}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nit was {had}") from error
 
 
 def children(process: int) -> list[int]:
