@@ -143,8 +143,9 @@ class Bench:
 
     def at(self, shape: tuple[int, ...], count: int) -> list[float]:
         """Milliseconds of switches to a layer of this shape, from another one."""
-        layers = [layer.name for layer in self.state.shown.layers if layer.shape[1:] == shape]
-        other = next(layer.name for layer in self.state.shown.layers if layer.spatial and layer.shape[1:] != shape)
+        every = [layer for layer in self.state.shown.layers if layer.spatial and layer.name != self.state.layer]
+        layers = [layer.name for layer in every if layer.shape[1:] == shape]
+        other = next(layer.name for layer in every if layer.shape[1:] != shape)
         found = []
         for number in range(2 * count):
             self.painted.came = self.painted.done = False
