@@ -47,10 +47,10 @@ class Record:
     kind: str
     tensor: Tensor
     owned: bool
+    channels_last: bool
     version: int = 0
     nbytes: int = 0
     checksum: Tensor | None = None
-    channels_last: bool = False
 
     def overwritten(self) -> str:
         """ "" as long as the tensor is what it was; otherwise "counted" or "quiet"."""
@@ -144,7 +144,7 @@ class Recorder:
     def learn(self) -> bool:
         """Compare each shared tensor with what it was; True where all are true. Teaches the model's knowledge."""
         stale = {layer: how for layer, record in self.records.items() if (how := record.overwritten())}
-        self._knowledge.seen.update(layer for layer, record in self.records.items() if not record.owned)
+        self._knowledge.seen.update(layer for layer, record in self.records.items() if record.checksum is not None)
         self._knowledge.overwritten.update(stale)
         self._knowledge.quiet |= "quiet" in stale.values()
         return not stale
@@ -163,21 +163,20 @@ class Recorder:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             self.stop_if_cancelled()
             self.hooks_called += 1
-            self._calls[path] += 1
-            call = self._calls[path]
-            for where, tensor in tensors_in(output):
+            call = self._calls[path] = self._calls[path] + 1
+            # Nearly always it is one tensor, and this runs once for every call of every module.
+            for where, tensor in (("", output),) if isinstance(output, Tensor) else tensors_in(output):
                 layer = Layer(path, call, where)
                 channels_last = self._layouts.channels_last(module, tensor)
                 if self._keep is None or self._keep(layer):
-                    self.records[layer] = self._record(layer, type(module).__name__, tensor)
-                    self.records[layer].channels_last = channels_last
+                    self.records[layer] = self._record(layer, type(module).__name__, tensor, channels_last)
 
         return hook
 
-    def _record(self, layer: Layer, kind: str, tensor: Tensor) -> Record:
+    def _record(self, layer: Layer, kind: str, tensor: Tensor, channels_last: bool) -> Record:
         if self._must_copy(layer, tensor):
-            return Record(kind, self._copy(tensor), owned=True)
-        record = Record(kind, tensor.detach(), owned=False, version=tensor._version, nbytes=_storage_bytes(tensor))
+            return Record(kind, self._copy(tensor), True, channels_last)
+        record = Record(kind, tensor.detach(), False, channels_last, tensor._version, _storage_bytes(tensor))
         if layer not in self._knowledge.seen:
             record.checksum = self._checksum(tensor)
         return record

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -147,10 +146,12 @@ class Layouts:
         """Asked once for each tensor that a module puts out, in their order."""
         if tensor.dim() != 4:
             return False
-        shape = tuple(tensor.shape)
+        shape = tensor.shape
         told = _told_by(module, shape)
-        self._last[shape] = self._last.get(shape, False) if told is None else told
-        return self._last[shape]
+        if told is None:
+            return self._last.get(shape, False)
+        self._last[shape] = told
+        return told
 
 
 def _told_by(module: nn.Module, shape: Shape) -> bool | None:
@@ -162,7 +163,8 @@ def _told_by(module: nn.Module, shape: Shape) -> bool | None:
         return shape[1] != width or not (shape[-1] != width or type(module).__name__.endswith("2d"))
     if isinstance(module, _CHANNELS_FIRST):
         return False
-    dims: Any = getattr(module, "dims", None)
+    # Asking a module for what it does not have is slow: it makes a sentence of it.
+    dims = vars(module).get("dims")
     if isinstance(dims, list | tuple) and sorted(dims) == [0, 1, 2, 3]:
         return {(0, 2, 3, 1): True, (0, 3, 1, 2): False}.get(tuple(dims))
     return None

@@ -466,9 +466,9 @@ def test_only_what_is_to_be_kept_is_held_or_copied(monkeypatch: pytest.MonkeyPat
     copied: list[Layer] = []
     original = fmviz.recording.Recorder._record
 
-    def spy(self: Any, layer: Layer, kind: str, tensor: Tensor) -> Any:
+    def spy(self: Any, layer: Layer, *more: Any) -> Any:
         copied.append(layer)
-        return original(self, layer, kind, tensor)
+        return original(self, layer, *more)
 
     monkeypatch.setattr(fmviz.recording.Recorder, "_record", spy)
     capture = capture_activations(Twice(), image(6), keep=lambda layer: layer.path == "relu" and layer.call > 1)

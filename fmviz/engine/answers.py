@@ -121,6 +121,11 @@ class Answers:
             case _:
                 return self._about_the_capture(request, cancelled)
 
+    def foresee(self) -> bool:
+        """Find out the numbers of one more layer that nobody has looked at yet; False where there is none left."""
+        shown = self._shown
+        return shown is not None and shown.capture is not None and contents.foresee(shown, shown.capture)
+
     def _about_the_capture(self, request: AboutCapture, cancelled: Ask) -> Reply | Iterator[Reply]:
         shown, capture = self._held(request.run, cancelled)
         return contents.answer(request, shown, capture, self._blocks, cancelled)

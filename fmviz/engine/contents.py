@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from fmviz.capture import Capture
     from fmviz.maps import Statistics
 
+_FORESEEN = 1 << 22
+"""Values of the largest layer whose statistics are found out beforehand."""
+
 AboutCapture = (
     ReadInput
     | RenderMaps
@@ -107,6 +110,25 @@ def _statistics(shown: Shown, capture: Capture, layer: str) -> Statistics:
     if layer not in shown.statistics:
         shown.statistics[layer] = statistics(capture[layer].maps)
     return shown.statistics[layer]
+
+
+def foresee(shown: Shown, capture: Capture) -> bool:
+    """Find out the statistics of one more layer, which take longer than its maps do; False where that is done.
+
+    Large layers wait until somebody looks at them: a request that comes meanwhile would have to wait for them.
+    """
+    from fmviz.errors import FmvizError
+
+    for layer, activation in capture.items():
+        name = str(layer)
+        if name not in shown.statistics and not activation.why_no_maps and activation.tensor.numel() <= _FORESEEN:
+            try:
+                _statistics(shown, capture, name)
+            # Whoever asks for this layer hears of it.
+            except (FmvizError, RuntimeError, MemoryError):
+                return False
+            return True
+    return False
 
 
 def _render_maps(request: RenderMaps, shown: Shown, capture: Capture, blocks: Blocks) -> Reply:

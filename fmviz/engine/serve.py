@@ -115,7 +115,8 @@ def _read(incoming: BinaryIO, mailbox: Mailbox, ended: Callable[[], None] | None
 
 
 class _Loop:
-    """Works off the mailbox; a long answer that comes in steps (an export) is worked on while nothing else waits."""
+    """Works off the mailbox; a long answer that comes in steps (an export) is worked on while nothing else waits, and what
+    will be asked for next while there is nothing to do at all."""
 
     def __init__(self, mailbox: Mailbox, out: _Outbox, answers: Answers) -> None:
         self._mailbox = mailbox
@@ -124,12 +125,16 @@ class _Loop:
         self._steps: list[tuple[AnyRequest, Iterator[Reply]]] = []
 
     def work(self) -> None:
+        idle = False
         while not (self._mailbox.closed or self._out.broken):
-            request = self._mailbox.take(wait=not self._steps)
+            request = self._mailbox.take(wait=idle and not self._steps)
             if request is not None:
                 self._start(request)
+                idle = False
             elif self._steps:
                 self._step()
+            else:
+                idle = not self._answers.foresee()
 
     def _start(self, request: AnyRequest) -> None:
         with self._told(request):

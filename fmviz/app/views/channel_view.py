@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QEvent, Qt, Signal
-from PySide6.QtGui import QPalette
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QSizePolicy,
     QSlider,
     QSpinBox,
     QVBoxLayout,
@@ -23,7 +19,9 @@ from PySide6.QtWidgets import (
 from fmviz.app.numbers import thousands, value_words
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
+from fmviz.app.views.histogram import Histogram
 from fmviz.app.views.map_canvas import MapCanvas
+from fmviz.app.views.steady_label import SteadyLabel
 
 
 class ChannelView(QWidget):
@@ -39,7 +37,10 @@ class ChannelView(QWidget):
         self._channel = QSpinBox(self)
         self._channel.setAccessibleName(self.tr("Channel"))
         self._channel.setEnabled(False)
-        self._of = QLabel(self)
+        # As large as it will ever be: a dock that is laid out anew at every step through the layers is slow.
+        self._channel.setRange(0, 99_999)
+        self._channel.setFixedSize(self._channel.sizeHint())
+        self._of = SteadyLabel(self, widest=self.tr("of {count}, from 0").format(count=thousands(2048)))
         self._over = QCheckBox(self.tr("Over the picture"), self)
         self._opacity = QSlider(Qt.Orientation.Horizontal, self)
         self._opacity.setRange(5, 95)
@@ -47,10 +48,8 @@ class ChannelView(QWidget):
         self._opacity.setAccessibleName(self.tr("Opacity"))
         self._opacity.setMinimumWidth(50)
         self._numbers = QGridLayout()
-        self._labels: list[tuple[QLabel, QLabel]] = []
-        self._plot: Any = None
-        self._bars: Any = None
-        self._histogram = QVBoxLayout()
+        self._labels: list[tuple[QLabel, SteadyLabel]] = []
+        self._histogram = Histogram(self)
         self._build()
         self._channel.valueChanged.connect(self.channel_chosen.emit)
         self._over.toggled.connect(self.over_picture_chosen.emit)
@@ -75,7 +74,7 @@ class ChannelView(QWidget):
         layout.addLayout(top)
         layout.addWidget(self.canvas, 3)
         layout.addLayout(over)
-        layout.addLayout(self._histogram)
+        layout.addWidget(self._histogram)
         layout.addLayout(self._numbers)
 
     def set_channel(self, channel: int, count: int) -> None:
@@ -116,60 +115,23 @@ class ChannelView(QWidget):
         if nans or infinities:
             rows.append((self.tr("NaN, infinite"), f"{thousands(int(nans))}, {thousands(int(infinities))}"))
         self._show_numbers(rows)
-        self._show_histogram(counts, edges)
+        self._histogram.set_counts(counts, edges)
 
     def clear_description(self) -> None:
         self._show_numbers([])
-        if self._plot is not None:
-            self._plot.hide()
+        self._histogram.set_counts(np.zeros(0), np.zeros(0))
 
     def _show_numbers(self, rows: list[tuple[str, str]]) -> None:
-        """Labels are made once and set again: a dock that is laid out anew at every step through the layers is slow."""
         while len(self._labels) < len(rows):
-            name, number = QLabel(self), QLabel(self)
+            name, number = QLabel(self), SteadyLabel(self, widest="−0.0000")
             number.setFont(numbers_font())
-            number.setAlignment(Qt.AlignmentFlag.AlignRight)
-            number.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            number.set_alignment(Qt.AlignmentFlag.AlignRight)
+            number.set_selectable()
             place = len(self._labels)
             self._numbers.addWidget(name, place // 2, 2 * (place % 2))
             self._numbers.addWidget(number, place // 2, 2 * (place % 2) + 1)
             self._labels.append((name, number))
         for place, labels in enumerate(self._labels):
             texts = rows[place] if place < len(rows) else ("", "")
-            for label, text in zip(labels, texts, strict=True):
-                label.setText(text)
-
-    def _show_histogram(self, counts: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> None:
-        plot = self._made_plot()
-        plot.show()
-        # A logarithm, because most maps are mostly zero; one more, so that a single value is seen.
-        self._bars.setData(edges, np.log10(counts + 1))
-        if len(edges) > 1 and edges[-1] > edges[0]:
-            plot.setXRange(edges[0], edges[-1], padding=0.02)
-
-    def changeEvent(self, event: QEvent) -> None:
-        if event.type() == QEvent.Type.PaletteChange and self._plot is not None:
-            self._colour_plot()
-        super().changeEvent(event)
-
-    def _colour_plot(self) -> None:
-        from fmviz.app.views.plots import recolour
-
-        recolour(self._plot, self)
-        self._bars.setBrush(self.palette().color(QPalette.ColorRole.Highlight))
-
-    def _made_plot(self) -> Any:
-        if self._plot is None:
-            from fmviz.app.views.plots import plot_widget
-
-            self._plot = plot_widget(self, bottom="", left="")
-            self._plot.setFixedHeight(96)
-            self._plot.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            self._plot.getAxis("left").setStyle(showValues=False)
-            self._plot.getAxis("left").setWidth(8)
-            self._plot.setToolTip(self.tr("Histogram of the map's values; heights are logarithmic"))
-            self._histogram.addWidget(self._plot)
-            self._bars = self._plot.plot([0, 1], [0], stepMode="center", fillLevel=0, pen=None)
-            self._colour_plot()
-        return self._plot
+            labels[0].setText(texts[0])
+            labels[1].setText(texts[1])

@@ -11,7 +11,6 @@ from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
     QContextMenuEvent,
-    QFont,
     QImage,
     QKeyEvent,
     QMouseEvent,
@@ -26,6 +25,7 @@ from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 from fmviz.app.blocks import SharedPixels
 from fmviz.app.qimage import colour_list, coloured_image
 from fmviz.app.views.grid_layout import GridLayout, GridView, fitted
+from fmviz.app.views.signs import Signs
 from fmviz.maps import PAPER
 
 GAP = 3
@@ -78,6 +78,7 @@ class GridCanvas(QAbstractScrollArea):
         self._lit: QImage | None = None
         self._layout: GridLayout | None = None
         self._cache: tuple[object, QImage] | None = None
+        self._signs = Signs()
         self._grabbed: QPointF | None = None
         self._moved = False
         self._dim_later = QTimer(self, singleShot=True, interval=150)
@@ -128,11 +129,10 @@ class GridCanvas(QAbstractScrollArea):
 
     def set_current(self, channel: int) -> None:
         """Frame this channel, and bring it into sight."""
-        changed = channel != self._current
-        self._current = channel
-        if changed:
+        if channel != self._current:
+            self._current = channel
             self._reveal(channel)
-        self.viewport().update()
+            self.viewport().update()
 
     def set_smooth(self, smooth: bool) -> None:
         """Enlarge smoothly instead of with crisp cells."""
@@ -334,22 +334,14 @@ class GridCanvas(QAbstractScrollArea):
         ratio = self._ratio()
         if self._layout.width < LETTERED * ratio or self._layout.height < 24 * ratio:
             return
-        font = QFont(self.font())
-        font.setPixelSize(round(10 * ratio))
-        painter.setFont(font)
-        metrics = painter.fontMetrics()
-        paper, ink = QColor(self._colours[PAPER]), QColor(self._colours[255])
-        paper.setAlpha(190)
+        font, paper, ink = self.font(), QColor(self._colours[PAPER]), QColor(self._colours[255])
         for index in self._visible_indices(rows, columns):
             channel = int(self._order[index])
             note = self._notes.get(channel, "")
-            text = f"{channel}  {note}" if note else str(channel)
             x, y = self._layout.position(index)
-            rect = QRect(x - origin[0], y - origin[1], self._layout.width, self._layout.height)
-            box = QRect(rect.left(), rect.top(), metrics.horizontalAdvance(text) + round(6 * ratio), metrics.height())
-            painter.fillRect(box.intersected(rect), paper)
-            painter.setPen(ink)
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+            sign = self._signs.sign(f"{channel}  {note}" if note else str(channel), font, ratio, paper, ink)
+            width, height = min(sign.width(), self._layout.width), min(sign.height(), self._layout.height)
+            painter.drawImage(QPoint(x - origin[0], y - origin[1]), sign, QRect(0, 0, width, height))
 
     def _paint_places(self, painter: QPainter, rows: tuple[int, int], columns: tuple[int, int]) -> None:
         """The shade over the maps, and the places that are marked; in tiles that are too small for it, nothing."""

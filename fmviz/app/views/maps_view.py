@@ -15,7 +15,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -30,6 +29,7 @@ from fmviz.app.views.banner import Banner
 from fmviz.app.views.colour_bar import ColourBar
 from fmviz.app.views.grid_canvas import GridCanvas
 from fmviz.app.views.samples_view import SamplesView
+from fmviz.app.views.steady_label import SteadyLabel
 from fmviz.app.views.vector_view import VectorView
 from fmviz.maps import Normalisation
 
@@ -48,17 +48,15 @@ class MapsView(QWidget):
         self.canvas = GridCanvas(self)
         self.samples = samples
         self.vector = VectorView(self)
-        self._heading = QLabel(self)
-        self._heading.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._heading = SteadyLabel(self)
         font = self._heading.font()
         font.setBold(True)
         font.setPointSizeF(font.pointSizeF() * 1.2)
         self._heading.setFont(font)
-        self._facts = QLabel(self)
+        self._facts = SteadyLabel(self)
         self._facts.setFont(numbers_font())
-        self._facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        for label in (self._heading, self._facts):
+            label.set_selectable()
         self._bar = ColourBar(self)
         self._waiting = _Waiting(self)
         self.cancel_wanted = self._waiting.cancel.clicked
