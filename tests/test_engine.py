@@ -13,7 +13,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -80,7 +80,7 @@ from fmviz.engine.messages import (
 from fmviz.engine.serve import serve
 from fmviz.networks import catalog
 from fmviz.pyramid import tap_maps
-from fmviz.render import render
+from fmviz.render import render, statistics
 from fmviz.session import Session
 from fmviz.table import layer_table
 
@@ -835,7 +835,7 @@ def test_a_process_that_is_fed_garbage_ends_by_itself(tmp_path):
 
 STUBBORN = textwrap.dedent("""
     import os, sys, threading
-    from dataclasses import replace
+    from dataclasses import astuple, replace
     from types import MappingProxyType
     from torch import nn
     from fmviz.networks import catalog
@@ -931,3 +931,21 @@ def test_the_engine_ends_when_its_window_is_killed():
     finally:
         window.kill()
         window.wait()
+
+
+def test_what_will_be_asked_for_is_known_before_it_is_asked() -> None:
+    """At rest, the engine finds out the numbers of the layers that nobody has looked at."""
+    answers = Answers()
+    assert not answers.foresee()
+    run = Run(id=1, source=CAT, setup=Setup(backbone="resnet18", weights="random"))
+    answers.to(run, progress=lambda *_, **__: None, cancelled=lambda: False)
+    steps = 0
+    while answers.foresee():
+        steps += 1
+    shown = answers._shown
+    assert shown is not None
+    assert shown.capture is not None
+    assert steps == len(shown.statistics) == sum(not found.why_no_maps for found in shown.capture.values()) > 40
+    known, found = shown.statistics["layer2.0.relu:2"], statistics(shown.capture["layer2.0.relu:2"].maps)
+    for one, other in zip(astuple(known), astuple(found), strict=True):
+        np.testing.assert_array_equal(one, other)
