@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import io
 import shlex
 import sys
@@ -108,6 +109,8 @@ def _window(options: argparse.Namespace) -> int:
 
     # The engine has the file where it is; what it does not trust, the window asks about.
     backbone = PREFIX + options.model if options.model and options.engine else network_of(options) or ""
+    # What is imported stays: looking through it again and again, while it grows, takes a tenth of the start.
+    gc.disable()
     try:
         from fmviz.app.main import run
     except ImportError as error:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from fmviz.assets import asset
 from fmviz.errors import FmvizError
 from fmviz.maps import INFINITE, INK, LEVELS, NAN, PAPER
 
@@ -74,14 +75,18 @@ def colour_table(name: str, *, dark: bool = True) -> Colours:
     Raises:
         FmvizError: there is no such colour map.
     """
-    # A tenth of a second that a window's first paint need not wait for.
-    from cmap import Colormap
-
     table = np.empty((256, 3), np.uint8)
-    levels = Colormap(colour_map(name).source)(np.linspace(0, 1, LEVELS))
-    table[:LEVELS] = np.rint(np.asarray(levels)[:, :3] * 255)
+    table[:LEVELS] = _levels()[COLOURS.index(colour_map(name))]
     table[NAN], table[INFINITE] = _NAN_COLOUR, _INFINITE_COLOUR
     paper, ink = _DARK if dark else _LIGHT
     table[PAPER : INK + 1] = np.rint(np.linspace(paper, ink, INK - PAPER + 1))[:, None]
     table.flags.writeable = False
     return table
+
+
+@functools.cache
+def _levels() -> npt.NDArray[np.uint8]:
+    """(maps, LEVELS, 3), in the order of `COLOURS`: those of the package cmap, which takes longer to be imported than all
+    else that a window's first paint waits for. The tests compare them, and tell how they are made."""
+    levels: npt.NDArray[np.uint8] = np.load(asset("colour_maps.npy"))
+    return levels

@@ -21,7 +21,6 @@ from fmviz.app.teaching import Teaching
 from fmviz.app.views.export_dialog import ExportChoice, ExportDialog
 from fmviz.colours import COLOUR_MAPS, colour_map
 from fmviz.engine.messages import Dropped, Exported, Failed, PictureSource, Progress
-from fmviz.pictures import SUFFIXES
 
 if TYPE_CHECKING:
     from fmviz.app.presenter import Presenter
@@ -144,6 +143,9 @@ class Commands(QObject):
 
     def open(self) -> None:
         """Ask for pictures."""
+        # The decoders of pictures work in the engine: the window's start need not wait for them.
+        from fmviz.pictures import SUFFIXES
+
         patterns = " ".join(f"*{suffix}" for suffix in SUFFIXES)
         names, _ = QFileDialog.getOpenFileNames(
             self._window,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -187,8 +188,15 @@ def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbo
     display.opened(app.end_without_display)
     app.faults.listen()
     app.show()
+    QTimer.singleShot(0, _collect_garbage)
     try:
         return application.exec()
     finally:
         app.faults.stop()
         display.close()
+
+
+def _collect_garbage() -> None:
+    """From the first paint on, and only of what comes after it: a pass through all that was imported stalls the window."""
+    gc.freeze()
+    gc.enable()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtGui import QImage
@@ -19,8 +21,15 @@ def rgb_image(pixels: npt.NDArray[np.uint8]) -> QImage:
 
 def colour_list(table: npt.NDArray[np.uint8]) -> list[int]:
     """(256, 3) uint8 as the 256 numbers 0xffRRGGBB that Qt wants."""
-    wide = table.astype(np.uint32)
-    return [int(colour) for colour in 0xFF000000 | wide[:, 0] << 16 | wide[:, 1] << 8 | wide[:, 2]]
+    return _colour_list(table.tobytes())
+
+
+@lru_cache(maxsize=32)
+def _colour_list(table: bytes) -> list[int]:
+    """Remembered, as every view asks for the same few."""
+    wide = np.frombuffer(table, np.uint8).reshape(-1, 3).astype(np.uint32)
+    numbers: list[int] = (0xFF000000 | wide[:, 0] << 16 | wide[:, 1] << 8 | wide[:, 2]).tolist()
+    return numbers
 
 
 def coloured_image(indices: npt.NDArray[np.uint8], colours: list[int]) -> QImage:

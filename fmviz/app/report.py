@@ -10,7 +10,6 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable
-from importlib import metadata
 from types import TracebackType
 
 import fmviz
@@ -60,6 +59,9 @@ def names_of_files(state: ViewState) -> set[str]:
 
 
 def _about() -> list[str]:
+    # Slow to be imported, and seldom needed.
+    from importlib import metadata
+
     versions = []
     for name in _LIBRARIES:
         try:

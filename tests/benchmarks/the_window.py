@@ -74,6 +74,7 @@ class Bench:
         self.application = application
         self.app = App(QSettings(settings, QSettings.Format.IniFormat))
         self.painted = Painted(self.app)
+        self.heart = Heart()
         self.app.show()
         self.app.window.resize(1600, 1000)
         self.settle()
@@ -225,7 +226,6 @@ def resident(process: int, field: str = "VmRSS:") -> float:
 def main() -> None:
     application = make_application()
     with tempfile.TemporaryDirectory() as folder:
-        heart = Heart()
         begun = time.monotonic()
         bench = Bench(application, f"{folder}/settings.ini")
         bench.choose("resnet50", None)
@@ -238,11 +238,11 @@ def main() -> None:
         bench.choose("resnet50_fpn", None)
         while time.monotonic() - begun < 60:
             bench.switches(20)
-        gaps = np.array(heart.gaps)
+        gaps = np.array(bench.heart.gaps)
         tell(f"longest gap of the event loop in {time.monotonic() - begun:.0f} s", gaps.max(), 50)
         tell("the same: p99", float(np.percentile(gaps, 99)), 16.7)
         tell("memory of the window's process", resident(os.getpid()), 200, "MB")
-        heart.deleteLater()
+        bench.heart.deleteLater()
         for shape in SHAPES:
             wanted = {(64, 240, 320): ("resnet50", 640), (256, 200, 304): ("resnet50_fpn", 1216)}
             bench.choose(*wanted.get(shape, ("resnet50", None)))

@@ -77,6 +77,7 @@ class GridCanvas(QAbstractScrollArea):
         self._marks: tuple[tuple[float, float, bool], ...] = ()
         self._lit: QImage | None = None
         self._layout: GridLayout | None = None
+        self._mosaic: tuple[object, npt.NDArray[np.uint8]] | None = None
         self._cache: tuple[object, QImage] | None = None
         self._signs = Signs()
         self._grabbed: QPointF | None = None
@@ -107,7 +108,7 @@ class GridCanvas(QAbstractScrollArea):
         centre = self._centre_tile()
         self._pixels, self._map_size, self._notes = pixels, map_size, notes
         self._set_order(order)
-        self._cache = None
+        self._mosaic = self._cache = None
         self._dim_later.stop()
         self._dimmed = False
         self._lay_out()
@@ -118,7 +119,7 @@ class GridCanvas(QAbstractScrollArea):
     def set_order(self, order: npt.NDArray[np.intp]) -> None:
         """The channel at each position of the grid."""
         self._set_order(order)
-        self._cache = None
+        self._mosaic = self._cache = None
         self.viewport().update()
 
     def set_colours(self, table: npt.NDArray[np.uint8], accent: QColor) -> None:
@@ -273,12 +274,16 @@ class GridCanvas(QAbstractScrollArea):
             self._paint_letters(painter, rows, columns, self._offset())
             return
         x, y = layout.position(rows[0] * layout.columns + columns[0])
-        if self._cache is None or self._cache[0] != (layout, rows, columns):
-            image = coloured_image(self._composed(layout, *rows, *columns), self._colours)
+        part = (layout, rows, columns)
+        # Other colours need no other mosaic.
+        if self._mosaic is None or self._mosaic[0] != part:
+            self._mosaic = (part, self._composed(layout, *rows, *columns))
+        if self._cache is None or self._cache[0] != part:
+            image = coloured_image(self._mosaic[1], self._colours)
             lettering = QPainter(image)
             self._paint_letters(lettering, rows, columns, (x, y))
             lettering.end()
-            self._cache = ((layout, rows, columns), image)
+            self._cache = (part, image)
         left, top = self._offset()
         painter.drawImage(QPoint(x - left, y - top), self._cache[1])
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt
-from PySide6.QtGui import QStandardItem, QStandardItemModel
+from PySide6.QtGui import QFont, QStandardItem, QStandardItemModel
 from shiboken6 import Shiboken
 
 from fmviz.app.numbers import shape_words, stride_words
 from fmviz.engine.messages import LayerInfo
 
 Index = QModelIndex | QPersistentModelIndex
+_BOLD = QFont()
+_BOLD.setBold(True)
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
@@ -43,10 +45,14 @@ class LayerTree(QStandardItemModel):
         self._layers = tuple(layers)
         self._rows, self._by_name = {}, {}
         self._emptied(self.invisibleRootItem())
+        # Whatever happens to an item of a model is told to its views: items come into it when all is set.
+        root = QStandardItem()
         for layer in layers:
-            row = self._row(layer)
+            row = self._row(layer, root)
             self._by_name[layer.name] = row[0]
             self._fill(row, layer)
+        while root.rowCount():
+            self.invisibleRootItem().appendRow(root.takeRow(0))
 
     def _emptied(self, item: QStandardItem) -> None:
         """Rows are taken out one by one, from below: what Qt clears away by itself stays in Python's memory for ever."""
@@ -57,25 +63,25 @@ class LayerTree(QStandardItemModel):
             for taken in item.takeRow(count - 1):
                 Shiboken.delete(taken)
 
-    def _row(self, layer: LayerInfo) -> list[QStandardItem]:
+    def _row(self, layer: LayerInfo, root: QStandardItem) -> list[QStandardItem]:
         """The row of this layer: its module's, or one below it for a further call or an item of the output."""
-        row, path = None, ""
+        row, path = [root], ""
         for part in layer.path.split(".") if layer.path else ():
             path = f"{path}.{part}" if path else part
             row = self._rows.get(path) or self._added(row, path, part)
         suffix = (f":{layer.call}" if layer.call > 1 else "") + layer.item
-        if row is not None and not suffix:
+        if path and not suffix:
             return row
         label = layer.path.rpartition(".")[2] or self.tr("output")
         return self._added(row, layer.name, label + suffix)
 
-    def _added(self, parent: list[QStandardItem] | None, key: str, label: str) -> list[QStandardItem]:
+    def _added(self, parent: list[QStandardItem], key: str, label: str) -> list[QStandardItem]:
         row = [QStandardItem(label), QStandardItem(), QStandardItem()]
         for item in row:
             item.setFlags(Qt.ItemFlag.ItemIsEnabled)
         for item in row[1:]:
             item.setTextAlignment(_RIGHT)
-        (parent[0] if parent else self.invisibleRootItem()).appendRow(row)
+        parent[0].appendRow(row)
         self._rows[key] = row
         return row
 
@@ -90,9 +96,8 @@ class LayerTree(QStandardItemModel):
             item.setData(layer.name, self.LayerRole)
             item.setToolTip(f"{layer.name} — {layer.kind}")
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
-            font = item.font()
-            font.setBold(bool(taps))
-            item.setFont(font)
+            if taps:
+                item.setFont(_BOLD)
 
     def index_of(self, name: str) -> QModelIndex:
         """Where the layer `name` stands; an invalid index where it does not."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QImageReader, QPixmap
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QIcon, QImageReader, QPixmap, QShowEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 _EDGE = 88
@@ -21,6 +21,7 @@ class SamplesView(QWidget):
 
     def __init__(self, samples: Sequence[tuple[str, Path]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._without_icon: list[tuple[QToolButton, Path]] = []
         title = QLabel(self.tr("Drop a picture here"), self)
         title.setStyleSheet("font-size: 17pt; font-weight: 600;")
         hint = QLabel(self.tr("or open one with Ctrl+O, paste one with Ctrl+V, or start with a sample:"), self)
@@ -50,8 +51,18 @@ class SamplesView(QWidget):
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
         button.setAutoRaise(True)
         button.setIconSize(QSize(_EDGE, _EDGE))
-        reader = QImageReader(str(path))
-        reader.setScaledSize(reader.size().scaled(_EDGE, _EDGE, Qt.AspectRatioMode.KeepAspectRatio))
-        button.setIcon(QIcon(QPixmap.fromImage(reader.read())))
+        self._without_icon.append((button, path))
         button.clicked.connect(lambda: self.sample_chosen.emit(str(path)))
         return button
+
+    def showEvent(self, event: QShowEvent) -> None:
+        # A window that opens with a picture shows this for a moment, and needs no icons.
+        QTimer.singleShot(50, self._draw_icons)
+        super().showEvent(event)
+
+    def _draw_icons(self) -> None:
+        while self._without_icon and self.isVisible():
+            button, path = self._without_icon.pop()
+            reader = QImageReader(str(path))
+            reader.setScaledSize(reader.size().scaled(_EDGE, _EDGE, Qt.AspectRatioMode.KeepAspectRatio))
+            button.setIcon(QIcon(QPixmap.fromImage(reader.read())))
