@@ -25,5 +25,5 @@ def test_a_map_is_the_one_that_its_makers_published(entry: ColourMap) -> None:
 def test_each_map_on_offer_is_in_the_file() -> None:
     held = np.load(asset("colour_maps.npy"))
     wanted = np.stack([levels(entry) for entry in COLOURS])
-    how = "Make it anew: np.save('assets/colour_maps.npy', np.stack([levels(entry) for entry in COLOURS])), with this test's levels."
+    how = "Make it anew, with `wanted` of this test: np.save('assets/colour_maps.npy', wanted)."
     assert np.array_equal(held, wanted), how

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -25,7 +26,7 @@ def test_the_numbers_below_are_round_and_inside(low: float, span: float, most: i
     assert len(found) <= most + 1
     for value in found:
         assert low - span * 1e-6 <= value <= high + span * 1e-6
-    for one, next_one in zip(found, found[1:], strict=False):
+    for one, next_one in itertools.pairwise(found):
         mantissa = (next_one - one) / 10 ** math.floor(math.log10((next_one - one) * 1.0000001))
         assert min(abs(mantissa - round_one) for round_one in (1, 2, 5, 10)) < 1e-3
 
