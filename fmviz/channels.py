@@ -17,8 +17,8 @@ from fmviz.maps import Reduction
 
 Floats = npt.NDArray[np.float64]
 
-_CHUNK = 1 << 19
-"""Values worked on at a time: 2 MB of float32, which stays in the cache of a core."""
+_CHUNK = 1 << 20
+"""Values worked on at a time: 4 MB of float32, which stays in the caches; with less, the calls take longer than the work."""
 _CHUNK_ON_ACCELERATOR = 1 << 24
 _VECTOR_LIMIT = 4096
 
