@@ -101,8 +101,7 @@ def grid(
     head = [*title.splitlines(), _scale_words(maps, shared, skipped)]
     sheet = Sheet(head, body, bar=shared is not None, unusual=_unusual(pixels))
     places = tile_positions(count, columns=columns, cell=cell, gap=(GAP, GAP), origin=(MARGIN, sheet.top))
-    for (left, top), tile_pixels in zip(places, pixels, strict=True):
-        sheet.tile(left, top, tile_pixels.repeat(enlarged, axis=0).repeat(enlarged, axis=1))
+    sheet.rows_of_tiles(pixels, columns, enlarged, cell)
     for (left, top), lines in zip(places, texts, strict=False):
         sheet.caption(left, top + tile_height, cell[0], lines)
     if shared is not None:

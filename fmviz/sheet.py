@@ -121,6 +121,22 @@ class Sheet:
             self._canvas[top - 1 : top + height + 1, left - 1 : left + width + 1] = _FRAME
             self._canvas[top : top + height, left : left + width] = pixels
 
+    def rows_of_tiles(self, pixels: Indices, columns: int, enlarged: int, cell: tuple[int, int]) -> None:
+        """Pixels (n, h, w), each `enlarged` and in its frame, in rows of cells (width, height) from the body's corner on.
+
+        A row at a time, because layers have thousands of maps.
+        """
+        height, width = (length * enlarged for length in pixels.shape[1:])
+        if not pixels.size:
+            return
+        for row, first in enumerate(range(0, len(pixels), columns)):
+            tiles = pixels[first : first + columns].repeat(enlarged, axis=1).repeat(enlarged, axis=2)
+            top, pitch, across = self.top + row * (cell[1] + GAP), cell[0] + GAP, len(tiles)
+            for edge, inside in ((1, _FRAME), (0, tiles.transpose(1, 0, 2))):
+                left = MARGIN - edge
+                band = self._canvas[top - edge : top + height + edge, left : left + across * pitch]
+                band.reshape(len(band), across, pitch)[:, :, : width + 2 * edge] = inside
+
     def caption(self, left: int, top: int, room: int, lines: Sequence[str]) -> None:
         for index, line in enumerate(lines):
             self.text(line, left, top + 3 + index * line_height(CAPTION), CAPTION, room)

@@ -29,8 +29,10 @@ from fmviz.strays import aside, remove_strays
 KEY = "fmviz"
 """The key of a PNG's text chunk, a safetensors file's metadata and an npz file's array that hold the facts, as JSON."""
 
-# zlib's run-length strategy: twice as fast as its default on maps, and smaller.
-_RUN_LENGTH = 3
+# zlib's run-length strategy: twice as fast as its default on maps, and smaller. Where maps are enlarged, and rows come again
+# and again, a look back to the row before is still faster, and makes files of a third of the size.
+_RUN_LENGTH = {"compress_level": 1, "compress_type": 3}
+_LOOK_BACK = {"compress_level": 3, "compress_type": 0}
 _LONG_TEXT = 2000
 
 _tidied: set[Path] = set()
@@ -148,8 +150,14 @@ def _png(indices: npt.NDArray[np.uint8], colours: Colours, facts: Mapping[str, A
     chunks = PIL.PngImagePlugin.PngInfo()
     chunks.add_text(KEY, text, zip=len(text) > _LONG_TEXT)
     stream = io.BytesIO()
-    image.save(stream, "PNG", pnginfo=chunks, compress_level=1, compress_type=_RUN_LENGTH)
+    image.save(stream, "PNG", pnginfo=chunks, **(_LOOK_BACK if _repeats(indices) else _RUN_LENGTH))
     return stream.getvalue()
+
+
+def _repeats(indices: npt.NDArray[np.uint8]) -> bool:
+    """Whether many a row is the same as the one above it: a sample of them tells."""
+    rows = np.linspace(0, max(len(indices) - 2, 0), 64).astype(int)
+    return len(indices) > 1 and float((indices[rows] == indices[rows + 1]).all(axis=1).mean()) > 0.4
 
 
 def as_json(facts: Mapping[str, Any]) -> str:
