@@ -28,6 +28,7 @@ seeds = pictures()
 for whole in seeds:
     preprocess(read_picture(whole), IMAGENET)
 base, slowest, refused = resident(), 0.0, 0
+most = base + 512
 for number, data in mutants(seeds, int(sys.argv[1]), int(sys.argv[2])):
     print(number, flush=True)
     begun = time.perf_counter()
@@ -43,6 +44,9 @@ for number, data in mutants(seeds, int(sys.argv[1]), int(sys.argv[2])):
         print(json.dumps({"number": number, "what": f"{type(error).__name__}: {error}"}), flush=True)
     taken = time.perf_counter() - begun
     slowest = max(slowest, taken)
+    if resident() > most:
+        print(json.dumps({"number": number, "what": f"held {resident() - base:.0f} MB"}), flush=True)
+        most = resident()
     if taken > 2:
         print(json.dumps({"number": number, "what": f"took {taken:.1f} s"}), flush=True)
-print(json.dumps({"end": True, "grown": resident() - base, "slowest": slowest, "refused": refused}), flush=True)
+print(json.dumps({"end": True, "slowest": slowest, "refused": refused}), flush=True)

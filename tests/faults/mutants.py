@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import random
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,7 +19,10 @@ def mutants(seeds: Sequence[bytes], count: int, seed: int) -> Iterator[tuple[int
         data = bytearray(rng.choice(seeds))
         for _ in range(rng.choice((1, 1, 1, 2, 4))):
             _mutate(data, rng, seeds)
-        yield number, bytes(data)
+        if rng.random() < 0.4:
+            data = bytearray(_rearranged(bytes(data), rng))
+        # With a wrong checksum, a reader looks no further.
+        yield number, _checked(bytes(data)) if rng.random() < 0.7 else bytes(data)
 
 
 def _mutate(data: bytearray, rng: random.Random, seeds: Sequence[bytes]) -> None:
@@ -50,6 +55,71 @@ def _mutate(data: bytearray, rng: random.Random, seeds: Sequence[bytes]) -> None
         data[at : at + length] = stranger[begin : begin + length]
 
 
+def _rearranged(data: bytes, rng: random.Random) -> bytes:
+    """Two of its chunks, segments, boxes or entries change places, or one is left out or comes twice."""
+    parts = chunks(data)
+    if len(parts) < 3:
+        return data
+    one, other = rng.randrange(1, len(parts)), rng.randrange(1, len(parts))
+    way = rng.randrange(3)
+    if way == 0:
+        parts[one], parts[other] = parts[other], parts[one]
+    elif way == 1:
+        del parts[one]
+    else:
+        parts.insert(other, parts[one])
+    return b"".join(parts)
+
+
+def chunks(data: bytes) -> list[bytes]:
+    """The parts that a picture's format is made of; together they are the whole, whatever it is."""
+    ends: list[int] = []
+    if data.startswith(b"\x89PNG"):
+        at = 8
+        while at + 8 <= len(data):
+            ends.append(at)
+            at += 12 + int.from_bytes(data[at : at + 4], "big")
+    elif data.startswith(b"\xff\xd8"):
+        at = 2
+        while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+            ends.append(at)
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        ends.append(at)
+    elif data.startswith(b"RIFF"):
+        at = 12
+        while at + 8 <= len(data):
+            ends.append(at)
+            length = int.from_bytes(data[at + 4 : at + 8], "little")
+            at += 8 + length + length % 2
+    elif data[4:8] == b"ftyp":
+        at = 0
+        while at + 8 <= len(data):
+            ends.append(at)
+            at += max(8, int.from_bytes(data[at : at + 4], "big"))
+    elif data.startswith(b"GIF8"):
+        ends = [at for at in range(13, len(data)) if data[at - 1] == 0 and data[at] in (0x21, 0x2C, 0x3B)]
+    elif data.startswith(b"BM"):
+        ends = [14, 18, 22, 26, 28, 30, 34, 54]
+    elif data.startswith((b"II*", b"MM")):
+        order = "little" if data[0] == 0x49 else "big"
+        first = int.from_bytes(data[4:8], order)
+        count = int.from_bytes(data[first : first + 2], order)
+        ends = [8, first, *(first + 2 + 12 * entry for entry in range(min(count, 99) + 1))]
+    ends = sorted({end for end in ends if 0 < end < len(data)})
+    return [data[begin:end] for begin, end in zip([0, *ends], [*ends, len(data)], strict=True)]
+
+
+def _checked(data: bytes) -> bytes:
+    """A PNG with the right checksum behind each of its chunks; anything else as it is."""
+    if not data.startswith(b"\x89PNG"):
+        return data
+    parts = chunks(data)
+    for number, part in enumerate(parts[1:], start=1):
+        if len(part) >= 12 and int.from_bytes(part[:4], "big") == len(part) - 12:
+            parts[number] = part[:-4] + struct.pack(">I", zlib.crc32(part[4:-4]))
+    return b"".join(parts)
+
+
 def pictures() -> list[bytes]:
     """Small pictures of seven formats, some of them with metadata, frames, palettes and transparency."""
     rng = np.random.default_rng(3)
@@ -71,7 +141,7 @@ def pictures() -> list[bytes]:
         (rgb, "BMP", {}),
         (smooth, "BMP", {}),
         (rgb, "WEBP", {}),
-        (rgb.convert("RGBA"), "WEBP", {"lossless": True}),
+        (rgb.convert("RGBA"), "WEBP", {"lossless": True, "exif": exif}),
         (rgb, "TIFF", {"compression": "tiff_lzw"}),
         (smooth, "TIFF", {"compression": "tiff_deflate"}),
         (rgb, "TIFF", {"compression": "jpeg"}),

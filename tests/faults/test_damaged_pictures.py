@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mutants import mutants, pictures
+from mutants import chunks, mutants, pictures
 from PIL import Image
 
 from fmviz.pictures import FORMATS
@@ -25,21 +26,42 @@ READER = Path(__file__).with_name("a_reader.py")
 def test_damaged_pictures_are_read_or_refused(long: bool, tmp_path: Path) -> None:
     findings, sums = [], []
     for seed in range(10 if long else 1):
-        ran = subprocess.run(
-            [sys.executable, str(READER), "2000", str(seed)], capture_output=True, text=True, check=False
-        )
-        lines = ran.stdout.splitlines()
+        ending, printed = run([sys.executable, str(READER), "2000", str(seed)])
+        lines = printed.splitlines()
         told = [json.loads(line) for line in lines if line.startswith("{")]
         findings += [(seed, one["number"], one["what"]) for one in told if "number" in one]
-        if ran.returncode or not told or "end" not in told[-1]:
-            findings.append((seed, int(lines[-1]), f"ended with {ran.returncode}: {ran.stderr[-300:]}"))
+        if ending or not told or "end" not in told[-1]:
+            findings.append((seed, int([line for line in lines if line.isdigit()][-1]), ending))
         else:
             sums.append(told[-1])
     kept = [keep(finding, tmp_path) for finding in findings]
     assert not findings, f"{findings[:5]}; the files: {kept[:5]}"
-    assert max(one["grown"] for one in sums) <= 512
     # Most are still pictures, and many are not.
     assert 400 < sums[0]["refused"] < 1900
+
+
+def run(command: list[str]) -> tuple[str, str]:
+    """How it ended, "" where well, and what it printed. What hangs is ended after three minutes."""
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        printed, errors = child.communicate(timeout=180)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return "hangs", child.communicate()[0]
+    return f"ended with {child.returncode}: {errors[-300:]}" if child.returncode else "", printed
+
+
+def test_mutants_get_as_far_as_the_decoders() -> None:
+    """Of the damaged PNGs, most have right checksums; chunks change places in all seven formats."""
+    for whole in pictures():
+        parts = chunks(whole)
+        assert len(parts) >= 2
+        assert b"".join(parts) == whole
+    damaged = [data for _, data in mutants([whole for whole in pictures() if whole[:4] == b"\x89PNG"], 300, 5)]
+    right = sum(
+        all(part[-4:] == struct.pack(">I", zlib.crc32(part[4:-4])) for part in chunks(data)[1:]) for data in damaged
+    )
+    assert right > 80
 
 
 def keep(finding: tuple[int, int, str], folder: Path) -> Path:
@@ -77,6 +99,14 @@ def saved(form: str, size: tuple[int, int] = (16, 16), **options: Any) -> bytes:
 def patched(data: bytes, old: bytes, new: bytes) -> bytes:
     assert data.count(old) >= 1
     return data.replace(old, new)
+
+
+def wide_webp(width: int, height: int) -> bytes:
+    """A lossless WebP whose header claims this size, in 14 bits each."""
+    data = saved("WEBP", lossless=True)
+    at = data.index(b"VP8L") + 8
+    bits = (int.from_bytes(data[at + 1 : at + 5], "little") >> 28 << 28) | (height - 1) << 14 | (width - 1)
+    return data[: at + 1] + bits.to_bytes(4, "little") + data[at + 5 :]
 
 
 def bombs() -> dict[str, bytes]:
@@ -121,13 +151,25 @@ def bombs() -> dict[str, bytes]:
         )
     for compression in ("tiff_deflate", "tiff_lzw", "packbits"):
         made[f"blank {compression}.tif"] = saved("TIFF", (6_000, 6_000), compression=compression)[:3_000]
+    made["16383x16383.webp"] = wide_webp(16_383, 16_383)
     made["blank.webp"] = saved("WEBP", (5_000, 5_000), lossless=True, method=0, quality=0)
     made["blank.avif"] = saved("AVIF", (5_000, 5_000), speed=10, quality=1)
     return made
 
 
+def traps() -> dict[str, bytes]:
+    """Pictures that are all right, but for what else is in the file: only the first of it is wanted."""
+    gif = saved("GIF")
+    frame = gif[gif.index(b"\x2c", 13) : -1]
+    tiff = bytearray(saved("TIFF"))
+    first = struct.unpack("<I", tiff[4:8])[0]
+    after = first + 2 + 12 * struct.unpack("<H", tiff[first : first + 2])[0]
+    tiff[after : after + 4] = tiff[4:8]
+    return {"20000 frames.gif": gif[:-1] + frame * 20_000 + b"\x3b", "its own next.tif": bytes(tiff)}
+
+
 MEASURE = """
-import json, resource, sys, time
+import json, os, resource, sys, time
 from pathlib import Path
 from fmviz.errors import PictureError
 from fmviz.pictures import read_picture
@@ -137,6 +179,11 @@ for whole in sorted(Path(sys.argv[1]).glob("good.*")):
     read_picture(whole)
 for bomb in sorted(Path(sys.argv[1]).glob("bomb*")):
     for name in bomb.iterdir():
+        # In a process of its own, so that none hides behind the peak of another.
+        if child := os.fork():
+            if os.waitpid(child, 0)[1]:
+                sys.exit(f"{name.name} ended the process")
+            continue
         before, least, said = resident(), 9.0, None
         for _ in range(3):
             begun = time.perf_counter()
@@ -147,6 +194,7 @@ for bomb in sorted(Path(sys.argv[1]).glob("bomb*")):
                 said = str(error)
             least = min(least, time.perf_counter() - begun)
         print(json.dumps([name.name, said, least, resident() - before]), flush=True)
+        os._exit(0)
 """
 
 
@@ -156,7 +204,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str | 
     folder = tmp_path_factory.mktemp("bombs")
     for form in FORMATS:
         (folder / f"good.{form.lower()}").write_bytes(saved(form, (64, 64)))
-    for number, (name, data) in enumerate(bombs().items()):
+    for number, (name, data) in enumerate({**bombs(), **traps()}.items()):
         (folder / f"bomb{number:02}").mkdir()
         (folder / f"bomb{number:02}" / name).write_bytes(data)
     ran = subprocess.run(
@@ -172,6 +220,9 @@ def test_there_are_forty_bombs(refusals: dict[str, tuple[str | None, float, floa
 
 def test_each_bomb_is_refused_in_a_sentence(refusals: dict[str, tuple[str | None, float, float]]) -> None:
     for name, (said, _, _) in refusals.items():
+        if name in traps():
+            assert said is None, said
+            continue
         assert said is not None, f"{name} is no bomb, or was read"
         assert said.startswith(name)
         assert "\n" not in said
@@ -182,9 +233,11 @@ def test_each_bomb_is_refused_in_a_sentence(refusals: dict[str, tuple[str | None
 def test_the_sentence_gives_size_limit_and_remedy(refusals: dict[str, tuple[str | None, float, float]]) -> None:
     """Of all that could be read, but for their size."""
     told = [said for said, _, _ in refusals.values() if said and "damaged" not in said and "cannot be read" not in said]
-    assert len(told) >= 30
+    assert len(told) >= 36
+    size = re.compile(r"\d[\d,]* pixels|\d[\d,]* × \d[\d,]* pixels in \d[\d,]* bytes|metadata that unpack")
     for said in told:
-        assert sum(sign.isdigit() for sign in said) > 6, said
+        assert size.search(said), said
+        assert re.search(r"more than (the )?\d[\d,]*( bytes| a byte)?", said), said
         assert "make it smaller" in said or "save it anew" in said, said
 
 
