@@ -232,6 +232,10 @@ class Controller(QObject):
         self._failed = None
         setup = failed.setup if failed else state.setup
         self.store.update(setup=self._changed_setup(setup, changes))
+        state = self.store.state
+        if state.shown is not None and (state.shown.setup, state.shown_source) == (state.setup, state.source):
+            # There is nothing to do again, and nothing wrong with what is shown.
+            self.dismiss("maps")
 
     def know_picture(self, source: PictureSource, picture: ShownPicture) -> None:
         """An image that the window has without the engine: one of the samples."""

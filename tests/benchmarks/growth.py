@@ -127,5 +127,7 @@ if __name__ == "__main__":
     courses = [with_pixels(), with_layers()]
     for what, sizes, taken in courses:
         for name, values in taken.items():
-            print(f"{what}: {name}, slope {_slope(what, sizes, values):.2f}: {', '.join(f'{value:.3g}' for value in values)}")
+            print(
+                f"{what}: {name}, slope {_slope(what, sizes, values):.2f}: {', '.join(f'{value:.3g}' for value in values)}"
+            )
     plot(courses, Path(sys.argv[1]))

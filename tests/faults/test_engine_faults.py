@@ -10,10 +10,12 @@ import textwrap
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from desks import OpenDesk
 from driving import Desk, until
+from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
 from fmviz import own_model, trust
@@ -78,6 +80,42 @@ def test_killed_at_any_moment_of_a_session(open_desk: OpenDesk, long: bool) -> N
         desk.app.controller.dismiss("maps")
         # A person would not kill three engines in ten seconds.
         desk.app.controller._short_lives = 0
+    pixels, process = desk.maps.pixels.array.copy(), desk.app.link.process_id
+    os.kill(process, signal.SIGKILL)
+    until(lambda: desk.app.link.process_id not in (0, process), "another engine")
+    desk.app.presenter.choose_layer(layers[0] if desk.state.layer != layers[0] else layers[1])
+    desk.settle()
+    desk.app.presenter.choose_layer(after.layer)
+    desk.settle()
+    assert np.array_equal(desk.maps.pixels.array, pixels)
+    desk.close()
+
+
+def test_cancelled_at_any_moment(open_desk: OpenDesk, long: bool) -> None:
+    """Esc is heard at once, whatever the engine does, and what is shown is of a run that came to its end."""
+    desk = open_desk()
+    desk.settle()
+    rng = random.Random(7)
+    process, ran = desk.app.link.process_id, 0
+    for number in range(200 if long else 12):
+        shown = desk.state.shown
+        desk.app.controller.set_setup(backbone=("resnet18", "resnet34")[number % 2], weights="random", seed=number)
+        QTest.qWait(rng.randrange(0, 200))
+        under_way = desk.state.activity is not None
+        begun = time.perf_counter()
+        QTest.keyClick(desk.window, Qt.Key.Key_Escape)
+        if under_way:
+            assert desk.state.activity is None or desk.state.activity.text == "Cancelling"
+            assert time.perf_counter() - begun < 0.1
+        until(lambda: desk.state.activity is None and not desk.app.link._open, "it has ended")
+        if desk.state.shown is not shown:
+            ran += 1
+        assert desk.state.shown is not None
+        assert desk.state.setup == desk.state.shown.setup
+        assert desk.window.maps.has_maps
+    assert desk.app.link.process_id == process
+    assert ran < (200 if long else 12)
+    assert desk.problem() == ""
     desk.close()
 
 
@@ -112,6 +150,7 @@ STAYS = {
 STOPS = {
     "sys.exit": "sys.exit(5)",
     "raises": "raise ValueError('no')",
+    "raises in a hook": "self.conv.register_forward_hook(lambda *_: 1 / 0); self.conv(torch.zeros(1, 3, 9, 9))",
     "no memory": "raise MemoryError()",
     "torch has no memory": 'raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory: you tried to allocate 9 bytes")',
 }
@@ -165,6 +204,21 @@ def test_a_model_that_does_what_it_should_not(watched: Desk, tmp_path: Path, nam
     assert watched.app.link.process_id == process
     assert watched.state.shown is not None
     assert "mine.py" in watched.state.shown.setup.backbone
+    back_to_normal(watched)
+
+
+def test_an_engine_whose_child_outlives_it(watched: Desk, tmp_path: Path) -> None:
+    """The child holds the engine's ends of the pipes: the end of the engine is seen all the same."""
+    process, child = watched.app.link.process_id, tmp_path / "child"
+    wait = f"child = os.fork()\n        if child == 0: time.sleep(300)\n        open({str(child)!r}, 'w').write(str(child))"
+    run_model(watched, tmp_path, wait)
+    until(watched.idle, "it runs")
+    assert watched.problem() == ""
+    os.kill(process, signal.SIGKILL)
+    until(lambda: watched.app.link.process_id not in (0, process), "another engine")
+    os.kill(int(child.read_text()), signal.SIGKILL)
+    until(lambda: watched.state.activity is None and not watched.app.link._open, "what was shown is made again")
+    assert len(watched.state.problems) == 1
     back_to_normal(watched)
 
 
@@ -290,6 +344,50 @@ def test_a_gpu_that_fails_ends_its_engine_with_a_sentence(
     assert "cuda:0 failed and cannot be used by this engine any more (" in capsys.readouterr().err
     assert not is_device_lost(OUT_OF_MEMORY)
     assert not is_device_lost(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def pretended_gpu(open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch, kind: str) -> Desk:
+    """A window whose engines find a device cuda:0 of this kind."""
+    path = [str(Path(__file__).with_name("injected")), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setenv("FMVIZ_TEST_PLACE", kind)
+    desk = open_desk()
+    desk.settle()
+    return desk
+
+
+def test_a_gpu_that_fails_is_told_in_a_banner_and_left_for_the_cpu(
+    open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = pretended_gpu(open_desk, monkeypatch, "broken-gpu")
+    maps, process = desk.maps, desk.app.link.process_id
+    desk.app.controller.set_setup(device="cuda:0")
+    until(lambda: desk.app.link.process_id not in (0, process), "another engine")
+    (problem,) = desk.state.problems
+    assert "cuda:0 failed and cannot be used by this engine any more" in problem.message
+    assert problem.remedies == ("retry", "use_cpu")
+    assert desk.maps is maps
+    until(lambda: desk.state.activity is None and not desk.app.link._open, "what was shown is made again")
+    desk.do("use_cpu")
+    desk.settle()
+    assert desk.problem() == ""
+    assert desk.state.shown is not None
+    assert desk.state.shown.setup.device == "cpu"
+    assert np.array_equal(desk.maps.pixels.array, maps.pixels.array)
+    desk.close()
+
+
+def test_a_gpu_without_memory_gives_the_same_maps_and_says_so(
+    open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = pretended_gpu(open_desk, monkeypatch, "small-gpu")
+    maps, process = desk.maps, desk.app.link.process_id
+    desk.app.controller.set_setup(device="cuda:0")
+    desk.settle()
+    assert "There was not enough memory on cuda:0, so this ran on the CPU" in desk.problem()
+    assert np.array_equal(desk.maps.pixels.array, maps.pixels.array)
+    assert desk.app.link.process_id == process
+    desk.close()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
