@@ -7,8 +7,10 @@ prints one line of JSON. Each mutant's number is printed before it is read.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,7 +19,11 @@ import safetensors.torch
 import torch
 from mutants import mutants
 
-from fmviz.errors import FmvizError
+from fmviz.assets import asset
+from fmviz.cli import main
+from fmviz.engine.answers import Answers
+from fmviz.engine.messages import PictureSource, Run, Setup
+from fmviz.errors import FmvizError, WeightsError
 from fmviz.networks.checkpoints import read_tensors
 from fmviz.networks.proposing import propose
 from fmviz.session import Session
@@ -36,7 +42,24 @@ DANGEROUS = (
     "ctypes.",
     "exec",
     "compile",
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "os.chown",
+    "os.kill",
+    "os.putenv",
+    "shutil.",
+    "tempfile.",
+    "urllib.",
+    "webbrowser.",
 )
+LIMIT = 10
+"""Seconds that one file may take, one way."""
 
 
 def watch(event: str, arguments: tuple[object, ...]) -> None:
@@ -65,6 +88,7 @@ def tried(path: Path, way: object) -> bool:
     """Whether it was read; what is no sentence of ours is a finding."""
     global slowest
     begun = time.perf_counter()
+    signal.alarm(LIMIT)
     try:
         way(path)  # type: ignore[operator]
         return True
@@ -76,14 +100,40 @@ def tried(path: Path, way: object) -> bool:
         findings.append(f"{path.name}: {type(error).__name__}: {error}")
         return False
     finally:
+        signal.alarm(0)
         slowest = max(slowest, time.perf_counter() - begun)
+
+
+EXPORT = ["export", str(asset("samples/chelsea.png")), "--backbone", "resnet18", "-o", str(folder), "--weights"]
+
+
+def hang(*_: object) -> None:
+    raise TimeoutError(f"it took more than {LIMIT} s")
+
+
+def by_the_engine(path: Path) -> None:
+    cat = PictureSource(name="chelsea.png", path=str(asset("samples/chelsea.png")))
+    request = Run(id=1, source=cat, setup=Setup(backbone="resnet18", weights=str(path)))
+    Answers().to(request, progress=lambda *_, **__: None, cancelled=lambda: False)
+
+
+def by_the_command(path: Path) -> None:
+    """The command's own sentence, as the others raise it."""
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        code = main([*EXPORT, str(path)])
+    if code:
+        raise WeightsError(told.getvalue().strip().removeprefix("fmviz: "))
 
 
 WAYS = {
     "read_tensors": read_tensors,
     "propose": propose,
     "Session": lambda path: Session("resnet18", weights=path, device="cpu"),
+    "the engine": by_the_engine,
+    "the command": by_the_command,
 }
+signal.signal(signal.SIGALRM, hang)
 seeds = originals()
 for way in WAYS.values():
     tried(folder / "nothing.pth", way)

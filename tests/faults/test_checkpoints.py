@@ -53,6 +53,7 @@ def test_nothing_runs_and_nothing_hangs(tmp_path: Path, long: bool) -> None:
         assert told["findings"] == []
         assert told["slowest"] < 5
         assert told["hostile"] == len(files)
+        assert told["taken"] == []
         assert 500 < told["read"] < 4500
         assert not (tmp_path / "was-here").exists()
 
