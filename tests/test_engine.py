@@ -29,6 +29,7 @@ from torch import nn
 from fmviz.assets import asset
 from fmviz.column import column
 from fmviz.engine.answers import Answers
+from fmviz.engine.framing import Unframer, pack, reply_from
 from fmviz.engine.messages import (
     PROTOCOL,
     AnyRequest,
@@ -70,12 +71,9 @@ from fmviz.engine.messages import (
     Tabulated,
     TapsRendered,
     TimeLayers,
-    Unframer,
     ValueRead,
     VectorRead,
     Welcome,
-    pack,
-    reply_from,
 )
 from fmviz.engine.serve import serve
 from fmviz.networks import catalog
@@ -910,7 +908,8 @@ def test_the_engine_ends_with_its_window_even_in_the_middle_of_a_layer(tmp_path,
 
 WINDOW = textwrap.dedent("""
     import subprocess, sys
-    from fmviz.engine.messages import Hello, pack
+    from fmviz.engine.framing import pack
+    from fmviz.engine.messages import Hello
     engine = subprocess.Popen([sys.executable, "-m", "fmviz", "engine"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     engine.stdin.write(pack(Hello(id=1)))
     engine.stdin.flush()

@@ -7,23 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmviz.engine import messages
-from fmviz.engine.messages import (
-    HEAD,
-    MAXIMUM_LENGTH,
-    Dropped,
-    Failed,
-    PictureSource,
-    Progress,
-    ProtocolError,
-    RenderMaps,
-    Run,
-    Setup,
-    Unframer,
-    pack,
-    reply_from,
-    request_from,
-)
+from fmviz.engine import framing, messages
+from fmviz.engine.framing import HEAD, MAXIMUM_LENGTH, ProtocolError, Unframer, pack, reply_from, request_from
+from fmviz.engine.messages import Dropped, Failed, PictureSource, Progress, RenderMaps, Run, Setup
 
 REQUESTS = [
     Run(id=1, lane="run", source=PictureSource(name="cat.png", path="/a/cat.png"), setup=Setup(backbone="vgg11")),
@@ -91,7 +77,7 @@ def test_a_bit_that_was_turned_on_its_way_is_noticed(tightly):
 
 
 def test_a_message_that_unpacks_without_end_is_refused(monkeypatch):
-    monkeypatch.setattr(messages, "MAXIMUM_LENGTH", 1 << 20)
+    monkeypatch.setattr(framing, "MAXIMUM_LENGTH", 1 << 20)
     body = zlib.compress(bytes(8 << 20))
     with pytest.raises(ProtocolError, match="unpacks to more"):
         Unframer().feed(HEAD.pack(len(body), zlib.crc32(body), 1) + body)

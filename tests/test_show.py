@@ -20,7 +20,8 @@ from torch import Tensor, nn
 import fmviz
 from fmviz import relay, showing
 from fmviz.assets import asset
-from fmviz.engine.messages import Hello, Unframer, Welcome, pack, reply_from
+from fmviz.engine.framing import Unframer, pack, reply_from
+from fmviz.engine.messages import Hello, Welcome
 from fmviz.errors import EngineError, PictureError
 from fmviz.relay import address_of, address_words
 from fmviz.session import Session

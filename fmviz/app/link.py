@@ -10,19 +10,8 @@ from typing import Any
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from fmviz.app.blocks import Block, BlockPool
-from fmviz.engine.messages import (
-    AnyReply,
-    Cancel,
-    FileMade,
-    Lend,
-    Progress,
-    ProtocolError,
-    Request,
-    Setup,
-    Unframer,
-    pack,
-    reply_from,
-)
+from fmviz.engine.framing import ProtocolError, Unframer, pack, reply_from
+from fmviz.engine.messages import AnyReply, Cancel, FileMade, Lend, Progress, Request, Setup
 
 Heard = Callable[[AnyReply, Block | None], None]
 """What is done with a reply: the reply, and the block that its request lent."""

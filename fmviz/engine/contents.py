@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from fmviz.engine.blocks import Blocks, pixels
+from fmviz.engine.framing import MAXIMUM_LENGTH
 from fmviz.engine.messages import (
-    MAXIMUM_LENGTH,
     ChannelDescribed,
     DescribeChannel,
     Export,

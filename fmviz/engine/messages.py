@@ -1,8 +1,8 @@
-"""The protocol between the window and the engine, whole: every message that crosses the pipe, and how it is framed.
+"""The protocol between the window and the engine: every message that crosses the pipe. `framing.py` has how it does.
 
-A message is a little-endian uint32, its length in bytes, then one msgpack map whose `type` names the struct. Requests carry
-a number and a lane; each request gets any number of `Progress` and then exactly one final reply with its number: the one
-named beside it, `Failed` or `Dropped`. In a lane, a newer request replaces an older one that has not started yet.
+Requests carry a number and a lane; each request gets any number of `Progress` and then exactly one final reply with its
+number: the one named beside it, `Failed` or `Dropped`. In a lane, a newer request replaces an older one that has not started
+yet.
 
 Pixels are too many for a pipe: a request that wants them names a *block*, a file of shared memory that the window owns, and
 the reply says in `Pixels` what lies there. Without a block (an engine on another machine) `Pixels` carries the bytes.
@@ -13,23 +13,14 @@ Qt nor torch is imported here, and nothing is unpickled.
 
 from __future__ import annotations
 
-import struct
-import zlib
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from fmviz.engine import odd_names
 from fmviz.geometry import Geometry
 from fmviz.maps import Normalisation, Reduction
 
 PROTOCOL = 5
-MAXIMUM_LENGTH = 1 << 30
-HEAD = struct.Struct("<IIB")
-"""What goes before a message: how many bytes follow, their CRC-32, and 1 where zlib has packed them, else 0."""
-WORTH_PACKING = 1 << 14
-_MAP_HEADS = (*range(0x80, 0x90), 0xDE)
-"""Bytes with which a msgpack map begins, and so every message."""
 
 Doing = Literal["loading torch", "loading", "running", "writing", "fetching", "comparing", "learning", "timing"]
 """The window has the words for these, in the user's language."""
@@ -835,91 +826,3 @@ AnyReply = (
     | TidiedUp
     | Lent
 )
-
-_encoder = msgspec.msgpack.Encoder()
-_requests: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)
-_replies: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(AnyReply)
-
-
-# Of text that is no UTF-8, and of a thousand brackets, the decoder does not say it in its own errors.
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-class ProtocolError(Exception):
-    """What arrived is no message: the stream cannot be trusted from here on."""
-
-
-def pack(message: Message, *, tightly: bool = False) -> bytes:
-    """`message` as it goes through the pipe; `tightly`, where the line is slow and the message long."""
-    try:
-        body = _encoder.encode(message)
-    except UnicodeEncodeError:
-        body = _encoder.encode(odd_names.stood_in(msgspec.to_builtins(message, builtin_types=(bytes,))))
-    packed = tightly and len(body) >= WORTH_PACKING
-    if packed:
-        body = zlib.compress(body, 1)
-    return HEAD.pack(len(body), zlib.crc32(body), packed) + body
-
-
-def request_from(body: bytes) -> AnyRequest:
-    """The request in a message's body; `ProtocolError` where there is none."""
-    try:
-        return _restored(body, AnyRequest) if odd_names.may_have_stand_ins(body) else _requests.decode(body)
-    except _UNREADABLE as error:
-        raise ProtocolError(str(error)) from error
-
-
-def reply_from(body: bytes) -> AnyReply:
-    """The reply in a message's body; `ProtocolError` where there is none."""
-    try:
-        return _restored(body, AnyReply) if odd_names.may_have_stand_ins(body) else _replies.decode(body)
-    except _UNREADABLE as error:
-        raise ProtocolError(str(error)) from error
-
-
-def _restored(body: bytes, kind: Any) -> Any:
-    return msgspec.convert(odd_names.restored(msgspec.msgpack.decode(body)), kind, builtin_types=(bytes,))
-
-
-class Unframer:
-    """Cuts a stream of bytes, fed in pieces of any size, into message bodies."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Take `data` in; the bodies that are complete now.
-
-        Raises:
-            ProtocolError: a length is beyond belief, or what follows one is no message. It is said at once: text (the
-                greeting of a login, an error of a shell) taken for a length would be waited for without end.
-        """
-        self._buffer += data
-        bodies, start = [], 0
-        while len(self._buffer) - start >= HEAD.size:
-            length, checksum, packed = HEAD.unpack_from(self._buffer, start)
-            begin, end = start + HEAD.size, start + HEAD.size + length
-            if length > MAXIMUM_LENGTH or packed > 1:
-                raise ProtocolError(f"a message was announced, and {bytes(self._buffer[start : start + 40])!r} came")
-            if not packed and len(self._buffer) > begin and self._buffer[begin] not in _MAP_HEADS:
-                raise ProtocolError(f"a message was announced, and {bytes(self._buffer[start : start + 40])!r} came")
-            if len(self._buffer) < end:
-                break
-            body = bytes(self._buffer[begin:end])
-            if zlib.crc32(body) != checksum:
-                raise ProtocolError("a message was changed on its way")
-            bodies.append(_unpacked(body) if packed else body)
-            start = end
-        del self._buffer[:start]
-        return bodies
-
-
-def _unpacked(body: bytes) -> bytes:
-    try:
-        unpacker = zlib.decompressobj()
-        unpacked = unpacker.decompress(body, MAXIMUM_LENGTH)
-    except zlib.error as error:
-        raise ProtocolError(str(error)) from error
-    if not unpacker.eof:
-        raise ProtocolError("a message unpacks to more than any message is")
-    return unpacked

@@ -12,21 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from fmviz.engine.answers import Answers
+from fmviz.engine.framing import ProtocolError, Unframer, pack, request_from
 from fmviz.engine.mailbox import Mailbox
-from fmviz.engine.messages import (
-    AnyRequest,
-    Doing,
-    Dropped,
-    Failed,
-    FileMade,
-    Progress,
-    ProtocolError,
-    Reply,
-    TrustWanted,
-    Unframer,
-    pack,
-    request_from,
-)
+from fmviz.engine.messages import AnyRequest, Doing, Dropped, Failed, FileMade, Progress, Reply, TrustWanted
 from fmviz.engine.shelf import Aside, Tell
 from fmviz.errors import Cancelled, DeviceError, FmvizError, TrustError
 

@@ -18,8 +18,8 @@ from fmviz.app.state import ViewState
 from fmviz.assets import asset
 from fmviz.engine.messages import PictureSource
 
-PATIENCE = 1500
-"""How often `until` looks, ten milliseconds apart, before it gives up."""
+PATIENCE = 5000
+"""How often `until` looks, three milliseconds apart, before it gives up."""
 
 
 def until(true: Callable[[], object], what: str) -> None:
@@ -27,7 +27,7 @@ def until(true: Callable[[], object], what: str) -> None:
     for _ in range(PATIENCE):
         if true():
             return
-        QTest.qWait(10)
+        QTest.qWait(3)
     raise AssertionError(f"waited in vain: {what}")
 
 

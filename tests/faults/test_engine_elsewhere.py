@@ -17,7 +17,8 @@ from driving import Desk, until
 from PySide6.QtGui import QImage
 
 from fmviz.engine import serve
-from fmviz.engine.messages import MapsRendered, Pixels, Unframer, reply_from
+from fmviz.engine.framing import Unframer, reply_from
+from fmviz.engine.messages import MapsRendered, Pixels
 from fmviz.networks.catalog import backbone
 from fmviz.session import Session
 

@@ -75,13 +75,14 @@ def test_nothing_grows(open_desk: OpenDesk, tmp_path: Path, long: bool) -> None:
         PIL.Image.fromarray(rng.integers(0, 256, (180, 240, 3), np.uint8)).save(pictures[-1])
     desk = open_desk()
     desk.settle()
-    times = 50 if long else 1
+    # In all 10,000 switches, 1,000 pictures, 200 networks and 500 docks.
+    times = 25 if long else 1
     # Twice what is measured: buffers are full, caches as large as they get, whatever is imported once is imported.
     for _ in range(2):
         work(desk, pictures, switches=120, opened=8, networks=4, docks=20)
     before, window, engine = held(desk), resident(os.getpid()), resident(desk.app.link.process_id)
     for _ in range(times):
-        work(desk, pictures, switches=400, opened=20, networks=6, docks=20)
+        work(desk, pictures, switches=400, opened=40 if long else 20, networks=8 if long else 6, docks=20)
     after = held(desk)
     assert after == before
     assert resident(os.getpid()) - window <= 20
