@@ -85,7 +85,9 @@ def _check_letters(path: Path) -> None:
 def _why(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason, remedy = "the disk is full", "make room on it or choose another folder"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    elif error.errno == errno.EROFS:
+        reason, remedy = "that disk can only be read", "choose another folder"
+    elif error.errno in (errno.EACCES, errno.EPERM):
         reason, remedy = (
             "permission is denied, or another program has it open",
             "close it there or choose another folder",

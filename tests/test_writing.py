@@ -115,7 +115,7 @@ def test_a_file_is_replaced_when_the_new_one_is_complete(tmp_path):
         (errno.ENOSPC, "disk is full; make room"),
         (errno.EDQUOT, "disk is full"),
         (errno.EACCES, "permission is denied.*choose another folder"),
-        (errno.EROFS, "permission is denied"),
+        (errno.EROFS, "that disk can only be read"),
         (errno.EIO, "Input/output error; choose another folder"),
     ],
 )

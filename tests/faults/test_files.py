@@ -247,9 +247,7 @@ def test_the_folder_becomes_read_only(generations, steps, rounds, tmp_path):
             generations.check(folder)
             remove_strays(folder)
             assert not asides(folder)
-    assert said - {""} == {
-        "permission is denied, or another program has it open; close it there or choose another folder."
-    }
+    assert said - {""} == {"that disk can only be read; choose another folder."}
     assert strays
 
 
