@@ -1,4 +1,6 @@
-"""What a module of tests must not leave behind: threads, processes, open files, windows, timers.
+"""What a test must not leave behind: threads, processes, open files; and a module of tests: windows and timers as well.
+
+Windows are shared by the tests of a module, and to look for timers takes a tenth of a second.
 
 Warnings are errors in this suite, and pytest makes warnings of exceptions that nobody caught, in threads and in `__del__`;
 pytest-qt fails a test in whose slots one is raised; Qt's own log lines fail the tests of windows.
@@ -11,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,29 @@ def timers() -> set[str]:
 def left(before: dict[str, set[str]]) -> dict[str, set[str]]:
     now = {"threads": threads(), "processes": children(), "files": files(), "windows": windows(), "timers": timers()}
     return {what: there for what in now if (there := now[what] - before.get(what, set()))}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fails the test that leaves something; what its fixtures made, they take away themselves."""
+    if not sys.platform.startswith("linux"):
+        return (yield)
+    before = threads(), len(children()), files()
+    result = yield
+    end = time.monotonic() + PATIENCE
+    while (there := _more_than(before)) and time.monotonic() < end:
+        gc.collect()
+        time.sleep(0.05)
+    assert not there, f"left behind: {there}"
+    return result
+
+
+def _more_than(before: tuple[set[str], int, set[str]]) -> dict[str, object]:
+    """An engine that was started again is another process, and no more of them."""
+    now = {"threads": threads() - before[0], "processes": children(), "files": files() - before[2]}
+    if len(now["processes"]) <= before[1]:
+        del now["processes"]
+    return {what: there for what, there in now.items() if there}
 
 
 @pytest.fixture(scope="module", autouse=True)
