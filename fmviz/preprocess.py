@@ -20,11 +20,14 @@ from torch import Tensor
 from fmviz.errors import BackboneError
 from fmviz.failures import one_line
 from fmviz.geometry import Geometry
-from fmviz.pictures import MAX_PIXELS, Picture
+from fmviz.pictures import Picture
 
 Interpolation = Literal["bilinear", "bicubic"]
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+_LARGEST_RESIZED = 1 << 25
+"""Pixels of a picture that is resized whole before the middle is cut from it: 134 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +231,7 @@ def _resized_and_cropped(picture: Picture, geometry: Geometry, resample: Image.R
     height, width = geometry.resized_size
     top, left = geometry.crop_offset
     crop_height, crop_width = geometry.input_size
-    if height * width > MAX_PIXELS and min(top, left) >= 0:
+    if height * width > _LARGEST_RESIZED and min(top, left) >= 0:
         # A line of a picture: only what is kept of it is resized, or it would take gigabytes.
         box = geometry.input_box()
         inside = (box.left, box.top, box.right, box.bottom)

@@ -120,7 +120,7 @@ def test_a_crop_larger_than_the_picture_is_filled_up_with_black() -> None:
 def test_a_line_of_a_picture_does_not_take_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = gradient(60, 90)
     usual = preprocess(picture, IMAGENET)
-    monkeypatch.setattr("fmviz.preprocess.MAX_PIXELS", 256 * 256)
+    monkeypatch.setattr("fmviz.preprocess._LARGEST_RESIZED", 256 * 256)
     frugal = preprocess(picture, IMAGENET)
     assert frugal.geometry == usual.geometry
     assert np.abs(frugal.pixels().astype(int) - usual.pixels()).max() <= 2

@@ -2,21 +2,27 @@
 
     python a_reader.py COUNT SEED
 
-Before each it prints its number, so that whoever listens knows which one a crash came from.
+Before each it prints its number, so that whoever listens knows which one a crash came from. The files in `found/`, which once
+were too much, come first, with negative numbers.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 from mutants import mutants, pictures
 
 from fmviz.errors import PictureError
 from fmviz.pictures import read_picture
 from fmviz.preprocess import IMAGENET, preprocess
+
+
+FOUND = Path(__file__).with_name("found")
 
 
 def resident() -> float:
@@ -29,7 +35,8 @@ for whole in seeds:
     preprocess(read_picture(whole), IMAGENET)
 base, slowest, refused = resident(), 0.0, 0
 most = base + 512
-for number, data in mutants(seeds, int(sys.argv[1]), int(sys.argv[2])):
+found = [(-number, path.read_bytes()) for number, path in enumerate(sorted(FOUND.iterdir()), start=1)]
+for number, data in itertools.chain(found, mutants(seeds, int(sys.argv[1]), int(sys.argv[2]))):
     print(number, flush=True)
     begun = time.perf_counter()
     try:

@@ -29,6 +29,7 @@ from fmviz.session import Session
 CAT = asset("samples/chelsea.png")
 
 
+@pytest.mark.timeout(7200)
 def test_killed_at_any_moment_of_a_session(open_desk: OpenDesk, long: bool) -> None:
     desk = open_desk([asset("samples/coffee.png"), CAT])
     desk.settle()
@@ -91,6 +92,7 @@ def test_killed_at_any_moment_of_a_session(open_desk: OpenDesk, long: bool) -> N
     desk.close()
 
 
+@pytest.mark.timeout(1800)
 def test_cancelled_at_any_moment(open_desk: OpenDesk, long: bool) -> None:
     """Esc is heard at once, whatever the engine does, and what is shown is of a run that came to its end."""
     desk = open_desk()
