@@ -85,6 +85,7 @@ from fmviz.table import layer_table
 LONG = 60.0
 """Seconds after which a test gives up. Nothing that works takes as long."""
 
+TUNED = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
 CAT = PictureSource(name="chelsea.png", path=str(asset("samples/chelsea.png")))
 BROKEN = PictureSource(name="broken.png", data=b"\x89PNG\r\n\x1a\nand no more")
 SMALL = Setup(backbone="efficientnet_lite0_fpn", mode="whole", side=64)
@@ -948,3 +949,46 @@ def test_what_will_be_asked_for_is_known_before_it_is_asked() -> None:
     known, found = shown.statistics["layer2.0.relu:2"], statistics(shown.capture["layer2.0.relu:2"].maps)
     for one, other in zip(astuple(known), astuple(found), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_at_rest_the_memory_of_former_runs_goes_back_once(monkeypatch) -> None:
+    given_back: queue.Queue[int] = queue.Queue()
+    monkeypatch.setattr("fmviz.engine.serve.REST", 0.05)
+    monkeypatch.setattr("fmviz.engine.serve.give_memory_back", lambda: given_back.put(1))
+    served = Served()
+    given_back.get(timeout=LONG)
+    # It waits without a limit from now on: the next comes after the next request, and not before.
+    assert given_back.empty()
+    served.client.ask(Hello)
+    given_back.get(timeout=LONG)
+    served.end()
+    assert given_back.empty()
+
+
+def test_what_was_freed_is_given_back() -> None:
+    """In a process whose allocator keeps all that it has had, as the engine's does."""
+    code = """
+    import torch
+    from fmviz.engine.serve import give_memory_back
+    def held():
+        return sum(int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if line.startswith("Private_Dirty"))
+    pieces = [torch.ones(1_000_000) for _ in range(100)]
+    last = torch.ones(10)
+    before = held()
+    del pieces
+    kept = held()
+    give_memory_back()
+    print(before - kept, before - held())
+    """
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the allocator is that of Linux")
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "GLIBC_TUNABLES": TUNED},
+    )
+    kept, freed = map(int, ran.stdout.split())
+    assert kept < 50_000
+    assert freed > 350_000

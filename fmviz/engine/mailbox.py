@@ -46,12 +46,12 @@ class Mailbox:
             self._cancelled |= self._running.keys()
             self._changed.notify()
 
-    def take(self, *, wait: bool) -> AnyRequest | None:
-        """The next request, which counts as running until `finished`; None where there is none and `wait` is False, or the
-        mailbox was closed."""
+    def take(self, *, wait: bool, seconds: float | None = None) -> AnyRequest | None:
+        """The next request, which counts as running until `finished`; None where there is none and `wait` is False, none
+        came in so many seconds, or the mailbox was closed."""
         with self._changed:
-            while wait and not self._waiting and not self._closed:
-                self._changed.wait()
+            if wait:
+                self._changed.wait_for(lambda: self._waiting or self._closed, seconds)
             if not self._waiting:
                 return None
             request = self._waiting.popleft()

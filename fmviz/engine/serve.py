@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import sys
 import threading
@@ -24,6 +26,10 @@ _SLOW = 60e6
 
 GRACE = 0.7
 """Seconds that an engine without a window has to end in good order: a file is closed, a layer comes to its end."""
+
+
+REST = 60.0
+"""Seconds without a request after which the memory of former runs goes back to the system."""
 
 
 def serve(
@@ -60,6 +66,13 @@ def _end_anyway() -> None:
     hears of nothing. As the thread that this runs in is a daemon, it keeps no process alive that ends by itself."""
     time.sleep(GRACE)
     os._exit(0)
+
+
+def give_memory_back() -> None:
+    """What is free in this process goes back to the system: its allocator is told to keep it, for the next run to use."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Outbox:
@@ -113,16 +126,19 @@ class _Loop:
         self._steps: list[tuple[AnyRequest, Iterator[Reply]]] = []
 
     def work(self) -> None:
-        idle = False
+        idle = rested = False
         while not (self._mailbox.closed or self._out.broken):
-            request = self._mailbox.take(wait=idle and not self._steps)
+            request = self._mailbox.take(wait=idle and not self._steps, seconds=None if rested else REST)
             if request is not None:
                 self._start(request)
-                idle = False
+                idle = rested = False
             elif self._steps:
                 self._step()
-            else:
+            elif not idle:
                 idle = not self._answers.foresee()
+            elif not self._mailbox.closed:
+                give_memory_back()
+                rested = True
 
     def _start(self, request: AnyRequest) -> None:
         with self._told(request):

@@ -21,7 +21,6 @@ from fmviz.errors import PictureError
 from fmviz.pictures import read_picture
 from fmviz.preprocess import IMAGENET, preprocess
 
-
 FOUND = Path(__file__).with_name("found")
 
 

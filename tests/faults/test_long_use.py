@@ -77,8 +77,9 @@ def test_nothing_grows(open_desk: OpenDesk, tmp_path: Path, long: bool) -> None:
     desk.settle()
     # In all 10,000 switches, 1,000 pictures, 200 networks and 500 docks.
     times = 25 if long else 1
-    # Twice what is measured: buffers are full, caches as large as they get, whatever is imported once is imported.
-    for _ in range(2):
+    # Buffers are full, caches as large as they get, whatever is imported once is imported; and the engine's memory is as
+    # large as pieces of all sizes make it, which takes some hundred pictures.
+    for _ in range(40 if long else 2):
         work(desk, pictures, switches=120, opened=8, networks=4, docks=20)
     before, window, engine = held(desk), resident(os.getpid()), resident(desk.app.link.process_id)
     for _ in range(times):
