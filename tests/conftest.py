@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from only_loopback import only_loopback  # noqa: F401
-from quiet import nothing_is_left, pytest_runtest_call  # noqa: F401
+from quiet import nothing_is_left, pytest_runtest_call, pytest_runtest_teardown  # noqa: F401
 
 from fmviz.assets import asset
 

@@ -79,15 +79,24 @@ def left(before: dict[str, set[str]]) -> dict[str, set[str]]:
     return {what: there for what in now if (there := now[what] - before.get(what, set()))}
 
 
+_BEFORE = pytest.StashKey[tuple[set[str], int, set[str]]]()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fails the test that leaves something; what its fixtures made, they take away themselves."""
-    if not sys.platform.startswith("linux"):
-        return (yield)
-    before = threads(), len(children()), files()
+    """Notes what is there when the test begins, with all that its fixtures made."""
+    if sys.platform.startswith("linux"):
+        item.stash[_BEFORE] = threads(), len(children()), files()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Fails the test that leaves something, when its own fixtures have taken away what is theirs."""
     result = yield
+    before = item.stash.get(_BEFORE, None)
     end = time.monotonic() + PATIENCE
-    while (there := _more_than(before)) and time.monotonic() < end:
+    while (there := _more_than(before) if before else {}) and time.monotonic() < end:
         gc.collect()
         time.sleep(0.05)
     assert not there, f"left behind: {there}"

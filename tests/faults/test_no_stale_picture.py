@@ -217,3 +217,4 @@ def test_what_is_shown_is_what_the_library_answers(open_desk: OpenDesk, tmp_path
         run_state_machine_as_test(rules, settings=whole)
     except Exception as error:
         raise AssertionError(f"{FOUND[:1]}") from error
+    desk.close()
