@@ -68,6 +68,8 @@ def ratio(pair: Pair, rounds: int) -> tuple[float, float, float]:
 def seconds(deed: Deed) -> float:
     """How long it takes, once."""
     gc.collect()
+    # The threads of whoever ran before spin for a while, in other processes as well.
+    time.sleep(0.1)
     begun = time.perf_counter()
     told = deed()
     taken = time.perf_counter() - begun

@@ -21,11 +21,10 @@ Found = Mapping[tuple[str, int], Tensor]
 def peers() -> Iterator[Line]:
     from torchvision import models
 
-    from fmviz.networks.catalog import backbone
-
+    # torchvision's own: they work in place, which ours do not.
     nets = {
-        "resnet50": backbone("resnet50").build().eval(),
-        "vgg19": backbone("vgg19").build().eval(),
+        "torchvision's resnet50": models.resnet50(weights=None).eval(),
+        "torchvision's vgg19": models.vgg19(weights=None, init_weights=False).eval(),
         "torchvision's googlenet": models.googlenet(weights=None, init_weights=False, aux_logits=False).eval(),
     }
     for name, model in nets.items():
@@ -131,7 +130,7 @@ def _truth(model: nn.Module, x: Tensor) -> dict[tuple[str, int], Tensor]:
 
 def _altered(found: Found, truth: Found) -> tuple[int, int]:
     """How many of those that are in both have other values, and how many are in both."""
-    last = dict(truth)
+    last = dict(truth.keys())
     altered = compared = 0
     for (path, number), tensor in found.items():
         true = truth.get((path, number or last.get(path, 0)))
