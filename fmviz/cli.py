@@ -114,6 +114,7 @@ def _window(options: argparse.Namespace) -> int:
     try:
         from fmviz.app.main import run
     except ImportError as error:
+        gc.enable()
         print(
             f"fmviz: the window cannot start, because Qt could not be loaded ({error}); install PySide6-Essentials and "
             "the system libraries that the README names, or use the commands of `fmviz --help`, which need no window.",

@@ -86,7 +86,7 @@ def colour_table(name: str, *, dark: bool = True) -> Colours:
 
 @functools.cache
 def _levels() -> npt.NDArray[np.uint8]:
-    """(maps, LEVELS, 3), in the order of `COLOURS`: those of the package cmap, which takes longer to be imported than all
-    else that a window's first paint waits for. The tests compare them, and tell how they are made."""
+    """(maps, LEVELS, 3), in the order of `COLOURS`: those of the package cmap, which a window's first paint need not wait for.
+    The tests compare them, and tell how they are made."""
     levels: npt.NDArray[np.uint8] = np.load(asset("colour_maps.npy"))
     return levels

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -157,7 +157,8 @@ class Client:
 class Served:
     """The serving loop in a thread of this process."""
 
-    def __init__(self, answers: Answers | None = None) -> None:
+    def __init__(self, answers: Answers | None = None, rest: Callable[[], None] | None = None) -> None:
+        self._rest = rest
         to_engine, to_window = os.pipe(), os.pipe()
         self._incoming = os.fdopen(to_engine[0], "rb", buffering=0)
         self._outgoing = os.fdopen(to_window[1], "wb", buffering=0)
@@ -167,7 +168,7 @@ class Served:
         self._thread.start()
 
     def _serve(self, answers: Answers | None) -> None:
-        serve(self._incoming, self._outgoing, answers)
+        serve(self._incoming, self._outgoing, answers, rest=self._rest)
         self._outgoing.close()
 
     def end(self) -> None:
@@ -954,8 +955,7 @@ def test_what_will_be_asked_for_is_known_before_it_is_asked() -> None:
 def test_at_rest_the_memory_of_former_runs_goes_back_once(monkeypatch) -> None:
     given_back: queue.Queue[int] = queue.Queue()
     monkeypatch.setattr("fmviz.engine.serve.REST", 0.05)
-    monkeypatch.setattr("fmviz.engine.serve.give_memory_back", lambda: given_back.put(1))
-    served = Served()
+    served = Served(rest=lambda: given_back.put(1))
     given_back.get(timeout=LONG)
     # It waits without a limit from now on: the next comes after the next request, and not before.
     assert given_back.empty()

@@ -233,7 +233,10 @@ class Controller(QObject):
         setup = failed.setup if failed else state.setup
         self.store.update(setup=self._changed_setup(setup, changes))
         state = self.store.state
-        if state.shown is not None and (state.shown.setup, state.shown_source) == (state.setup, state.source):
+        if not self.link.running:
+            self._short_lives = 0
+            self.start()
+        elif state.shown is not None and (state.shown.setup, state.shown_source) == (state.setup, state.source):
             # There is nothing to do again, and nothing wrong with what is shown.
             self.dismiss("maps")
 

@@ -29,7 +29,7 @@ GRACE = 0.7
 
 
 REST = 60.0
-"""Seconds without a request after which the memory of former runs goes back to the system."""
+"""Seconds without a request after which an engine that is a process of its own gives the memory of former runs back."""
 
 
 def serve(
@@ -38,16 +38,18 @@ def serve(
     answers: Answers | None = None,
     *,
     ended: Callable[[], None] | None = None,
+    rest: Callable[[], None] | None = None,
 ) -> None:
     """Answer the requests that arrive on `incoming` until it ends, or until `outgoing` takes no more.
 
     Both are binary streams; `incoming` is read in a thread of its own, which ends with the stream. That thread calls
-    `ended` as its last deed, when all that still runs has been told to stop.
+    `ended` as its last deed, when all that still runs has been told to stop. `rest` is called when nothing has been asked
+    for `REST` seconds.
     """
     out = _Outbox(outgoing)
     mailbox = Mailbox(dropped=lambda number: out.send(Dropped(id=number)))
     threading.Thread(target=_read, args=(incoming, mailbox, ended), name="fmviz mailbox", daemon=True).start()
-    _Loop(mailbox, out, answers or Answers()).work()
+    _Loop(mailbox, out, answers or Answers(), rest).work()
 
 
 def serve_standard_streams() -> None:
@@ -58,7 +60,7 @@ def serve_standard_streams() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    serve(incoming, outgoing, ended=_end_anyway)
+    serve(incoming, outgoing, ended=_end_anyway, rest=give_memory_back)
 
 
 def _end_anyway() -> None:
@@ -71,7 +73,8 @@ def _end_anyway() -> None:
 def give_memory_back() -> None:
     """What is free in this process goes back to the system: its allocator is told to keep it, for the next run to use."""
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
+    # glibc's alone has this; on Windows there is no library without a name.
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -119,25 +122,26 @@ class _Loop:
     """Works off the mailbox; a long answer that comes in steps (an export) is worked on while nothing else waits, and what
     will be asked for next while there is nothing to do at all."""
 
-    def __init__(self, mailbox: Mailbox, out: _Outbox, answers: Answers) -> None:
+    def __init__(self, mailbox: Mailbox, out: _Outbox, answers: Answers, rest: Callable[[], None] | None) -> None:
         self._mailbox = mailbox
         self._out = out
         self._answers = answers
+        self._rest = rest
         self._steps: list[tuple[AnyRequest, Iterator[Reply]]] = []
 
     def work(self) -> None:
-        idle = rested = False
+        idle, rested = False, self._rest is None
         while not (self._mailbox.closed or self._out.broken):
             request = self._mailbox.take(wait=idle and not self._steps, seconds=None if rested else REST)
             if request is not None:
                 self._start(request)
-                idle = rested = False
+                idle, rested = False, self._rest is None
             elif self._steps:
                 self._step()
             elif not idle:
                 idle = not self._answers.foresee()
-            elif not self._mailbox.closed:
-                give_memory_back()
+            elif self._rest is not None and not self._mailbox.closed:
+                self._rest()
                 rested = True
 
     def _start(self, request: AnyRequest) -> None:

@@ -52,3 +52,20 @@ def test_a_cancelled_run_leaves_what_was_shown(desk: Desk) -> None:
     assert desk.state.setup.backbone == "efficientnet_lite0_fpn"
     assert "efficientnet_lite0_fpn" in desk.window.windowTitle()
     desk.choose_tap("C4")
+
+
+def test_after_three_short_lives_another_try_starts_an_engine(desk: Desk) -> None:
+    """It is not started again by itself then; what the banner offers does, also where it changes nothing else."""
+    desk.settle()
+    controller = desk.app.controller
+    while desk.app.link.process_id:
+        controller._short_lives = 2
+        os.kill(desk.app.link.process_id, signal.SIGKILL)
+        until(desk.problem, "the loss is told")
+        until(lambda: not desk.app.link.running or desk.app.link.process_id, "it is given up, or started again")
+    assert not desk.app.link.running
+    controller.mend(device="cpu")
+    desk.settle()
+    assert desk.app.link.process_id
+    assert desk.problem() == ""
+    desk.choose_tap("C4")

@@ -9,6 +9,7 @@ import signal
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -351,22 +352,23 @@ def test_a_gpu_that_fails_ends_its_engine_with_a_sentence(
     assert not is_device_lost(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def pretended_gpu(open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch, kind: str) -> Desk:
-    """A window whose engines find a device cuda:0 of this kind."""
+def asked_of_a_gpu(open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch, kind: str) -> tuple[Desk, Any, int]:
+    """A window whose engines find a device cuda:0 of this kind, and that has just been told to use it; the maps and the
+    engine from before."""
     path = [str(Path(__file__).with_name("injected")), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
     monkeypatch.setenv("FMVIZ_TEST_PLACE", kind)
     desk = open_desk()
     desk.settle()
-    return desk
+    before = desk.maps, desk.app.link.process_id
+    desk.app.controller.set_setup(device="cuda:0")
+    return desk, *before
 
 
 def test_a_gpu_that_fails_is_told_in_a_banner_and_left_for_the_cpu(
     open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = pretended_gpu(open_desk, monkeypatch, "broken-gpu")
-    maps, process = desk.maps, desk.app.link.process_id
-    desk.app.controller.set_setup(device="cuda:0")
+    desk, maps, process = asked_of_a_gpu(open_desk, monkeypatch, "broken-gpu")
     until(lambda: desk.app.link.process_id not in (0, process), "another engine")
     (problem,) = desk.state.problems
     assert "cuda:0 failed and cannot be used by this engine any more" in problem.message
@@ -385,9 +387,7 @@ def test_a_gpu_that_fails_is_told_in_a_banner_and_left_for_the_cpu(
 def test_a_gpu_without_memory_gives_the_same_maps_and_says_so(
     open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = pretended_gpu(open_desk, monkeypatch, "small-gpu")
-    maps, process = desk.maps, desk.app.link.process_id
-    desk.app.controller.set_setup(device="cuda:0")
+    desk, maps, process = asked_of_a_gpu(open_desk, monkeypatch, "small-gpu")
     desk.settle()
     assert "There was not enough memory on cuda:0, so this ran on the CPU" in desk.problem()
     assert np.array_equal(desk.maps.pixels.array, maps.pixels.array)
