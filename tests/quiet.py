@@ -38,7 +38,10 @@ def children() -> set[str]:
     own = os.getpid()
     found = set()
     for task in Path(f"/proc/{own}/task").glob("*/children"):
-        found |= set(task.read_text().split())
+        try:
+            found |= set(task.read_text().split())
+        except OSError:  # that thread has just ended
+            continue
     return found
 
 

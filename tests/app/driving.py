@@ -22,9 +22,9 @@ PATIENCE = 5000
 """How often `until` looks, three milliseconds apart, before it gives up."""
 
 
-def until(true: Callable[[], object], what: str) -> None:
+def until(true: Callable[[], object], what: str, *, patience: int = PATIENCE) -> None:
     """Let Qt work until `true()`; `what` is said where it never is."""
-    for _ in range(PATIENCE):
+    for _ in range(patience):
         if true():
             return
         QTest.qWait(3)

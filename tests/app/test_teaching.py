@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import driving
 import numpy as np
 import pytest
 from driving import Desk, until
@@ -15,6 +17,13 @@ from fmviz.networks import pyramids
 
 SMALL = {"minutes": 1.0, "seed": 0, "scenes": 12, "steps": 6}
 """So little is learned in seconds; the page asks for minutes."""
+
+PATIENCE = 12 * driving.PATIENCE
+"""Training gives way to all that runs beside it: on a busy machine it waits long for its turn."""
+
+
+def until_learned(true: Callable[[], object], what: str) -> None:
+    driving.until(true, what, patience=PATIENCE)
 
 
 def page_of(desk: Desk) -> LearningPage:
@@ -30,12 +39,12 @@ def test_it_learns_is_watched_and_kept(desk: Desk) -> None:
     until(lambda: desk.taps is not None and "P3" in desk.taps.maps, "the pyramid is shown")
     before = desk.taps.maps["P3"][1].copy()
     desk.app.teaching.begin(**SMALL)
-    until(lambda: desk.state.learning.news is not None, "it says how it goes")
+    until_learned(lambda: desk.state.learning.news is not None, "it says how it goes")
     assert page.cancel.isVisible()
     maps = desk.maps
     desk.choose_tap("C4")
     assert desk.maps is not maps, "one can look at maps while it learns"
-    until(lambda: desk.state.learning.path, "it has learned")
+    until_learned(lambda: desk.state.learning.path, "it has learned")
     assert len(desk.state.learning.losses) > 1
     assert page.matrix.item(0, 0).text().endswith("%")
     assert page.keep.isVisible()
@@ -53,12 +62,14 @@ def test_it_learns_is_watched_and_kept(desk: Desk) -> None:
 def test_what_it_makes_of_the_picture_is_shown_meanwhile(desk: Desk) -> None:
     page = page_of(desk)
     desk.app.teaching.begin(minutes=1.0, seed=1, scenes=12, steps=100_000)
-    until(lambda: desk.state.learning.news is not None and desk.state.learning.news.snapshot, "something is learned")
+    until_learned(
+        lambda: desk.state.learning.news is not None and desk.state.learning.news.snapshot, "something is learned"
+    )
     first = desk.state.learning.news.snapshot
     until(lambda: "Learning" in desk.window.pyramid._note.text(), "the Pyramid dock says what it shows")
-    until(lambda: desk.state.learning.news.snapshot not in ("", first), "more is learned")
+    until_learned(lambda: desk.state.learning.news.snapshot not in ("", first), "more is learned")
     QTest.mouseClick(page.cancel, Qt.MouseButton.LeftButton)
-    until(lambda: not desk.state.learning.going, "it is cancelled")
+    until_learned(lambda: not desk.state.learning.going, "it is cancelled")
     assert "Cancelled" in page.told
     assert page.begin.isVisible()
     page.close()
@@ -67,7 +78,7 @@ def test_what_it_makes_of_the_picture_is_shown_meanwhile(desk: Desk) -> None:
 def test_what_is_thrown_away_leaves_nothing_behind(desk: Desk) -> None:
     page = page_of(desk)
     desk.app.teaching.begin(**SMALL)
-    until(lambda: desk.state.learning.path, "it has learned")
+    until_learned(lambda: desk.state.learning.path, "it has learned")
     folder = Path(desk.state.learning.path).parent
     assert folder.is_dir()
     shown = desk.state.shown
@@ -88,7 +99,7 @@ def test_what_cannot_be_trained_is_said(desk: Desk) -> None:
     desk.settle()
     page = page_of(desk)
     desk.app.teaching.begin(**SMALL)
-    until(lambda: not desk.state.learning.going, "it is refused")
+    until_learned(lambda: not desk.state.learning.going, "it is refused")
     assert "no trained weights" in page.told
     page.close()
 

@@ -27,12 +27,35 @@ def resident(process: int) -> float:
     raise AssertionError("no such process")
 
 
+BLOCKS = 16
+"""Shared memory is lent and kept for the next picture: eight that are free, and those that are shown."""
+
+
+def descriptors(process: int | str) -> tuple[int, int]:
+    """How many are open, and how many of shared memory beside them."""
+    blocks = others = 0
+    for entry in Path(f"/proc/{process}/fd").iterdir():
+        try:
+            target = os.readlink(entry)
+        except OSError:  # that of this very look
+            continue
+        if "fmviz-blocks-" in target:
+            blocks += 1
+        else:
+            others += 1
+    return others, blocks
+
+
 def held(desk: Desk) -> dict[str, Any]:
     engine = desk.app.link.process_id
     children = Path(f"/proc/{engine}/task/{engine}/children").read_text().split()
+    window_has, window_blocks = descriptors("self")
+    engine_has, engine_blocks = descriptors(engine)
+    assert window_blocks <= BLOCKS, "blocks are used again"
+    assert engine_blocks <= BLOCKS, "blocks that are gone are forgotten"
     return {
-        "window's descriptors": len(os.listdir("/proc/self/fd")),
-        "engine's descriptors": len(os.listdir(f"/proc/{engine}/fd")),
+        "window's descriptors": window_has,
+        "engine's descriptors": engine_has,
         "window's threads": threading.active_count(),
         "engine's threads": len(os.listdir(f"/proc/{engine}/task")),
         "engine's children": len(children),
