@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -91,7 +90,6 @@ class Recorder:
         self._copy_all = copy_all
         self._keep = keep
         self._ask = cancelled
-        self._calls: Counter[str] = Counter()
         self._layouts = Layouts()
         own = [tensor for _, module in self._modules for tensor in _own_tensors(module)]
         self._of_the_model = {_storage(tensor) for tensor in own} - {None}
@@ -102,14 +100,14 @@ class Recorder:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Hooks on every module, after those that are there already, so that they see what the next module gets."""
-        handles = []
+        undo: list[Callable[[], object]] = []
         try:
             for path, module in self._modules:
-                handles.append(module.register_forward_hook(self._hook(path)))
+                undo.append(_add_hook(module, self._hook(path)))
             yield
         finally:
-            for handle in handles:
-                handle.remove()
+            for remove in undo:
+                remove()
 
     @contextmanager
     def left_as_found(self, devices: set[torch.device]) -> Iterator[None]:
@@ -120,11 +118,12 @@ class Recorder:
         with torch.inference_mode(False), torch.no_grad():
             modes = [(module, module.training) for _, module in self._modules]
             buffers = [
-                (module, name, tensor, tensor._version, tensor.clone())
+                (module, name, tensor, tensor._version)
                 for module, _ in modes
                 for name, tensor in module._buffers.items()
                 if tensor is not None and not tensor.is_inference()
             ]
+            copies = _copies([tensor for _, _, tensor, _ in buffers])
             generators = [(device, _generator_state(device)) for device in devices]
             try:
                 for module, _ in modes:
@@ -133,7 +132,7 @@ class Recorder:
             finally:
                 for module, training in modes:
                     _set_mode(module, training=training)
-                for module, name, tensor, version, before in buffers:
+                for (module, name, tensor, version), before in zip(buffers, copies, strict=True):
                     if module._buffers.get(name) is not tensor:
                         module._buffers[name] = tensor
                     if tensor._version != version:
@@ -160,36 +159,43 @@ class Recorder:
             raise Cancelled
 
     def _hook(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
+        """This runs once for every call of every module, beside layers that take a few microseconds themselves."""
+        first = Layer(path)
+        calls = 0
+
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            self.stop_if_cancelled()
+            nonlocal calls
+            if self._ask is not None:
+                self.stop_if_cancelled()
             self.hooks_called += 1
-            call = self._calls[path] = self._calls[path] + 1
-            # Nearly always it is one tensor, and this runs once for every call of every module.
-            for where, tensor in (("", output),) if isinstance(output, Tensor) else tensors_in(output):
-                layer = Layer(path, call, where)
-                channels_last = self._layouts.channels_last(module, tensor)
-                if self._keep is None or self._keep(layer):
-                    self.records[layer] = self._record(layer, type(module).__name__, tensor, channels_last)
+            calls += 1
+            if isinstance(output, Tensor):
+                self._see(first if calls == 1 else Layer(path, calls), module, output)
+            else:
+                for where, tensor in tensors_in(output):
+                    self._see(Layer(path, calls, where), module, tensor)
 
         return hook
 
-    def _record(self, layer: Layer, kind: str, tensor: Tensor, channels_last: bool) -> Record:
-        if self._must_copy(layer, tensor):
-            return Record(kind, self._copy(tensor), True, channels_last)
-        record = Record(kind, tensor.detach(), False, channels_last, tensor._version, _storage_bytes(tensor))
-        if layer not in self._knowledge.seen:
-            record.checksum = self._checksum(tensor)
-        return record
+    def _see(self, layer: Layer, module: nn.Module, tensor: Tensor) -> None:
+        channels_last = self._layouts.channels_last(module, tensor)
+        if self._keep is None or self._keep(layer):
+            self.records[layer] = self._record(layer, type(module).__name__, tensor, channels_last)
 
-    def _must_copy(self, layer: Layer, tensor: Tensor) -> bool:
-        return (
+    def _record(self, layer: Layer, kind: str, tensor: Tensor, channels_last: bool) -> Record:
+        if (
             self._copy_all
             or layer in self._knowledge.overwritten
             # Without a counter nothing tells whether it is written to.
             or tensor.is_inference()
             # A weight that is put out would change with the next weights file.
             or _storage(tensor) in self._of_the_model
-        )
+        ):
+            return Record(kind, self._copy(tensor), True, channels_last)
+        record = Record(kind, tensor.detach(), False, channels_last, tensor._version, _storage_bytes(tensor))
+        if layer not in self._knowledge.seen:
+            record.checksum = self._checksum(tensor)
+        return record
 
     def _copy(self, tensor: Tensor) -> Tensor:
         """A block often puts out the very tensor of its last child: they share one copy while nothing is written."""
@@ -214,6 +220,39 @@ class Recorder:
                     self._knowledge.quiet = True
             self._last_sum = (weakref.ref(tensor), tensor._version, found)
         return found
+
+
+def _add_hook(module: nn.Module, hook: Callable[[nn.Module, Any, Any], None]) -> Callable[[], object]:
+    """Register `hook`, which runs after those that are there; call the result to remove it."""
+    hooks = vars(module).get("_forward_hooks")
+    if not isinstance(hooks, dict):
+        return module.register_forward_hook(hook).remove
+    # What a handle does beside this takes ten times longer, and there are hundreds of them in a run of some ten milliseconds.
+    key: Any = hook
+    hooks[key] = hook
+    return lambda: hooks.pop(key, None)
+
+
+def _copies(tensors: list[Tensor]) -> list[Tensor]:
+    """What each of them holds now. Batch norm has hundreds of short ones: those of a kind are copied together."""
+    alike: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    copies: list[Tensor | None] = [None] * len(tensors)
+    for index, tensor in enumerate(tensors):
+        if (
+            type(tensor) is Tensor
+            and tensor.layout == torch.strided
+            and tensor.is_contiguous()
+            and not (tensor.is_quantized or tensor.is_nested)
+        ):
+            alike.setdefault((tensor.device, tensor.dtype), []).append(index)
+        else:
+            copies[index] = tensor.clone()
+    for indices in alike.values():
+        together = torch.cat([tensors[index].view(-1) for index in indices])
+        sizes = [tensors[index].numel() for index in indices]
+        for index, part in zip(indices, torch.split(together, sizes), strict=True):
+            copies[index] = part.view_as(tensors[index])
+    return [tensor for tensor in copies if tensor is not None]
 
 
 def not_compiled() -> AbstractContextManager[object]:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +30,7 @@ from fmviz.assets import asset
 from fmviz.column import column
 from fmviz.engine.answers import Answers
 from fmviz.engine.framing import Unframer, pack, reply_from
+from fmviz.engine.memory import OwnMemory
 from fmviz.engine.messages import (
     PROTOCOL,
     AnyRequest,
@@ -157,8 +158,8 @@ class Client:
 class Served:
     """The serving loop in a thread of this process."""
 
-    def __init__(self, answers: Answers | None = None, rest: Callable[[], None] | None = None) -> None:
-        self._rest = rest
+    def __init__(self, answers: Answers | None = None, memory: OwnMemory | None = None) -> None:
+        self._memory = memory
         to_engine, to_window = os.pipe(), os.pipe()
         self._incoming = os.fdopen(to_engine[0], "rb", buffering=0)
         self._outgoing = os.fdopen(to_window[1], "wb", buffering=0)
@@ -168,7 +169,7 @@ class Served:
         self._thread.start()
 
     def _serve(self, answers: Answers | None) -> None:
-        serve(self._incoming, self._outgoing, answers, rest=self._rest)
+        serve(self._incoming, self._outgoing, answers, memory=self._memory)
         self._outgoing.close()
 
     def end(self) -> None:
@@ -955,7 +956,18 @@ def test_what_will_be_asked_for_is_known_before_it_is_asked() -> None:
 def test_at_rest_the_memory_of_former_runs_goes_back_once(monkeypatch) -> None:
     given_back: queue.Queue[int] = queue.Queue()
     monkeypatch.setattr("fmviz.engine.serve.REST", 0.05)
-    served = Served(rest=lambda: given_back.put(1))
+
+    class Memory(OwnMemory):
+        def __init__(self) -> None:
+            """The collector of this process, which tests, is left as it is."""
+
+        def idle(self) -> None:
+            pass
+
+        def rest(self) -> None:
+            given_back.put(1)
+
+    served = Served(memory=Memory())
     given_back.get(timeout=LONG)
     # It waits without a limit from now on: the next comes after the next request, and not before.
     assert given_back.empty()
@@ -965,11 +977,28 @@ def test_at_rest_the_memory_of_former_runs_goes_back_once(monkeypatch) -> None:
     assert given_back.empty()
 
 
+def test_what_is_imported_is_not_looked_through_again() -> None:
+    code = """
+    import gc
+    from fmviz.engine.memory import OwnMemory
+    memory = OwnMemory()
+    off = not gc.isenabled()
+    import unittest
+    memory.idle()
+    frozen = gc.get_freeze_count()
+    young = [[] for _ in range(50)]
+    memory.idle()
+    print(off, gc.isenabled(), frozen > 1000, gc.get_freeze_count() == frozen)
+    """
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["True"] * 4
+
+
 def test_what_was_freed_is_given_back() -> None:
     """In a process whose allocator keeps all that it has had, as the engine's does."""
     code = """
     import torch
-    from fmviz.engine.serve import give_memory_back
+    from fmviz.engine.memory import OwnMemory
     def held():
         return sum(int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if line.startswith("Private_Dirty"))
     pieces = [torch.ones(1_000_000) for _ in range(100)]
@@ -977,7 +1006,7 @@ def test_what_was_freed_is_given_back() -> None:
     before = held()
     del pieces
     kept = held()
-    give_memory_back()
+    OwnMemory().rest()
     print(before - kept, before - held())
     """
     if not sys.platform.startswith("linux"):

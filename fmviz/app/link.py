@@ -21,11 +21,12 @@ ENVIRONMENT = {
     # the price of the plain forward. Ignored where there is no glibc.
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296"
     ":glibc.malloc.trim_threshold=8589934592:glibc.malloc.top_pad=268435456",
-    # torch's threads sleep while they wait for each other. Spinning, as they do by default, makes a forward ten times
-    # slower as soon as anything else wants a core, the window for one. GNU's OpenMP, which Linux has, spins a little first:
-    # a tenth faster with GoogLeNet's many small layers, and 7 % slower at worst beside another program.
+    # torch's threads sleep while they wait for each other. Spinning, as they do by default, makes a forward take half as long
+    # again as soon as anything else wants a core, the window for one; but to be woken takes as long as a small layer. GNU's
+    # OpenMP, which Linux has, spins a little first: nearly as fast as spinning where cores are free, and beside a busy
+    # program no slower than torch as it comes.
     "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "1000",
+    "GOMP_SPINCOUNT": "8000",
     "PYTHONUNBUFFERED": "1",
 }
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import os
 import sys
 import threading
@@ -16,6 +14,7 @@ from typing import Any, BinaryIO
 from fmviz.engine.answers import Answers
 from fmviz.engine.framing import ProtocolError, Unframer, pack, request_from
 from fmviz.engine.mailbox import Mailbox
+from fmviz.engine.memory import OwnMemory
 from fmviz.engine.messages import AnyRequest, Doing, Dropped, Failed, FileMade, Progress, Reply, TrustWanted
 from fmviz.engine.shelf import Aside, Tell
 from fmviz.errors import Cancelled, DeviceError, FmvizError, TrustError
@@ -38,18 +37,18 @@ def serve(
     answers: Answers | None = None,
     *,
     ended: Callable[[], None] | None = None,
-    rest: Callable[[], None] | None = None,
+    memory: OwnMemory | None = None,
 ) -> None:
     """Answer the requests that arrive on `incoming` until it ends, or until `outgoing` takes no more.
 
     Both are binary streams; `incoming` is read in a thread of its own, which ends with the stream. That thread calls
-    `ended` as its last deed, when all that still runs has been told to stop. `rest` is called when nothing has been asked
-    for `REST` seconds.
+    `ended` as its last deed, when all that still runs has been told to stop. `memory` is given where the process serves
+    nothing else.
     """
     out = _Outbox(outgoing)
     mailbox = Mailbox(dropped=lambda number: out.send(Dropped(id=number)))
     threading.Thread(target=_read, args=(incoming, mailbox, ended), name="fmviz mailbox", daemon=True).start()
-    _Loop(mailbox, out, answers or Answers(), rest).work()
+    _Loop(mailbox, out, answers or Answers(), memory).work()
 
 
 def serve_standard_streams() -> None:
@@ -60,7 +59,7 @@ def serve_standard_streams() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    serve(incoming, outgoing, ended=_end_anyway, rest=give_memory_back)
+    serve(incoming, outgoing, ended=_end_anyway, memory=OwnMemory())
 
 
 def _end_anyway() -> None:
@@ -68,14 +67,6 @@ def _end_anyway() -> None:
     hears of nothing. As the thread that this runs in is a daemon, it keeps no process alive that ends by itself."""
     time.sleep(GRACE)
     os._exit(0)
-
-
-def give_memory_back() -> None:
-    """What is free in this process goes back to the system: its allocator is told to keep it, for the next run to use."""
-    gc.collect()
-    # glibc's alone has this; on Windows there is no library without a name.
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Outbox:
@@ -122,26 +113,28 @@ class _Loop:
     """Works off the mailbox; a long answer that comes in steps (an export) is worked on while nothing else waits, and what
     will be asked for next while there is nothing to do at all."""
 
-    def __init__(self, mailbox: Mailbox, out: _Outbox, answers: Answers, rest: Callable[[], None] | None) -> None:
+    def __init__(self, mailbox: Mailbox, out: _Outbox, answers: Answers, memory: OwnMemory | None) -> None:
         self._mailbox = mailbox
         self._out = out
         self._answers = answers
-        self._rest = rest
+        self._memory = memory
         self._steps: list[tuple[AnyRequest, Iterator[Reply]]] = []
 
     def work(self) -> None:
-        idle, rested = False, self._rest is None
+        idle, rested = False, self._memory is None
         while not (self._mailbox.closed or self._out.broken):
             request = self._mailbox.take(wait=idle and not self._steps, seconds=None if rested else REST)
             if request is not None:
                 self._start(request)
-                idle, rested = False, self._rest is None
+                idle, rested = False, self._memory is None
             elif self._steps:
                 self._step()
             elif not idle:
                 idle = not self._answers.foresee()
-            elif self._rest is not None and not self._mailbox.closed:
-                self._rest()
+                if idle and self._memory is not None:
+                    self._memory.idle()
+            elif self._memory is not None and not self._mailbox.closed:
+                self._memory.rest()
                 rested = True
 
     def _start(self, request: AnyRequest) -> None:

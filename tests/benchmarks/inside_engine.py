@@ -22,6 +22,8 @@ x = torch.rand(1, 3, height, width)
 held = [None]
 if way == "capture":
     from fmviz.capture import capture_activations
+    from fmviz.engine.memory import OwnMemory
+    OwnMemory().idle()
     def deed():
         held[0] = None  # as the engine does: the previous capture goes first
         held[0] = capture_activations(model, x)
