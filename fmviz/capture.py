@@ -287,7 +287,7 @@ def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs
 def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, input_size: tuple[int, int] | None) -> Capture:
     activations = [
         Activation(layer, record.kind, record.tensor, _places(layer, record, input_size))
-        for layer, record in recorder.records.items()
+        for layer, record in recorder.records().items()
     ]
     capture = Capture(activations, output=outcome.output, seconds=outcome.seconds)
     if outcome.error is not None:

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,44 +29,48 @@ class Knowledge:
     """What earlier runs of a model have taught.
 
     Attributes:
-        seen: layers whose bytes have been compared once.
-        overwritten: layers whose memory is written to after they put it out. Only grows.
+        overwritten: whether a layer's memory is written to after it was put out, for each whose bytes have been compared
+            once. What was True stays so.
         quiet: whether anything was written past the counter, so that an equal count proves nothing for this model.
     """
 
-    seen: set[Layer] = field(default_factory=set)
-    overwritten: set[Layer] = field(default_factory=set)
+    overwritten: dict[Layer, bool] = field(default_factory=dict)
     quiet: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class Record:
-    """A tensor as a layer put it out: shared with the network, and then watched, or `owned`; see `fmviz.tokens.Layouts`."""
+class Noted(NamedTuple):
+    """A tensor as the hook of a module saw it: shared with the network, and then watched, or `owned`."""
 
-    kind: str
+    layer: Layer
+    module: nn.Module
     tensor: Tensor
-    owned: bool
-    channels_last: bool
-    version: int = 0
-    nbytes: int = 0
+    version: int
+    owned: bool = False
     checksum: Tensor | None = None
 
     def overwritten(self) -> str:
         """ "" as long as the tensor is what it was; otherwise "counted" or "quiet"."""
         if self.owned:
             return ""
-        if self.tensor._version != self.version or _storage_bytes(self.tensor) < self.nbytes:
+        if self.tensor._version != self.version or not _has_its_memory(self.tensor):
             return "counted"
         if self.checksum is not None and not torch.equal(self.checksum, _required_checksum(self.tensor)):
             return "quiet"
         return ""
 
 
+class Record(NamedTuple):
+    """What a layer put out; see `fmviz.tokens.Layouts`."""
+
+    kind: str
+    tensor: Tensor
+    channels_last: bool
+
+
 class Recorder:
     """The hooks of one forward.
 
     Attributes:
-        records: by layer, in the order in which they were put out.
         hooks_called: how many calls of modules were seen.
         cancelled: whether the forward was broken off; a model that catches every exception does not hide it.
         devices: where the model's parameters and buffers are; the CPU always, for its random numbers.
@@ -81,7 +85,6 @@ class Recorder:
         keep: Callable[[Layer], bool] | None,
         cancelled: Callable[[], bool] | None,
     ) -> None:
-        self.records: dict[Layer, Record] = {}
         self.hooks_called = 0
         self.cancelled = False
         # Walking a large model takes as long as hooking it, so it is done once a run.
@@ -89,8 +92,9 @@ class Recorder:
         self._knowledge = knowledge
         self._copy_all = copy_all
         self._keep = keep
+        self._plain = keep is None and not copy_all
         self._ask = cancelled
-        self._layouts = Layouts()
+        self._noted: list[Noted] = []
         own = [tensor for _, module in self._modules for tensor in _own_tensors(module)]
         self._of_the_model = {_storage(tensor) for tensor in own} - {None}
         self.devices = {torch.device("cpu")} | {tensor.device for tensor in own if not tensor.is_meta}
@@ -142,15 +146,25 @@ class Recorder:
 
     def learn(self) -> bool:
         """Compare each shared tensor with what it was; True where all are true. Teaches the model's knowledge."""
-        stale = {layer: how for layer, record in self.records.items() if (how := record.overwritten())}
-        self._knowledge.seen.update(layer for layer, record in self.records.items() if record.checksum is not None)
-        self._knowledge.overwritten.update(stale)
+        stale = {noted.layer: how for noted in self._noted if (how := noted.overwritten())}
+        known = self._knowledge.overwritten
+        known.update((noted.layer, False) for noted in self._noted if noted.checksum is not None)
+        known.update(dict.fromkeys(stale, True))
         self._knowledge.quiet |= "quiet" in stale.values()
         return not stale
 
+    def records(self) -> dict[Layer, Record]:
+        """By layer, in the order in which they were put out. Nothing of them is the model's own."""
+        layouts, found = Layouts(), {}
+        for layer, module, tensor, _, owned, _ in self._noted:
+            # A weight that is put out would change with the next weights file.
+            mine = self._copy(tensor) if not owned and _storage(tensor) in self._of_the_model else tensor
+            found[layer] = Record(type(module).__name__, mine, layouts.channels_last(module, tensor))
+        return found
+
     def forget(self) -> None:
         """Let go of every tensor, also where a traceback holds the recorder itself."""
-        self.records.clear()
+        self._noted.clear()
         self._last_copy = self._last_sum = None
 
     def stop_if_cancelled(self) -> None:
@@ -159,8 +173,10 @@ class Recorder:
             raise Cancelled
 
     def _hook(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
-        """This runs once for every call of every module, beside layers that take a few microseconds themselves."""
+        """This runs once for every call of every module, beside layers that take a few microseconds themselves: what can be
+        found out afterwards is left for then."""
         first = Layer(path)
+        known = self._knowledge.overwritten
         calls = 0
 
         def hook(module: nn.Module, args: Any, output: Any) -> None:
@@ -169,33 +185,28 @@ class Recorder:
                 self.stop_if_cancelled()
             self.hooks_called += 1
             calls += 1
-            if isinstance(output, Tensor):
-                self._see(first if calls == 1 else Layer(path, calls), module, output)
-            else:
+            if not isinstance(output, Tensor):
                 for where, tensor in tensors_in(output):
-                    self._see(Layer(path, calls, where), module, tensor)
+                    self._note(Layer(path, calls, where), module, tensor)
+                return
+            layer = first if calls == 1 else Layer(path, calls)
+            if known.get(layer) is False and self._plain and not output.is_inference():
+                self._noted.append(Noted(layer, module, output.detach(), output._version))
+            else:
+                self._note(layer, module, output)
 
         return hook
 
-    def _see(self, layer: Layer, module: nn.Module, tensor: Tensor) -> None:
-        channels_last = self._layouts.channels_last(module, tensor)
-        if self._keep is None or self._keep(layer):
-            self.records[layer] = self._record(layer, type(module).__name__, tensor, channels_last)
-
-    def _record(self, layer: Layer, kind: str, tensor: Tensor, channels_last: bool) -> Record:
-        if (
-            self._copy_all
-            or layer in self._knowledge.overwritten
-            # Without a counter nothing tells whether it is written to.
-            or tensor.is_inference()
-            # A weight that is put out would change with the next weights file.
-            or _storage(tensor) in self._of_the_model
-        ):
-            return Record(kind, self._copy(tensor), True, channels_last)
-        record = Record(kind, tensor.detach(), False, channels_last, tensor._version, _storage_bytes(tensor))
-        if layer not in self._knowledge.seen:
-            record.checksum = self._checksum(tensor)
-        return record
+    def _note(self, layer: Layer, module: nn.Module, tensor: Tensor) -> None:
+        if self._keep is not None and not self._keep(layer):
+            return
+        overwritten = self._knowledge.overwritten.get(layer)
+        # Without a counter nothing tells whether it is written to.
+        if overwritten or self._copy_all or tensor.is_inference():
+            self._noted.append(Noted(layer, module, self._copy(tensor), 0, owned=True))
+            return
+        found = self._checksum(tensor) if overwritten is None else None
+        self._noted.append(Noted(layer, module, tensor.detach(), tensor._version, checksum=found))
 
     def _copy(self, tensor: Tensor) -> Tensor:
         """A block often puts out the very tensor of its last child: they share one copy while nothing is written."""
@@ -305,6 +316,10 @@ def _storage(tensor: Tensor) -> object:
     return tensor.untyped_storage().data_ptr()
 
 
-def _storage_bytes(tensor: Tensor) -> int:
-    """Size of the memory behind it, which a model may give away before the forward is over."""
-    return tensor.untyped_storage().nbytes() if tensor.layout == torch.strided else 0
+def _has_its_memory(tensor: Tensor) -> bool:
+    """Whether the memory behind it still holds all of it: a model may give memory away before the forward is over."""
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested or not tensor.numel():
+        return True
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    end = tensor.storage_offset() + 1 + sum((size - 1) * step for size, step in steps)
+    return bool(end * tensor.element_size() <= tensor.untyped_storage().nbytes())

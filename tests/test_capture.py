@@ -463,17 +463,17 @@ def test_a_network_that_is_never_the_same_is_copied_whole() -> None:
 
 
 def test_only_what_is_to_be_kept_is_held_or_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    copied: list[Layer] = []
-    original = fmviz.recording.Recorder._record
+    held: list[Layer] = []
+    original = fmviz.recording.Recorder.learn
 
-    def spy(self: Any, layer: Layer, *more: Any) -> Any:
-        copied.append(layer)
-        return original(self, layer, *more)
+    def spy(self: Any) -> bool:
+        held.extend(noted.layer for noted in self._noted)
+        return original(self)
 
-    monkeypatch.setattr(fmviz.recording.Recorder, "_record", spy)
+    monkeypatch.setattr(fmviz.recording.Recorder, "learn", spy)
     capture = capture_activations(Twice(), image(6), keep=lambda layer: layer.path == "relu" and layer.call > 1)
     assert [str(layer) for layer in capture] == ["relu:2", "relu:3"]
-    assert {layer.path for layer in copied} == {"relu"}
+    assert {layer.path for layer in held} == {"relu"}
     assert capture.output is not None
 
 
@@ -615,7 +615,7 @@ def held_by_recorders() -> list[Layer]:
     """What is still in memory although the run is over, because a traceback holds it."""
     gc.collect()
     recorders = [thing for thing in gc.get_objects() if type(thing) is fmviz.recording.Recorder]
-    return [layer for recorder in recorders for layer in recorder.records]
+    return [layer for recorder in recorders for layer in recorder.records()]
 
 
 def test_keyboard_interrupt_passes() -> None:
