@@ -19,6 +19,8 @@ Index = QModelIndex | QPersistentModelIndex
 _BOLD = QFont()
 _BOLD.setBold(True)
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+_A_MODULE = Qt.ItemFlag.ItemIsEnabled
+_A_LAYER = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 
 
 class LayerTree(QStandardItemModel):
@@ -78,7 +80,7 @@ class LayerTree(QStandardItemModel):
     def _added(self, parent: list[QStandardItem], key: str, label: str) -> list[QStandardItem]:
         row = [QStandardItem(label), QStandardItem(), QStandardItem()]
         for item in row:
-            item.setFlags(Qt.ItemFlag.ItemIsEnabled)
+            item.setFlags(_A_MODULE)
         for item in row[1:]:
             item.setTextAlignment(_RIGHT)
         parent[0].appendRow(row)
@@ -95,7 +97,7 @@ class LayerTree(QStandardItemModel):
         for item in row:
             item.setData(layer.name, self.LayerRole)
             item.setToolTip(f"{layer.name} — {layer.kind}")
-            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+            item.setFlags(_A_LAYER)
             if taps:
                 item.setFont(_BOLD)
 

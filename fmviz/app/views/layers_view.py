@@ -71,7 +71,8 @@ class LayersView(QWidget):
         header, font = self.tree.header(), self.tree.font()
         font.setBold(True)
         metrics = QFontMetrics(font)
-        texts = ([shape_words(layer.shape) for layer in layers], [stride_words(layer.stride) for layer in layers])
+        shapes, strides = {layer.shape for layer in layers}, {layer.stride for layer in layers}
+        texts = ([shape_words(shape) for shape in shapes], [stride_words(stride) for stride in strides])
         for column, words in enumerate(texts, start=1):
             title = str(self._model.headerData(column, Qt.Orientation.Horizontal))
             width = max(metrics.horizontalAdvance(text) for text in (*words, title))
