@@ -188,7 +188,7 @@ def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbo
     display.opened(app.end_without_display)
     app.faults.listen()
     app.show()
-    QTimer.singleShot(0, _collect_garbage)
+    QTimer.singleShot(0, collect_garbage_from_now_on)
     try:
         return application.exec()
     finally:
@@ -196,7 +196,7 @@ def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbo
         display.close()
 
 
-def _collect_garbage() -> None:
+def collect_garbage_from_now_on() -> None:
     """From the first paint on, and only of what comes after it: a pass through all that was imported stalls the window."""
     gc.freeze()
     gc.enable()

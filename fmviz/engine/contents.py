@@ -155,7 +155,7 @@ def _render_maps(request: RenderMaps, shown: Shown, capture: Capture, blocks: Bl
         layer=request.layer,
         pixels=pixels(maps.pixels, request.block),
         limits=maps.limits.tobytes(),
-        statistics=_packed(statistics).tobytes(),
+        statistics=_packed(statistics).tobytes() if request.channels is None and request.reduction is None else b"",
         step=request.step,
         channels=request.channels,
         normalisation=request.normalisation,

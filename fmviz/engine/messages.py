@@ -612,7 +612,8 @@ class InputRead(Reply, frozen=True, kw_only=True):
 
 
 class MapsRendered(Reply, frozen=True, kw_only=True):
-    """`pixels` (n, h, w); `limits` (n, 2). `statistics` (7, C) of all C channels, in the order of `fmviz.maps.Statistics`."""
+    """`pixels` (n, h, w); `limits` (n, 2). `statistics` (7, C), in the order of `fmviz.maps.Statistics`, where all C channels
+    were asked for; empty otherwise."""
 
     run: int
     layer: str

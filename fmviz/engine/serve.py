@@ -19,6 +19,8 @@ from fmviz.engine.messages import AnyRequest, Doing, Dropped, Failed, FileMade, 
 from fmviz.engine.shelf import Aside, Tell
 from fmviz.errors import Cancelled, DeviceError, FmvizError, TrustError
 
+_PIPE = 1 << 20
+"""Bytes that a reply may wait in on its way to a window that is painting: the numbers of two thousand channels are 150,000."""
 _TELLING = 1 << 18
 _SLOW = 60e6
 """Bytes a second of a line that is slower than packing what goes through it."""
@@ -59,6 +61,11 @@ def serve_standard_streams() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
+    # Linux alone has this, and only for pipes.
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(outgoing.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
     serve(incoming, outgoing, ended=_end_anyway, memory=OwnMemory())
 
 

@@ -8,6 +8,7 @@ paint that shows the layer; the next key comes as fast as a keyboard repeats one
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import tempfile
@@ -22,7 +23,7 @@ import pyqtgraph
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, QSettings, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
 
-from fmviz.app.main import App, make_application
+from fmviz.app.main import App, collect_garbage_from_now_on, make_application
 from fmviz.engine.messages import Progress
 
 SWITCHES = 500
@@ -74,9 +75,10 @@ class Bench:
         self.application = application
         self.app = App(QSettings(settings, QSettings.Format.IniFormat))
         self.painted = Painted(self.app)
-        self.heart = Heart()
         self.app.show()
         self.app.window.resize(1600, 1000)
+        self.heart = Heart()
+        collect_garbage_from_now_on()
         self.settle()
 
     @property
@@ -224,6 +226,7 @@ def resident(process: int, field: str = "VmRSS:") -> float:
 
 
 def main() -> None:
+    gc.disable()  # as the command fmviz does, until the window is there
     application = make_application()
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
