@@ -327,7 +327,7 @@ def test_some_channels_every_second_pixel_and_a_reduction(client, ran, capture):
     some = client.ask(RenderMaps, run=ran.run, layer="body.stem", channels=(3, 1), step=2)
     expected = render(capture["body.stem"].tensor, channels=(3, 1), step=2)
     assert np.array_equal(carried(some.pixels), expected.pixels)
-    assert np.frombuffer(some.statistics, "<f8").reshape(7, -1).shape[1] == capture["body.stem"].tensor.shape[1]
+    assert not some.statistics, "they are those of all channels, and were sent with all"
     one = client.ask(RenderMaps, run=ran.run, layer="body.stem", reduction="max")
     assert np.array_equal(carried(one.pixels), render(capture["body.stem"].tensor, reduction="max").pixels)
 
