@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox
 
 import fmviz
 from fmviz.app.controller import Controller
+from fmviz.app.exporting import Exporting
 from fmviz.app.network_commands import WEIGHTS_SUFFIXES, NetworkCommands
 from fmviz.app.preferences import Preferences
 from fmviz.app.shelf import Shelf
@@ -37,11 +38,18 @@ class Commands(QObject):
     """Dialogs, clipboard and the rest that a menu entry sets off. `attach` gives it the window, which needs `table` first."""
 
     def __init__(
-        self, store: Store, controller: Controller, shelf: Shelf, teaching: Teaching, preferences: Preferences
+        self,
+        store: Store,
+        controller: Controller,
+        exporting: Exporting,
+        shelf: Shelf,
+        teaching: Teaching,
+        preferences: Preferences,
     ) -> None:
         super().__init__()
         self._store = store
         self._controller = controller
+        self._exporting = exporting
         self._shelf = shelf
         self._teaching = teaching
         self._preferences = preferences
@@ -50,7 +58,7 @@ class Commands(QObject):
         self._presenter: Presenter
         self._tabling: Tabling
         self._returning: Returning
-        controller.exported.connect(self._exported)
+        exporting.heard.connect(self._exported)
 
     def attach(self, window: MainWindow, presenter: Presenter, tabling: Tabling, returning: Returning) -> None:
         self._window, self._presenter, self._tabling = window, presenter, tabling
@@ -236,7 +244,7 @@ class Commands(QObject):
         if self._dialog is None:
             self._dialog = ExportDialog(colour_map_labels(), self._window)
             self._dialog.export_wanted.connect(self._export)
-            self._dialog.cancel_wanted.connect(self._controller.cancel_export)
+            self._dialog.cancel_wanted.connect(self._exporting.cancel)
         self._dialog.set_choices(
             layer=state.layer,
             colour_map=state.colour_map,
@@ -261,7 +269,7 @@ class Commands(QObject):
                 reduction=state.pyramid.reduction,
                 scale=state.pyramid.scale,
             )
-        self._controller.export(
+        self._exporting.begin(
             layers=choice.patterns,
             folder=choice.folder,
             form=choice.form,

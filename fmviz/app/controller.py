@@ -32,10 +32,7 @@ from fmviz.engine.messages import (
     Devices,
     DevicesFound,
     Dropped,
-    Export,
-    Exported,
     Failed,
-    FileMade,
     Hello,
     PictureRead,
     PictureSource,
@@ -47,7 +44,7 @@ from fmviz.engine.messages import (
     TrustWanted,
     Welcome,
 )
-from fmviz.errors import ExportError, PictureError
+from fmviz.errors import PictureError
 
 PICTURE_LIMIT = 2048
 """No side of the picture on the screen is longer; the network is fed from the original."""
@@ -81,8 +78,6 @@ class Controller(QObject):
     """The image of a picture has come."""
     trust_wanted = Signal(object)
     """A `TrustWanted`: a file of code that the user must be asked about."""
-    exported = Signal(object)
-    """An `Exported`, a `Progress`, a `Failed` or a `Dropped` about the export that runs."""
 
     def __init__(self, store: Store, link: EngineLink, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -95,8 +90,6 @@ class Controller(QObject):
         self._untrusted: RunWanted | None = None
         self._run_number = 0
         self._captured = False
-        self._export_number = 0
-        self._export_folder = ""
         self._pictures: dict[PictureSource, ShownPicture] = {}
         self._started = 0.0
         self._short_lives = 0
@@ -363,49 +356,6 @@ class Controller(QObject):
             sources = (*sources, state.shown_source)
         self.store.update(sources=sources, current=sources.index(state.shown_source), setup=state.shown.setup)
 
-    # Export
-
-    def export(self, **fields: Any) -> None:
-        """Write files; `exported` tells how it goes."""
-        shown = self.store.state.shown
-        if shown is None:
-            return
-        if not self.link.running:
-            self.exported.emit(
-                Failed(id=0, kind="EngineError", message=self.tr("The engine is not running: try again."))
-            )
-            return
-        self._export_number = self.link.ask(
-            Export, self._export_heard, lane="export", run=shown.run, inline=self.link.remote, **fields
-        )
-        self._export_folder = str(fields.get("folder", ""))
-
-    def cancel_export(self) -> None:
-        if self._export_number:
-            self.link.cancel(self._export_number)
-
-    def _export_heard(self, reply: AnyReply, _block: Block | None) -> None:
-        if reply.id != self._export_number:
-            return  # It could not be written here, and that was told.
-        if isinstance(reply, FileMade):
-            self._write_here(reply)
-            return
-        if isinstance(reply, Exported | Failed | Dropped):
-            self._export_number = 0
-        self.exported.emit(reply)
-
-    def _write_here(self, made: FileMade) -> None:
-        """A file that an engine on another computer made."""
-        from fmviz.writing import make_folder, write_whole
-
-        try:
-            folder = make_folder(self._export_folder)
-            write_whole(folder / Path(made.name).name, lambda file: file.write(made.data))
-        except ExportError as error:
-            self.cancel_export()
-            self._export_number = 0
-            self.exported.emit(Failed(id=made.id, kind="ExportError", message=str(error)))
-
     # Trouble
 
     def cancel(self) -> None:
@@ -472,8 +422,7 @@ class Controller(QObject):
         asked, self._asked = self._asked, None
         self._impatience.stop()
         self._captured = False
-        number, self._run_number, exporting = self._run_number, 0, self._export_number
-        self._export_number = 0
+        number, self._run_number = self._run_number, 0
         self._end_activity(number)
         self.looking.forget()
         running = asked if number else None
@@ -481,10 +430,6 @@ class Controller(QObject):
         # not what the banner is about.
         self._failed = running
         state = self.store.state
-        if exporting:
-            self.exported.emit(
-                Failed(id=exporting, kind="EngineError", message=self.tr("The engine ended; export again."))
-            )
         again = started and self._short_lives < 3 and (state.shown is not None or not number)
         if started and self.link.remote and not self._deaf:
             self._wait_for_the_line(errors)

@@ -18,6 +18,7 @@ from fmviz.app import theme
 from fmviz.app.commands import Commands, colour_map_labels
 from fmviz.app.controller import Controller, ShownPicture
 from fmviz.app.display import Display
+from fmviz.app.exporting import Exporting
 from fmviz.app.faults import Faults
 from fmviz.app.keeping import Keeper
 from fmviz.app.link import EngineLink
@@ -79,9 +80,12 @@ class App:
         self.store = Store(state)
         self.link = EngineLink(engine)
         self.controller = Controller(self.store, self.link)
+        self.exporting = Exporting(self.store, self.link)
         self.shelf = Shelf(self.store, self.link, self.controller)
         self.teaching = Teaching(self.store, self.link, self.controller, self.shelf)
-        self.commands = Commands(self.store, self.controller, self.shelf, self.teaching, self.preferences)
+        self.commands = Commands(
+            self.store, self.controller, self.exporting, self.shelf, self.teaching, self.preferences
+        )
         _apply_theme(self.store.state)
         self.window = MainWindow(self.commands.table(), samples())
         self.window.maps.set_colour_maps([(name, label, colour_table(name)) for name, label in colour_map_labels()])

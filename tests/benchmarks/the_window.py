@@ -267,8 +267,8 @@ def nearest(bench: Bench, shape: tuple[int, ...]) -> tuple[int, ...]:
 def export(bench: Bench, folder: str) -> None:
     """All layers as PNG through the window's own export, while the heart beats."""
     ended = []
-    bench.app.controller.exported.connect(lambda reply: None if isinstance(reply, Progress) else ended.append(reply))
-    bench.app.controller.export(
+    bench.app.exporting.heard.connect(lambda reply: None if isinstance(reply, Progress) else ended.append(reply))
+    bench.app.exporting.begin(
         layers=("*",), folder=f"{folder}/export", form="grid", colour_map="viridis", normalisation="map", size="map"
     )
     bench.until(lambda: ended, "the export ends")

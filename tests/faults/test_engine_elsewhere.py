@@ -48,11 +48,11 @@ def shown(desk: Desk) -> QImage:
 def exported(desk: Desk, folder: Path, **fields: Any) -> list[Any]:
     """Every layer as PNG through the window's own export; what it heard."""
     heard: list[Any] = []
-    desk.app.controller.exported.connect(heard.append)
+    desk.app.exporting.heard.connect(heard.append)
     chosen = {"form": "grid", "colour_map": "viridis", "normalisation": "map", "size": 0, **fields}
-    desk.app.controller.export(folder=str(folder), **chosen)
+    desk.app.exporting.begin(folder=str(folder), **chosen)
     until(lambda: heard and type(heard[-1]).__name__ in ("Exported", "Failed", "Dropped"), "the export ends")
-    desk.app.controller.exported.disconnect(heard.append)
+    desk.app.exporting.heard.disconnect(heard.append)
     return heard
 
 
