@@ -73,6 +73,22 @@ def test_an_export_that_is_cancelled_leaves_whole_files(desk: Desk, tmp_path: Pa
             image.load()
 
 
+def test_an_export_whose_engine_dies_says_so_and_may_be_begun_again(desk: Desk, tmp_path: Path) -> None:
+    dialog = dialog_on(desk, tmp_path, what="layers", form="maps")
+    dialog.patterns.setText("*")
+    dialog._button.click()
+    until(lambda: list(tmp_path.glob("*.png")), "the first files")
+    desk.app.link.kill()
+    until(lambda: not dialog.running, "the export ends")
+    assert "export again" in dialog.message
+    until(lambda: desk.state.activity is None and desk.app.link.running, "what was shown is made again")
+    desk.settle()
+    dialog.patterns.setText("C2")
+    assert tmp_path.as_uri() in exported(dialog)
+    desk.app.controller.dismiss("maps")
+    desk.app.controller._short_lives = 0
+
+
 def test_the_value_under_the_pointer_is_the_float_of_the_file(desk: Desk, tmp_path: Path) -> None:
     exported(dialog_on(desk, tmp_path, what="layer", form="npz"))
     with np.load(next(tmp_path.glob("*.npz"))) as values:
