@@ -86,12 +86,14 @@ def test_killed_at_any_moment_of_a_session(open_desk: OpenDesk, long: bool) -> N
         # A person would not kill three engines in ten seconds.
         desk.app.controller._short_lives = 0
     pixels, process = desk.maps.pixels.array.copy(), desk.app.link.process_id
+    shown = (desk.maps.layer, desk.state.layer, desk.state.shown_source, desk.state.normalisation)
     os.kill(process, signal.SIGKILL)
     until(lambda: desk.app.link.process_id not in (0, process), "another engine")
     desk.app.presenter.choose_layer(layers[0] if desk.state.layer != layers[0] else layers[1])
     desk.settle()
-    desk.app.presenter.choose_layer(after.layer)
+    desk.app.presenter.choose_layer(shown[0])
     desk.settle()
+    assert (desk.maps.layer, desk.state.layer, desk.state.shown_source, desk.state.normalisation) == shown
     assert np.array_equal(desk.maps.pixels.array, pixels)
     desk.close()
 

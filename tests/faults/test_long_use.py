@@ -49,10 +49,9 @@ def descriptors(process: int | str) -> tuple[int, int]:
 def held(desk: Desk) -> dict[str, Any]:
     engine = desk.app.link.process_id
     children = Path(f"/proc/{engine}/task/{engine}/children").read_text().split()
-    window_has, window_blocks = descriptors("self")
+    window_has, _ = descriptors("self")
     engine_has, engine_blocks = descriptors(engine)
-    assert window_blocks <= BLOCKS, "blocks are used again"
-    assert engine_blocks <= BLOCKS, "blocks that are gone are forgotten"
+    assert engine_blocks <= BLOCKS, "blocks are used again, and those that are gone forgotten"
     return {
         "window's descriptors": window_has,
         "engine's descriptors": engine_has,
