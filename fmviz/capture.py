@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from fmviz.as_found import left_as_found
 from fmviz.channels import why_not_spatial
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
 from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
@@ -261,7 +262,7 @@ def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs
     """One forward on copies of the inputs, so that it can be made again from the same beginning."""
     devices = recorder.devices | {tensor.device for _, tensor in tensors_in((args, kwargs)) if not tensor.is_meta}
     try:
-        with recorder.left_as_found(devices), recorder.watching(), not_compiled():
+        with left_as_found([module for _, module in recorder.modules], devices), recorder.watching(), not_compiled():
             own_args, own_kwargs = with_tensors((args, kwargs), lambda tensor: tensor.detach().clone())
             recorder.stop_if_cancelled()
             start = time.perf_counter()

@@ -71,6 +71,7 @@ class Recorder:
     """The hooks of one forward.
 
     Attributes:
+        modules: path and module, as `named_modules` has them.
         hooks_called: how many calls of modules were seen.
         cancelled: whether the forward was broken off; a model that catches every exception does not hide it.
         devices: where the model's parameters and buffers are; the CPU always, for its random numbers.
@@ -88,15 +89,15 @@ class Recorder:
         self.hooks_called = 0
         self.cancelled = False
         # Walking a large model takes as long as hooking it, so it is done once a run.
-        self._modules = tuple(model.named_modules())
+        self.modules = tuple(model.named_modules())
         self._knowledge = knowledge
         self._copy_all = copy_all
         self._keep = keep
         self._plain = keep is None and not copy_all
         self._ask = cancelled
         self._noted: list[Noted] = []
-        own = [tensor for _, module in self._modules for tensor in _own_tensors(module)]
-        self._of_the_model = {_storage(tensor) for tensor in own} - {None}
+        own = [tensor for _, module in self.modules for tensor in _own_tensors(module)]
+        self._own_before = {_storage(tensor) for tensor in own}
         self.devices = {torch.device("cpu")} | {tensor.device for tensor in own if not tensor.is_meta}
         self._last_copy: tuple[weakref.ref[Tensor], int, Tensor] | None = None
         self._last_sum: tuple[weakref.ref[Tensor], int, Tensor] | None = None
@@ -106,43 +107,12 @@ class Recorder:
         """Hooks on every module, after those that are there already, so that they see what the next module gets."""
         undo: list[Callable[[], object]] = []
         try:
-            for path, module in self._modules:
-                undo.append(_add_hook(module, self._hook(path)))
+            for path, module in self.modules:
+                undo.append(_add_hook(module, self._hook(path, module)))
             yield
         finally:
             for remove in undo:
                 remove()
-
-    @contextmanager
-    def left_as_found(self, devices: set[torch.device]) -> Iterator[None]:
-        """Eval mode without gradients inside; after it, modes, buffers and random generators are what they were before.
-
-        Flags are set one by one: `model.eval()` may be overridden, and forgets which modules were set otherwise.
-        """
-        with torch.inference_mode(False), torch.no_grad():
-            modes = [(module, module.training) for _, module in self._modules]
-            buffers = [
-                (module, name, tensor, tensor._version)
-                for module, _ in modes
-                for name, tensor in module._buffers.items()
-                if tensor is not None and not tensor.is_inference()
-            ]
-            copies = _copies([tensor for _, _, tensor, _ in buffers])
-            generators = [(device, _generator_state(device)) for device in devices]
-            try:
-                for module, _ in modes:
-                    _set_mode(module, training=False)
-                yield
-            finally:
-                for module, training in modes:
-                    _set_mode(module, training=training)
-                for (module, name, tensor, version), before in zip(buffers, copies, strict=True):
-                    if module._buffers.get(name) is not tensor:
-                        module._buffers[name] = tensor
-                    if tensor._version != version:
-                        tensor.copy_(before)
-                for device, state in generators:
-                    _set_generator_state(device, state)
 
     def learn(self) -> bool:
         """Compare each shared tensor with what it was; True where all are true. Teaches the model's knowledge."""
@@ -156,11 +126,28 @@ class Recorder:
     def records(self) -> dict[Layer, Record]:
         """By layer, in the order in which they were put out. Nothing of them is the model's own."""
         layouts, found = Layouts(), {}
+        of_the_model, copies = self._of_the_model(), dict[object, Tensor]()
         for layer, module, tensor, _, owned, _ in self._noted:
-            # A weight that is put out would change with the next weights file.
-            mine = self._copy(tensor) if not owned and _storage(tensor) in self._of_the_model else tensor
+            mine = tensor
+            where = None if owned else _storage(tensor)
+            # A weight that is put out would change with the next weights file, and what a module keeps with the next run.
+            if where in of_the_model:
+                # A block puts out what its last child does: they share one copy.
+                key = (where, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
+                known = copies.get(key)
+                if known is None:
+                    known = copies[key] = tensor.clone()
+                mine = known
             found[layer] = Record(type(module).__name__, mine, layouts.channels_last(module, tensor))
         return found
+
+    def _of_the_model(self) -> set[object]:
+        """The memory of its parameters and buffers, before the forward and after it, and of what else its modules keep."""
+        found = set(self._own_before)
+        for _, module in self.modules:
+            own = (*_own_tensors(module), *(value for value in vars(module).values() if isinstance(value, Tensor)))
+            found.update(_storage(tensor) for tensor in own)
+        return found - {None}
 
     def forget(self) -> None:
         """Let go of every tensor, also where a traceback holds the recorder itself."""
@@ -172,7 +159,7 @@ class Recorder:
             self.cancelled = True
             raise Cancelled
 
-    def _hook(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
+    def _hook(self, path: str, own: nn.Module) -> Callable[[nn.Module, Any, Any], None]:
         """This runs once for every call of every module, beside layers that take a few microseconds themselves: what can be
         found out afterwards is left for then."""
         first = Layer(path)
@@ -181,6 +168,9 @@ class Recorder:
 
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             nonlocal calls
+            # A copy of the module, made by `copy`, brings the hook along: it has another name, or none.
+            if module is not own:
+                return
             if self._ask is not None:
                 self.stop_if_cancelled()
             self.hooks_called += 1
@@ -244,56 +234,10 @@ def _add_hook(module: nn.Module, hook: Callable[[nn.Module, Any, Any], None]) ->
     return lambda: hooks.pop(key, None)
 
 
-def _copies(tensors: list[Tensor]) -> list[Tensor]:
-    """What each of them holds now. Batch norm has hundreds of short ones: those of a kind are copied together."""
-    alike: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    copies: list[Tensor | None] = [None] * len(tensors)
-    for index, tensor in enumerate(tensors):
-        if (
-            type(tensor) is Tensor
-            and tensor.layout == torch.strided
-            and tensor.is_contiguous()
-            and not (tensor.is_quantized or tensor.is_nested)
-        ):
-            alike.setdefault((tensor.device, tensor.dtype), []).append(index)
-        else:
-            copies[index] = tensor.clone()
-    for indices in alike.values():
-        together = torch.cat([tensors[index].view(-1) for index in indices])
-        sizes = [tensors[index].numel() for index in indices]
-        for index, part in zip(indices, torch.split(together, sizes), strict=True):
-            copies[index] = part.view_as(tensors[index])
-    return [tensor for tensor in copies if tensor is not None]
-
-
 def not_compiled() -> AbstractContextManager[object]:
     """Compiled modules run as plain ones inside, since they do not call hooks that were added later."""
     # Nothing can be compiled as long as nobody has imported the compiler, which takes a second.
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
-
-
-def _set_mode(module: nn.Module, *, training: bool) -> None:
-    if module.training != training:
-        module.training = training
-
-
-def _generator_state(device: torch.device) -> Tensor:
-    if device.type == "cpu":
-        return torch.get_rng_state()
-    module: Any = torch.get_device_module(device)
-    # There is but one MPS device, and its functions take none.
-    state: Tensor = module.get_rng_state() if device.type == "mps" else module.get_rng_state(device)
-    return state
-
-
-def _set_generator_state(device: torch.device, state: Tensor) -> None:
-    if device.type == "cpu":
-        torch.set_rng_state(state)
-    elif device.type == "mps":
-        torch.mps.set_rng_state(state)
-    else:
-        module: Any = torch.get_device_module(device)
-        module.set_rng_state(state, device)
 
 
 def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
@@ -311,9 +255,13 @@ def _required_checksum(tensor: Tensor) -> Tensor:
 
 def _storage(tensor: Tensor) -> object:
     """What tells whose memory it is; None where nothing does."""
-    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested or not tensor.numel():
+    try:
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested or not tensor.numel():
+            return None
+        return tensor.untyped_storage().data_ptr()
+    # A subclass that wraps others has no memory, and what is not yet initialised no size.
+    except (RuntimeError, ValueError):
         return None
-    return tensor.untyped_storage().data_ptr()
 
 
 def _has_its_memory(tensor: Tensor) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fmviz.as_found import left_as_found
 from fmviz.devices import device_words
 from fmviz.errors import DeviceError, ForwardError
 from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
@@ -77,7 +78,7 @@ def time_layers(
     found: list[dict[str, tuple[float, float]]] = []
     problem: Exception | None = None
     try:
-        with recorder.left_as_found(devices), not_compiled():
+        with left_as_found([module for _, module in recorder.modules], devices), not_compiled():
             for number in range(WARM_UP + max(rounds, 1)):
                 recorder.stop_if_cancelled()
                 own_args, own_kwargs = with_tensors((args, kwargs), lambda tensor: tensor.detach().clone())

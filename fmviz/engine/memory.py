@@ -16,21 +16,24 @@ class OwnMemory:
     """
 
     def __init__(self) -> None:
-        self._imported = 0
+        self._put_aside = False
         # Looking through what is being imported takes an eighth of the time that importing takes.
         gc.disable()
 
     def idle(self) -> None:
         """Nothing is asked for at the moment."""
-        if len(sys.modules) != self._imported:
-            self._imported = len(sys.modules)
+        # Once: what is put aside is not looked through, and would not be freed where it is garbage.
+        if not self._put_aside and "torch" in sys.modules:
+            self._put_aside = True
             gc.freeze()
         gc.enable()
 
     def rest(self) -> None:
         """Nothing has been asked for in a while: what is free in this process goes back to the system, for its allocator is
         told to keep it for the next run."""
+        gc.unfreeze()
         gc.collect()
+        gc.freeze()
         # glibc's alone has this; on Windows there is no library without a name.
         with contextlib.suppress(OSError, AttributeError, TypeError):
             ctypes.CDLL(None).malloc_trim(0)

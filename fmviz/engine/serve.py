@@ -21,7 +21,8 @@ from fmviz.errors import Cancelled, DeviceError, FmvizError, TrustError
 
 _PIPE = 1 << 20
 """Bytes that a reply may wait in on its way to a window that is painting: the numbers of two thousand channels are 150,000."""
-_TELLING = 1 << 18
+_TELLING = 2 * _PIPE
+"""Bytes that do not fit into the pipe, so that the time they take is that of the line."""
 _SLOW = 60e6
 """Bytes a second of a line that is slower than packing what goes through it."""
 

@@ -1,0 +1,105 @@
+"""A model is left as it was found: modes, buffers, random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def left_as_found(modules: Collection[nn.Module], devices: set[torch.device]) -> Iterator[None]:
+    """Eval mode without gradients inside; after it, modes, buffers and random generators are what they were before.
+
+    Flags are set one by one: `model.eval()` may be overridden, and forgets which modules were set otherwise.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        modes = [(module, module.training) for module in modules]
+        buffers = [_Copies(alike) for alike in _alike(modules)]
+        names = [(module._buffers, dict(module._buffers)) for module in modules]
+        generators = [(device, _generator_state(device)) for device in devices]
+        try:
+            for module, _ in modes:
+                _set_mode(module, training=False)
+            yield
+        finally:
+            for module, training in modes:
+                _set_mode(module, training=training)
+            for device, state in generators:
+                _set_generator_state(device, state)
+            for now, before in names:
+                if list(now) != list(before) or any(now[name] is not tensor for name, tensor in before.items()):
+                    now.clear()
+                    now.update(before)
+            for copies in buffers:
+                copies.put_back()
+
+
+class _Copies:
+    """What some tensors hold, copied together: batch norm has hundreds of short ones."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tensors
+        self._shapes = [tensor.shape for tensor in tensors]
+        self._held = self._together()
+
+    def put_back(self) -> None:
+        """Writes those that are other ones now; one that was written past torch's counter as well."""
+        same_shapes = all(tensor.shape == shape for tensor, shape in zip(self._tensors, self._shapes, strict=True))
+        if same_shapes and _same_bytes(self._together(), self._held):
+            return
+        parts = torch.split(self._held, [shape.numel() for shape in self._shapes])
+        for tensor, shape, part in zip(self._tensors, self._shapes, parts, strict=True):
+            before = part.view(shape)
+            if tensor.shape != shape:
+                tensor.set_(before.clone())  # type: ignore[call-overload]
+            elif not _same_bytes(tensor.reshape(-1), part):
+                tensor.copy_(before)
+
+    def _together(self) -> Tensor:
+        return torch.cat([tensor.reshape(-1) for tensor in self._tensors])
+
+
+def _alike(modules: Collection[nn.Module]) -> list[list[Tensor]]:
+    """Their buffers, by device and type. What has no plain values, or may not be written to, is left alone."""
+    found: dict[object, list[Tensor]] = {}
+    for module in modules:
+        for tensor in module._buffers.values():
+            if tensor is None or tensor.is_inference() or tensor.is_meta or nn.parameter.is_lazy(tensor):
+                continue
+            plain = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_nested)
+            if plain and type(tensor) in (Tensor, nn.Buffer, nn.Parameter):
+                found.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+    return list(found.values())
+
+
+def _same_bytes(one: Tensor, other: Tensor) -> bool:
+    """Of two (n,) tensors. NaN is what it was as well."""
+    return torch.equal(one.view(torch.uint8), other.view(torch.uint8))
+
+
+def _set_mode(module: nn.Module, *, training: bool) -> None:
+    if module.training != training:
+        module.training = training
+
+
+def _generator_state(device: torch.device) -> Tensor:
+    if device.type == "cpu":
+        return torch.get_rng_state()
+    module: Any = torch.get_device_module(device)
+    # There is but one MPS device, and its functions take none.
+    state: Tensor = module.get_rng_state() if device.type == "mps" else module.get_rng_state(device)
+    return state
+
+
+def _set_generator_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cpu":
+        torch.set_rng_state(state)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        module: Any = torch.get_device_module(device)
+        module.set_rng_state(state, device)
