@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ def left_as_found(modules: Collection[nn.Module], devices: set[torch.device]) ->
     """
     with torch.inference_mode(False), torch.no_grad():
         modes = [(module, module.training) for module in modules]
-        buffers = [_Copies(alike) for alike in _alike(modules)]
+        buffers = _copied(modules)
         names = [(module._buffers, dict(module._buffers)) for module in modules]
         generators = [(device, _generator_state(device)) for device in devices]
         try:
@@ -38,47 +38,63 @@ def left_as_found(modules: Collection[nn.Module], devices: set[torch.device]) ->
                 copies.put_back()
 
 
-class _Copies:
+class _Together:
     """What some tensors hold, copied together: batch norm has hundreds of short ones."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self._tensors = tensors
         self._shapes = [tensor.shape for tensor in tensors]
-        self._held = self._together()
+        self._held = _in_one(tensors)
 
     def put_back(self) -> None:
         """Writes those that are other ones now; one that was written past torch's counter as well."""
         same_shapes = all(tensor.shape == shape for tensor, shape in zip(self._tensors, self._shapes, strict=True))
-        if same_shapes and _same_bytes(self._together(), self._held):
+        if same_shapes and _same_bytes(_in_one(self._tensors), self._held):
             return
         parts = torch.split(self._held, [shape.numel() for shape in self._shapes])
         for tensor, shape, part in zip(self._tensors, self._shapes, parts, strict=True):
             before = part.view(shape)
             if tensor.shape != shape:
                 tensor.set_(before.clone())  # type: ignore[call-overload]
-            elif not _same_bytes(tensor.reshape(-1), part):
+            elif not _same_bytes(_in_one([tensor]), part):
                 tensor.copy_(before)
 
-    def _together(self) -> Tensor:
-        return torch.cat([tensor.reshape(-1) for tensor in self._tensors])
+
+class _Alone:
+    """What one tensor holds that is like no other: sparse, quantised, of a class of its own."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor, self._version, self._held = tensor, tensor._version, tensor.clone()
+
+    def put_back(self) -> None:
+        if self._tensor._version != self._version:
+            self._tensor.copy_(self._held)
 
 
-def _alike(modules: Collection[nn.Module]) -> list[list[Tensor]]:
-    """Their buffers, by device and type. What has no plain values, or may not be written to, is left alone."""
-    found: dict[object, list[Tensor]] = {}
-    for module in modules:
-        for tensor in module._buffers.values():
-            if tensor is None or tensor.is_inference() or tensor.is_meta or nn.parameter.is_lazy(tensor):
-                continue
-            plain = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_nested)
-            if plain and type(tensor) in (Tensor, nn.Buffer, nn.Parameter):
-                found.setdefault((tensor.device, tensor.dtype), []).append(tensor)
-    return list(found.values())
+def _copied(modules: Iterable[nn.Module]) -> list[_Together | _Alone]:
+    """What their buffers hold; what is an inference tensor may not be written to, and what is not yet there holds nothing."""
+    alike: dict[object, list[Tensor]] = {}
+    alone: list[_Together | _Alone] = []
+    for tensor in (tensor for module in modules for tensor in module._buffers.values() if tensor is not None):
+        if tensor.is_inference() or nn.parameter.is_lazy(tensor):
+            continue
+        if tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_nested) and type(tensor) in _PLAIN:
+            alike.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+        else:
+            alone.append(_Alone(tensor))
+    return [*map(_Together, alike.values()), *alone]
+
+
+_PLAIN = (Tensor, nn.Buffer, nn.Parameter)
+
+
+def _in_one(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
 def _same_bytes(one: Tensor, other: Tensor) -> bool:
-    """Of two (n,) tensors. NaN is what it was as well."""
-    return torch.equal(one.view(torch.uint8), other.view(torch.uint8))
+    """Of two (n,) tensors. NaN is what it was as well; on the meta device there are no bytes."""
+    return one.is_meta or torch.equal(one.view(torch.uint8), other.view(torch.uint8))
 
 
 def _set_mode(module: nn.Module, *, training: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import doctest
 import gc
 import threading
@@ -481,6 +482,72 @@ def test_nothing_to_keep_is_no_error() -> None:
     assert len(capture_activations(Twice(), image(6), keep=lambda layer: False)) == 0
 
 
+class Workspace(nn.Module):
+    """Puts out memory that it keeps for the next time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = torch.zeros(1, 3, 6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.mul(x, 2, out=self.room)
+
+
+def test_what_a_module_keeps_is_not_what_a_capture_holds() -> None:
+    model = nn.Sequential(Workspace())
+    for _ in range(2):
+        earlier = capture_activations(model, torch.ones(1, 3, 6, 6))
+        capture_activations(model, torch.full((1, 3, 6, 6), 5.0))
+        assert (earlier["0"].tensor == 2).all()
+
+
+class Constant(nn.Module):
+    """Puts out a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, 4, 64, 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight
+
+
+def test_a_weight_that_blocks_pass_on_is_copied_once() -> None:
+    model = nn.Sequential(nn.Sequential(Constant()))
+    for _ in range(2):
+        capture = capture_activations(model, image(3))
+        assert len(capture) == 3
+        assert capture.nbytes == 4 * 64 * 64 * 4
+        assert capture["0.0"].tensor.data_ptr() != model[0][0].weight.data_ptr()  # type: ignore[index,union-attr]
+
+
+def test_copies_of_a_module_do_not_bring_its_hook_along() -> None:
+    one = nn.Sequential(nn.Conv2d(3, 3, 1))
+    model = nn.Sequential(one, nn.ReLU(), copy.copy(one))
+    capture = capture_activations(model, image(3))
+    assert [str(layer) for layer in capture] == ["0.0", "0", "1", "0.0:2", "2", "(output)"]
+    assert torch.equal(capture["2"].tensor, capture.output)
+
+
+class Wrapped(torch.Tensor):
+    """A tensor without memory of its own."""
+
+    @staticmethod
+    def __new__(cls, like: Tensor) -> Wrapped:
+        return torch.Tensor._make_wrapper_subclass(cls, like.shape, dtype=like.dtype)  # type: ignore[attr-defined,no-any-return]
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return Wrapped(torch.zeros(args[0].shape))
+
+
+def test_what_has_no_memory_is_no_reason_to_lose_the_rest() -> None:
+    model = nn.Sequential(nn.ReLU(), Function(Wrapped), Function(broken))
+    with pytest.raises(ForwardError) as caught:
+        capture_activations(model, image(3))
+    assert "0" in caught.value.capture
+
+
 def test_what_was_learned_goes_with_the_model() -> None:
     model = Twice()
     capture_activations(model, image(6))
@@ -514,6 +581,39 @@ def assert_untouched(model: nn.Module, before: dict[str, Any]) -> None:
     assert torch.equal(before["random"], after["random"])
     for key in set(before) - {"values", "random"}:
         assert before[key] == after[key], key
+
+
+class Restless(nn.Module):
+    """Does to its buffers what a forward may do: resize, fill what was empty, write past torch's counter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("resized", torch.ones(2))
+        self.register_buffer("empty", None)
+        self.register_buffer("quiet", torch.zeros(1))
+        self.register_buffer("sparse", torch.eye(2).to_sparse())
+        self.register_buffer("kept", torch.full((1,), torch.nan))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.resized.resize_(5).zero_()
+        self.empty = x.mean()[None]
+        self.quiet.data.add_(1)
+        self.sparse.mul_(2)
+        torch.rand(3)
+        return x + self.quiet
+
+
+def test_buffers_are_left_as_they_were_found_whatever_is_done_to_them() -> None:
+    model = Restless()
+    random = torch.get_rng_state()
+    first, second = capture_activations(model, image(3)), capture_activations(model, image(3))
+    assert torch.equal(first[""].tensor, second[""].tensor)
+    assert torch.equal(random, torch.get_rng_state())
+    assert model.resized.tolist() == [1, 1]
+    assert model.empty is None
+    assert model.quiet.tolist() == [0]
+    assert torch.equal(model.sparse.to_dense(), torch.eye(2))
+    assert model.kept.isnan().all()
 
 
 class Counter(nn.Module):

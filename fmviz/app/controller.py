@@ -89,6 +89,7 @@ class Controller(QObject):
         self._failed: RunWanted | None = None
         self._untrusted: RunWanted | None = None
         self._run_number = 0
+        self._given_up = 0
         self._captured = False
         self._pictures: dict[PictureSource, ShownPicture] = {}
         self._started = 0.0
@@ -291,6 +292,10 @@ class Controller(QObject):
             if not self._impatience.isActive():
                 self.store.update(activity=Activity(reply.id, wording.doing(reply), reply.fraction))
             return
+        if reply.id == self._given_up:
+            # It was heard: whatever runs by now was not cancelled.
+            self._given_up = 0
+            self._impatience.stop()
         if reply.id == self._run_number:
             self._run_number = 0
             self._end_activity(reply.id)
@@ -338,6 +343,10 @@ class Controller(QObject):
             ),
         )
         self._tell_where_it_stopped(ran)
+        if self._asked not in (None, wanted) and not self._run_number:
+            # It was given up for what was shown before, and had come to its end by then.
+            self._asked = None
+            self._run_what_is_wanted()
 
     def _tell_where_it_stopped(self, ran: Ran) -> None:
         if ran.stopped:
@@ -362,17 +371,16 @@ class Controller(QObject):
         """Give up the run that is under way; by force where the engine does not listen."""
         if self._run_number:
             self.link.cancel(self._run_number)
+            self._given_up = self._run_number
             self._impatience.start()
             # Said at once: the layer that computes may take its time to come to its end.
             self.store.update(activity=Activity(self._run_number, self.tr("Cancelling")))
 
     def _lose_patience(self) -> None:
-        if self._run_number:
-            self._deaf = True
-            self.link.kill()
+        self._deaf = True
+        self.link.kill()
 
     def _end_activity(self, number: int) -> None:
-        self._impatience.stop()
         activity = self.store.state.activity
         if activity is not None and activity.request == number:
             self.store.update(activity=None)
@@ -421,6 +429,7 @@ class Controller(QObject):
         self._short_lives = self._short_lives + 1 if lived < _SHORT_LIFE_S else 0
         asked, self._asked = self._asked, None
         self._impatience.stop()
+        self._given_up = 0
         self._captured = False
         number, self._run_number = self._run_number, 0
         self._end_activity(number)

@@ -1,0 +1,108 @@
+"""Runs whose replies cross with what the user does meanwhile: an engine that answers when the test says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from PySide6.QtCore import QObject, Signal
+from pytestqt.qtbot import QtBot
+from test_state import layer, ran
+
+from fmviz.app.controller import Controller
+from fmviz.app.link import Heard
+from fmviz.app.state import Store, ViewState
+from fmviz.engine.messages import AnyReply, Dropped, PictureSource, Request, Run
+
+A, B, C = (PictureSource(name=name, path=f"/pictures/{name}.png") for name in "abc")
+PATIENCE_MS = 20
+
+
+class Link(QObject):
+    """Keeps what was asked, and replies as told."""
+
+    lost = Signal(str, bool)
+    running, remote = True, False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[type[Request], Heard, dict[str, Any]]] = []
+        self.cancelled: list[int] = []
+        self.killed = False
+
+    def ask(self, request: type[Request], heard: Heard, *, block: int = 0, **fields: Any) -> int:
+        self.asked.append((request, heard, fields))
+        return len(self.asked)
+
+    def cancel(self, number: int) -> None:
+        self.cancelled.append(number)
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def runs(self) -> list[tuple[int, PictureSource]]:
+        """Number and picture of each run that was asked for."""
+        every = enumerate(self.asked, start=1)
+        return [(number, fields["source"]) for number, (request, _, fields) in every if request is Run]
+
+    def reply(self, reply: AnyReply) -> None:
+        self.asked[reply.id - 1][1](reply, None)
+
+
+class Runs:
+    """A window's flow of runs with picture A on the screen, of three that are open."""
+
+    def __init__(self) -> None:
+        self.link = Link()
+        self.store = Store(ViewState())
+        self.controller = Controller(self.store, self.link)  # type: ignore[arg-type]
+        self.controller._impatience.setInterval(PATIENCE_MS)
+        self.controller.open_pictures([A, B, C])
+        self.choose(A)
+        self.end()
+
+    def choose(self, source: PictureSource) -> int:
+        """The number of the last run after that."""
+        self.store.update(current=self.store.state.sources.index(source))
+        return self.link.runs()[-1][0]
+
+    def end(self, number: int = 0) -> None:
+        """The run comes to its end, or the last one does."""
+        number = number or self.link.runs()[-1][0]
+        reply = ran(layer("x", 4.0))
+        self.link.reply(msgspec.structs.replace(reply, id=number, run=number, setup=self.store.state.setup))
+
+
+@pytest.fixture
+def runs(qtbot: QtBot) -> Runs:
+    return Runs()
+
+
+def test_what_ends_although_it_was_given_up_does_not_stay(runs: Runs) -> None:
+    late = runs.choose(B)
+    runs.choose(A)
+    assert runs.link.cancelled == [late]
+    runs.end(late)
+    assert runs.link.runs()[-1][1] == A, "it is made again"
+    assert runs.link.runs()[-1][0] > late
+    runs.end()
+    assert runs.store.state.shown_source == runs.store.state.source == A
+
+
+def test_what_is_run_after_a_cancel_is_not_ended_by_force(runs: Runs, qtbot: QtBot) -> None:
+    cancelled = runs.choose(B)
+    runs.controller.cancel()
+    wanted = runs.choose(C)
+    runs.link.reply(Dropped(id=cancelled))
+    qtbot.wait(5 * PATIENCE_MS)
+    assert not runs.link.killed
+    runs.end(wanted)
+    assert runs.store.state.shown_source == C
+
+
+def test_an_engine_that_does_not_hear_of_a_cancel_is_ended_by_force(runs: Runs, qtbot: QtBot) -> None:
+    runs.choose(B)
+    runs.controller.cancel()
+    runs.choose(C)
+    qtbot.waitUntil(lambda: runs.link.killed)
