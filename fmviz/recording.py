@@ -195,7 +195,11 @@ class Recorder:
         if overwritten or self._copy_all or tensor.is_inference():
             self._noted.append(Noted(layer, module, self._copy(tensor), 0, owned=True))
             return
-        found = self._checksum(tensor) if overwritten is None else None
+        found = None
+        if overwritten is None:
+            # What has no memory to ask about (a transform's tensor) is the model's error here, and not ours afterwards.
+            _has_its_memory(tensor)
+            found = self._checksum(tensor)
         self._noted.append(Noted(layer, module, tensor.detach(), tensor._version, checksum=found))
 
     def _copy(self, tensor: Tensor) -> Tensor:

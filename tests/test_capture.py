@@ -529,23 +529,30 @@ def test_copies_of_a_module_do_not_bring_its_hook_along() -> None:
     assert torch.equal(capture["2"].tensor, capture.output)
 
 
-class Wrapped(torch.Tensor):
-    """A tensor without memory of its own."""
+class Differentiated(nn.Module):
+    """Puts its child's output through a transform, whose tensors have no memory that one may ask about."""
 
-    @staticmethod
-    def __new__(cls, like: Tensor) -> Wrapped:
-        return torch.Tensor._make_wrapper_subclass(cls, like.shape, dtype=like.dtype)  # type: ignore[attr-defined,no-any-return]
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.ReLU()
 
-    @classmethod
-    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return Wrapped(torch.zeros(args[0].shape))
+    def forward(self, x: Tensor) -> Tensor:
+        slope: Tensor = torch.func.jacfwd(lambda z: self.act(z).sum())(x)
+        return slope
 
 
-def test_what_has_no_memory_is_no_reason_to_lose_the_rest() -> None:
-    model = nn.Sequential(nn.ReLU(), Function(Wrapped), Function(broken))
+@pytest.mark.filterwarnings("ignore::FutureWarning:torch")
+def test_a_tensor_without_memory_is_no_reason_to_lose_what_came_before() -> None:
+    model = nn.Sequential(nn.Tanh(), Differentiated())
     with pytest.raises(ForwardError) as caught:
-        capture_activations(model, image(3))
+        capture_activations(model, torch.ones(1, 1, 2, 2))
+    assert "storage" in str(caught.value)
     assert "0" in caught.value.capture
+
+
+def test_a_lazy_module_is_captured() -> None:
+    capture = capture_activations(nn.Sequential(nn.LazyConv2d(4, 1), nn.ReLU()), image(3))
+    assert capture["0"].tensor.shape[1] == 4
 
 
 def test_what_was_learned_goes_with_the_model() -> None:
