@@ -19,10 +19,10 @@ from fmviz.engine.messages import AnyRequest, Doing, Dropped, Failed, FileMade, 
 from fmviz.engine.shelf import Aside, Tell
 from fmviz.errors import Cancelled, DeviceError, FmvizError, TrustError
 
-_PIPE = 1 << 20
+_PIPE = 1 << 18
 """Bytes that a reply may wait in on its way to a window that is painting: the numbers of two thousand channels are 150,000."""
 _TELLING = 2 * _PIPE
-"""Bytes that do not fit into the pipe, so that the time they take is that of the line."""
+"""Bytes that do not fit into the pipe: what is over takes as long as the line does."""
 _SLOW = 60e6
 """Bytes a second of a line that is slower than packing what goes through it."""
 
@@ -97,7 +97,7 @@ class _Outbox:
                 self.broken = True
             # What is short goes into the system's buffers, and tells nothing of the line.
             if length >= _TELLING:
-                self._slow = length / max(time.perf_counter() - begun, 1e-9) < _SLOW
+                self._slow = (length - _PIPE) / max(time.perf_counter() - begun, 1e-9) < _SLOW
 
 
 def _read(incoming: BinaryIO, mailbox: Mailbox, ended: Callable[[], None] | None) -> None:
