@@ -14,6 +14,7 @@ import queue
 import re
 import socket
 import ssl
+import struct
 import threading
 import urllib.error
 import urllib.parse
@@ -188,6 +189,8 @@ class Connection:
         self._left.set()
         for each in self._sockets:
             with contextlib.suppress(OSError):
+                # A server that goes on sending hears of it at once, and not when the system forgets the connection.
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 # Not SSLSocket's own, which would first take the encryption away from under the thread that reads.
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
 

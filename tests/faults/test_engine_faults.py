@@ -85,6 +85,8 @@ def test_killed_at_any_moment_of_a_session(open_desk: OpenDesk, long: bool) -> N
         desk.app.controller.dismiss("maps")
         # A person would not kill three engines in ten seconds.
         desk.app.controller._short_lives = 0
+    # Until then the maps may be those of the picture before, of the layer of the same name.
+    until(lambda: not desk.app.link._open, "the maps of what was run last are there")
     pixels, process = desk.maps.pixels.array.copy(), desk.app.link.process_id
     shown = (desk.maps.layer, desk.state.layer, desk.state.shown_source, desk.state.normalisation)
     os.kill(process, signal.SIGKILL)
@@ -93,6 +95,7 @@ def test_killed_at_any_moment_of_a_session(open_desk: OpenDesk, long: bool) -> N
     desk.settle()
     desk.app.presenter.choose_layer(shown[0])
     desk.settle()
+    until(lambda: not desk.app.link._open, "the maps are there")
     assert (desk.maps.layer, desk.state.layer, desk.state.shown_source, desk.state.normalisation) == shown
     assert np.array_equal(desk.maps.pixels.array, pixels)
     desk.close()
