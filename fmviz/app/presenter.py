@@ -103,12 +103,13 @@ class Presenter(QObject):
         state, taps = self.store.state, self._taps
         if taps is None or state.shown is None:
             return
-        colours = self._colours()
-        maps = {
-            name: (coloured_image(pixels, colours), wording.tap_caption(info))
-            for name, (info, pixels) in taps.maps.items()
-        }
+        images = self._tap_images(taps)
+        maps = {name: (images[name], wording.tap_caption(info)) for name, (info, _) in taps.maps.items()}
         self.window.pyramid.set_maps(maps, self._seen(), note=self._pyramid_note())
+
+    def _tap_images(self, taps: ShownTaps) -> dict[str, QImage]:
+        colours = self._colours()
+        return {name: coloured_image(pixels, colours) for name, (_, pixels) in taps.maps.items()}
 
     def _pyramid_note(self) -> str:
         state = self.store.state
@@ -282,7 +283,8 @@ class Presenter(QObject):
             canvas.set_accent(colour)
         self.window.pyramid.set_accent(colour)
         self._show_channel()
-        self._show_taps()
+        if self._taps is not None and self.store.state.shown is not None:
+            self.window.pyramid.set_images(self._tap_images(self._taps), self._seen())
         self._push_scale()
 
     def _push_scale(self) -> None:

@@ -111,6 +111,8 @@ class MainWindow(QMainWindow):
         for name, title, widget in rows:
             dock = QDockWidget(title, self)
             dock.setObjectName(f"dock-{name}")
+            # What changes in it is painted without the dock and the window behind.
+            widget.setAutoFillBackground(True)
             dock.setWidget(widget)
             # A floating dock is a window of its own, which a drop would otherwise fall through.
             dock.setAcceptDrops(True)

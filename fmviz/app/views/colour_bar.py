@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QPixmap
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
+from PySide6.QtGui import QImage, QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from fmviz.app.qimage import ramp_image
 from fmviz.app.theme import numbers_font
@@ -15,15 +15,31 @@ from fmviz.app.views.steady_label import SteadyLabel
 _WIDTH, _HEIGHT = 240, 12
 
 
+class _Ramp(QWidget):
+    """The ramp. A label would have the whole window laid out anew for each other picture."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._image: QImage | None = None
+        self.setFixedSize(QSize(_WIDTH, _HEIGHT))
+        self.setAutoFillBackground(True)
+
+    def set_table(self, table: npt.NDArray[np.uint8]) -> None:
+        self._image = ramp_image(table, width=_WIDTH, height=_HEIGHT)
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self._image is not None:
+            QPainter(self).drawImage(self.rect(), self._image)
+
+
 class ColourBar(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._low, self._high = SteadyLabel(self, widest="−0.0000"), SteadyLabel(self, widest="−0.0000")
         self._words = SteadyLabel(self)
         self._table: npt.NDArray[np.uint8] | None = None
-        self._ramp = QLabel(self)
-        self._ramp.setFixedSize(QSize(_WIDTH, _HEIGHT))
-        self._ramp.setScaledContents(True)
+        self._ramp = _Ramp(self)
         for label in (self._low, self._high):
             label.setFont(numbers_font())
         self._low.set_alignment(Qt.AlignmentFlag.AlignRight)
@@ -40,7 +56,7 @@ class ColourBar(QWidget):
         if self._table is not None and np.array_equal(table, self._table):
             return
         self._table = table
-        self._ramp.setPixmap(QPixmap.fromImage(ramp_image(table, width=_WIDTH, height=_HEIGHT)))
+        self._ramp.set_table(table)
 
     def set_scale(self, table: npt.NDArray[np.uint8], low: str, high: str, words: str) -> None:
         self.set_table(table)

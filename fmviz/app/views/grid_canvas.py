@@ -137,8 +137,9 @@ class GridCanvas(QAbstractScrollArea):
 
     def set_smooth(self, smooth: bool) -> None:
         """Enlarge smoothly instead of with crisp cells."""
-        self._smooth = smooth
-        self.viewport().update()
+        if smooth != self._smooth:
+            self._smooth = smooth
+            self.viewport().update()
 
     def set_marks(self, marks: Sequence[tuple[float, float, bool]]) -> None:
         """Places in every map, x and y as shares of its width and height, and whether each is held or pointed at only."""
@@ -339,12 +340,12 @@ class GridCanvas(QAbstractScrollArea):
         ratio = self._ratio()
         if self._layout.width < LETTERED * ratio or self._layout.height < 24 * ratio:
             return
-        font, paper, ink = self.font(), QColor(self._colours[PAPER]), QColor(self._colours[255])
+        style = self._signs.style(self.font(), ratio, QColor(self._colours[PAPER]), QColor(self._colours[255]))
         for index in self._visible_indices(rows, columns):
             channel = int(self._order[index])
             note = self._notes.get(channel, "")
             x, y = self._layout.position(index)
-            sign = self._signs.sign(f"{channel}  {note}" if note else str(channel), font, ratio, paper, ink)
+            sign = style.sign(f"{channel}  {note}" if note else str(channel))
             width, height = min(sign.width(), self._layout.width), min(sign.height(), self._layout.height)
             painter.drawImage(QPoint(x - origin[0], y - origin[1]), sign, QRect(0, 0, width, height))
 

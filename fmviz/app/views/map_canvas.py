@@ -58,6 +58,8 @@ class MapCanvas(QWidget):
         self.view.changed.connect(self.update)
         self.view.crossed.connect(self.update)
         self.setMouseTracking(True)
+        # What lies behind need not be painted for each new map.
+        self.setAutoFillBackground(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
@@ -108,21 +110,25 @@ class MapCanvas(QWidget):
 
     def set_opacity(self, opacity: float) -> None:
         """1 shows the map alone; less, the picture through it."""
-        self._opacity = opacity
-        self.update()
+        if opacity != self._opacity:
+            self._opacity = opacity
+            self.update()
 
     def set_peek(self, peek: bool) -> None:
         """Show the picture in the map's place, while Space is held."""
-        self._picture_first = peek
-        self.update()
+        if peek != self._picture_first:
+            self._picture_first = peek
+            self.update()
 
     def set_smooth(self, smooth: bool) -> None:
-        self._smooth = smooth
-        self.update()
+        if smooth != self._smooth:
+            self._smooth = smooth
+            self.update()
 
     def set_accent(self, colour: QColor) -> None:
-        self._accent = colour
-        self.update()
+        if colour != self._accent:
+            self._accent = colour
+            self.update()
 
     def set_selected(self, selected: bool) -> None:
         """Whether a frame in the accent colour says that this is the chosen one."""

@@ -199,6 +199,11 @@ class PyramidView(QWidget):
         self.set_note(note)
         self._stack.setCurrentIndex(1)
 
+    def set_images(self, images: Mapping[str, QImage], region: QRectF) -> None:
+        """The same maps in other colours: nothing is laid out anew."""
+        for tap, image in images.items():
+            self.canvases[tap].set_map(image, region)
+
     def show_empty(self, text: str) -> None:
         """Nothing to show, and why."""
         self._empty.setText(text)
