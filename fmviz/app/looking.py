@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from fmviz.app.blocks import Block, SharedPixels
 from fmviz.app.link import EngineLink
@@ -21,6 +21,7 @@ from fmviz.app.wanted import (
     VectorWanted,
     channel_wanted,
     maps_wanted,
+    maps_wanted_of,
     taps_wanted,
     things_wanted,
     vector_wanted,
@@ -45,6 +46,13 @@ from fmviz.engine.messages import (
     VectorRead,
 )
 from fmviz.maps import Statistics
+
+_AT_HAND = 3
+"""What is shown, what was shown before it, and what is probably next."""
+_AHEAD_AFTER_MS = 15
+"""The window is painted by then: what is on the screen comes first."""
+_LARGEST_AHEAD = 8 << 20
+"""Bytes: what is zoomed far into is not rendered on suspicion."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +106,12 @@ class Looking(QObject):
         self._store = store
         self._link = link
         self._maps: MapsWanted | None = None
+        self._ahead: MapsWanted | None = None
+        self._left = ""
+        self._beside = ("", "")
+        self._at_hand: dict[MapsWanted, ShownMaps] = {}
+        self._ask_ahead_later = QTimer(self, singleShot=True, interval=_AHEAD_AFTER_MS)
+        self._ask_ahead_later.timeout.connect(self._ask_ahead)
         self._vector: VectorWanted | None = None
         self._channel: ChannelWanted | None = None
         self._taps: TapsWanted | None = None
@@ -106,7 +120,8 @@ class Looking(QObject):
 
     def forget(self) -> None:
         """The capture that answers came from is gone: ask for everything anew."""
-        self._maps = self._vector = self._channel = self._taps = self._things = None
+        self._maps = self._vector = self._channel = self._taps = self._things = self._ahead = None
+        self._at_hand.clear()
         self._input = 0
 
     def ask_for_the_difference(self) -> None:
@@ -123,36 +138,76 @@ class Looking(QObject):
         if wanted is None:
             self._maps = None
         elif not wanted.served_by(self._maps):
-            self._maps = wanted
-            self._link.ask(
-                RenderMaps,
-                partial(self._maps_rendered, wanted),
-                block=wanted.size,
-                lane="maps",
-                run=wanted.run,
-                layer=wanted.layer,
-                normalisation=wanted.normalisation,
-                step=wanted.step,
-            )
+            if self._maps is not None and self._maps.layer != wanted.layer:
+                self._left = self._maps.layer
+            self._maps = next((one for one in self._at_hand if wanted.served_by(one)), wanted)
+            if self._maps in self._at_hand:
+                self._show_maps(self._maps)
+                return
+            if self._maps != self._ahead:
+                self._request_maps(self._maps, "maps")
             self.maps_asked.emit()
 
+    def set_beside(self, above: str, below: str) -> None:
+        """The layers above and below the current one in the list; empty where there is none."""
+        self._beside = (above, below)
+
+    def _ask_ahead(self) -> None:
+        """Have the next layer's maps at hand before they are wanted: a key that is held, or a look back, waits for nothing."""
+        state = self._store.state
+        if (
+            self._maps not in self._at_hand
+            or self._ahead is not None
+            or state.activity is not None
+            or self._link.remote
+        ):
+            return
+        above, below = self._beside
+        ahead = maps_wanted_of(state, above if below and self._left == below else below)
+        if ahead is not None and ahead.size <= _LARGEST_AHEAD and not any(map(ahead.served_by, self._at_hand)):
+            self._ahead = ahead
+            self._request_maps(ahead, "ahead")
+
+    def _request_maps(self, wanted: MapsWanted, lane: str) -> None:
+        self._link.ask(
+            RenderMaps,
+            partial(self._maps_rendered, wanted),
+            block=wanted.size,
+            lane=lane,
+            run=wanted.run,
+            layer=wanted.layer,
+            normalisation=wanted.normalisation,
+            step=wanted.step,
+        )
+
     def _maps_rendered(self, wanted: MapsWanted, reply: AnyReply, block: Block | None) -> None:
-        if isinstance(reply, MapsRendered) and wanted == self._maps:
-            pixels = SharedPixels.of(reply.pixels, block)
-            layer = self._store.state.layer_info
-            if layer is None:
-                return
-            self.maps_came.emit(
-                ShownMaps(
-                    layer=reply.layer,
-                    pixels=pixels,
-                    limits=_floats(reply.limits).reshape(-1, 2),
-                    statistics=_statistics(reply.statistics),
-                    map_size=(layer.shape[2], layer.shape[3]),
-                )
+        if wanted not in (self._maps, self._ahead):
+            return
+        was_ahead = wanted == self._ahead
+        if was_ahead:
+            self._ahead = None
+        if isinstance(reply, MapsRendered):
+            self._at_hand[wanted] = ShownMaps(
+                layer=reply.layer,
+                pixels=SharedPixels.of(reply.pixels, block),
+                limits=_floats(reply.limits).reshape(-1, 2),
+                statistics=_statistics(reply.statistics),
+                map_size=wanted.map_size,
             )
-        elif isinstance(reply, Failed):
+            if wanted == self._maps:
+                self._show_maps(wanted)
+        elif was_ahead and wanted == self._maps:
+            # Somebody waits for it by now, and must hear why it fails.
+            self._request_maps(wanted, "maps")
+        elif isinstance(reply, Failed) and not was_ahead:
             self.failed.emit("maps", reply.message, (), reply.details)
+
+    def _show_maps(self, wanted: MapsWanted) -> None:
+        maps = self._at_hand[wanted] = self._at_hand.pop(wanted)
+        while len(self._at_hand) > _AT_HAND:
+            del self._at_hand[next(iter(self._at_hand))]
+        self.maps_came.emit(maps)
+        self._ask_ahead_later.start()
 
     def _ask_vector(self) -> None:
         wanted = vector_wanted(self._store.state)

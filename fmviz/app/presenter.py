@@ -357,6 +357,7 @@ class Presenter(QObject):
     def _listen_to_views(self) -> None:
         window, update, controller = self.window, self.store.update, self.controller
         window.layers.layer_chosen.connect(self.choose_layer)
+        window.layers.beside.connect(controller.looking.set_beside)
         window.layers.stage_step.connect(self.step_stage)
         window.parameters.layer_chosen.connect(self._choose_path)
         window.maps.normalisation_chosen.connect(lambda value: update(normalisation=value))

@@ -8,7 +8,7 @@ from typing import Any
 from fmviz.app.numbers import bytes_words
 from fmviz.app.state import ViewState
 from fmviz.app.views.grid_layout import step_for
-from fmviz.engine.messages import PictureSource, Setup
+from fmviz.engine.messages import LayerInfo, PictureSource, Ran, Setup
 from fmviz.maps import Normalisation, Reduction
 from fmviz.own_model import PREFIX
 
@@ -27,6 +27,8 @@ class MapsWanted:
     step: int
     size: int
     """Bytes of the maps."""
+    map_size: tuple[int, int]
+    """Height and width of the activation."""
 
     def served_by(self, other: MapsWanted | None) -> bool:
         """Whether maps that were asked for before will do: the same, at least as fine."""
@@ -81,10 +83,22 @@ def maps_wanted(state: ViewState) -> MapsWanted | None:
     layer = state.layer_info
     if state.shown is None or layer is None or not layer.spatial:
         return None
+    return _maps_of(state, state.shown, layer)
+
+
+def maps_wanted_of(state: ViewState, name: str) -> MapsWanted | None:
+    """The maps of layer `name`, as `maps_wanted` would want them were it chosen."""
+    layer = next((layer for layer in state.shown.layers if layer.name == name), None) if state.shown else None
+    if state.shown is None or layer is None or not layer.spatial:
+        return None
+    return _maps_of(state, state.shown, layer)
+
+
+def _maps_of(state: ViewState, shown: Ran, layer: LayerInfo) -> MapsWanted:
     _, channels, height, width = layer.shape
     step = step_for(channels, (height, width), state.grid_view)
     size = channels * -(-height // step) * -(-width // step)
-    return MapsWanted(state.shown.run, layer.name, state.normalisation, step, size)
+    return MapsWanted(shown.run, layer.name, state.normalisation, step, size, (height, width))
 
 
 def vector_wanted(state: ViewState) -> VectorWanted | None:

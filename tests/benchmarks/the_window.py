@@ -156,19 +156,20 @@ class Bench:
         return times
 
     def at(self, shape: tuple[int, ...], count: int) -> list[float]:
-        """Milliseconds of switches to a layer of this shape, from another one."""
+        """Milliseconds of switches to a layer of this shape, none of which is at hand: two others are looked at before."""
         every = [layer for layer in self.state.shown.layers if layer.spatial and layer.name != self.state.layer]
         layers = [layer.name for layer in every if layer.shape[1:] == shape]
-        other = next(layer.name for layer in every if layer.shape[1:] != shape)
+        others = [layer.name for layer in every if layer.shape[1:] != shape][:2]
         found = []
-        for number in range(2 * count):
-            self.painted.came = self.painted.done = False
-            begun = time.perf_counter()
-            self.app.presenter.choose_layer(other if number % 2 == 0 else layers[number // 2 % len(layers)])
-            self.until(lambda: self.painted.done, "a paint")
-            if number % 2:
-                found.append((time.perf_counter() - begun) * 1000)
-            self.rest(begun + REPEAT)
+        for number in range(count):
+            for name in (*others, layers[number % len(layers)]):
+                self.painted.came = self.painted.done = False
+                begun = time.perf_counter()
+                self.app.presenter.choose_layer(name)
+                self.until(lambda: self.painted.done, "a paint")
+                took = (time.perf_counter() - begun) * 1000
+                self.rest(begun + REPEAT)
+            found.append(took)
         return found
 
     def colours(self, shape: tuple[int, ...], count: int) -> list[float]:

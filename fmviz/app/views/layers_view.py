@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
 from PySide6.QtGui import QFontMetrics, QKeyEvent
@@ -17,6 +17,8 @@ from fmviz.engine.messages import LayerInfo
 class LayersView(QWidget):
     layer_chosen = Signal(object)
     """The name of a layer."""
+    beside = Signal(object, object)
+    """The names of the layers above and below the current one, as the list stands open; empty where there is none."""
     stage_step = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -107,8 +109,17 @@ class LayersView(QWidget):
 
     def _current_changed(self, index: QModelIndex) -> None:
         name = index.data(LayerTree.LayerRole)
+        if name:
+            self.beside.emit(self._next(index, self.tree.indexAbove), self._next(index, self.tree.indexBelow))
         if name and not self._setting:
             self.layer_chosen.emit(name)
+
+    def _next(self, index: QModelIndex, step: Callable[[QModelIndex], QModelIndex]) -> str:
+        while (index := step(index)).isValid():
+            # A module that is no layer has no name.
+            if name := index.data(LayerTree.LayerRole):
+                return str(name)
+        return ""
 
 
 class _Tree(QTreeView):
