@@ -228,8 +228,10 @@ class Presenter(QObject):
         canvas.view.set_region(box)
         canvas.set_picture(image, box)
         canvas.set_frame(self._seen() if state.shown and picture else None)
-        self.window.channel.canvas.set_picture(image, box)
-        self.window.pyramid.set_picture(image, box)
+        # Where there is no map yet, the picture alone would be drawn as if it were one.
+        below = image if state.shown else None
+        self.window.channel.canvas.set_picture(below, box)
+        self.window.pyramid.set_picture(below, box)
         self.window.input.set_about(
             wording.picture_words(picture.size, picture.note) if picture else "",
             wording.picture_words(state.shown.geometry.input_size, "") if state.shown else "",

@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
     QMenu,
     QProgressBar,
     QSizePolicy,
+    QTabBar,
     QTabWidget,
     QToolBar,
     QToolButton,
@@ -139,6 +140,14 @@ class MainWindow(QMainWindow):
         docks["maps"].raise_()
         docks["channel"].raise_()
         self._share_out()
+        QTimer.singleShot(0, self._hide_stray_tab_bars)
+
+    def _hide_stray_tab_bars(self) -> None:
+        """Docks that are tabbed anew leave bars behind, which Qt forgets: they stand in the middle of other docks."""
+        docks = [dock.geometry() for dock in self.docks.values() if dock.isVisible() and not dock.isFloating()]
+        for bar in self.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            if any(bar.geometry().intersects(dock) for dock in docks):
+                bar.hide()
 
     def _share_out(self) -> None:
         """Widths and heights of the docks, for the size that the window has."""
@@ -331,6 +340,7 @@ class MainWindow(QMainWindow):
             # Docks take the sizes that they are given only once they are on the screen.
             self._fresh = False
             QTimer.singleShot(0, self._share_out)
+        QTimer.singleShot(0, self._hide_stray_tab_bars)
 
     # Layout that survives
 

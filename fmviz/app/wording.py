@@ -225,10 +225,13 @@ def findings(statistics: Statistics) -> list[str]:
 def channel_notes(statistics: Statistics) -> dict[int, str]:
     """What to letter beside a channel's number: a constant, or what is no number."""
     notes = {}
-    flat = np.flatnonzero(statistics.minimum == statistics.maximum)
-    for channel in flat:
-        text = QCoreApplication.translate("Words", "all {value}")
-        notes[int(channel)] = text.format(value=value_words(float(statistics.minimum[channel])))
+    text = QCoreApplication.translate("Words", "all {value}")
+    words: dict[float, str] = {}
+    for channel in np.flatnonzero(statistics.minimum == statistics.maximum):
+        value = float(statistics.minimum[channel])
+        if value not in words:
+            words[value] = text.format(value=value_words(value))
+        notes[int(channel)] = words[value]
     for channel in np.flatnonzero((statistics.nans > 0) | (statistics.infinities > 0)):
         name = "NaN" if statistics.nans[channel] else "∞"
         notes[int(channel)] = name

@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
 
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.network_list import NAME_ROLE, NetworkFilter, NetworkList
+from fmviz.app.views.scroll_bar import give_scroll_bars
 from fmviz.engine.messages import BackboneInfo
 
 Index = QModelIndex | QPersistentModelIndex
@@ -76,6 +77,7 @@ class Chooser(QFrame):
 
     def _made_tree(self) -> QTreeView:
         tree = QTreeView(self)
+        give_scroll_bars(tree)
         tree.setModel(self._filter)
         tree.setUniformRowHeights(True)
         tree.setFont(numbers_font())

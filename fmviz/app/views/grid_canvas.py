@@ -25,6 +25,7 @@ from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 from fmviz.app.blocks import SharedPixels
 from fmviz.app.qimage import colour_list, coloured_image
 from fmviz.app.views.grid_layout import GridLayout, GridView, fitted
+from fmviz.app.views.scroll_bar import give_scroll_bars
 from fmviz.app.views.signs import Signs
 from fmviz.maps import PAPER
 
@@ -84,6 +85,7 @@ class GridCanvas(QAbstractScrollArea):
         self._moved = False
         self._dim_later = QTimer(self, singleShot=True, interval=150)
         self._dim_later.timeout.connect(self._dim)
+        give_scroll_bars(self)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.viewport().setMouseTracking(True)

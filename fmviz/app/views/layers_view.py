@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QLineEdit,
 from fmviz.app.numbers import shape_words, stride_words
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.layer_tree import LayerFilter, LayerTree
+from fmviz.app.views.scroll_bar import give_scroll_bars
 from fmviz.engine.messages import LayerInfo
 
 
@@ -127,6 +128,7 @@ class _Tree(QTreeView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        give_scroll_bars(self)
         self.setUniformRowHeights(True)
         self.setFont(numbers_font())
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

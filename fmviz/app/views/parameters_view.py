@@ -29,6 +29,7 @@ from PySide6.QtWidgets import (
 
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
+from fmviz.app.views.scroll_bar import give_scroll_bars
 from fmviz.app.views.table_columns import COLUMNS, TIMES
 from fmviz.app.views.table_model import Arrangement, BarRole, Grouping, PathRole, TableModel
 from fmviz.engine.messages import Tabulated
@@ -404,6 +405,7 @@ class _Tree(QTreeView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        give_scroll_bars(self)
         self.setFont(numbers_font())
         self.setUniformRowHeights(True)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
