@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
-from PySide6.QtCore import QObject, Signal
 from pytestqt.qtbot import QtBot
+from stub_link import Link
 from test_state import layer, ran
 
 from fmviz.app.controller import Controller
-from fmviz.app.link import Heard
 from fmviz.app.state import Store, ViewState
-from fmviz.engine.messages import AnyReply, Dropped, PictureSource, Request, Run
+from fmviz.engine.messages import Dropped, PictureSource
 
 A, B, C = (PictureSource(name=name, path=f"/pictures/{name}.png") for name in "abc")
 PATIENCE_MS = 20
-
-
-class Link(QObject):
-    """Keeps what was asked, and replies as told."""
-
-    lost = Signal(str, bool)
-    running, remote = True, False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[tuple[type[Request], Heard, dict[str, Any]]] = []
-        self.cancelled: list[int] = []
-        self.killed = False
-
-    def ask(self, request: type[Request], heard: Heard, *, block: int = 0, **fields: Any) -> int:
-        self.asked.append((request, heard, fields))
-        return len(self.asked)
-
-    def cancel(self, number: int) -> None:
-        self.cancelled.append(number)
-
-    def kill(self) -> None:
-        self.killed = True
-
-    def runs(self) -> list[tuple[int, PictureSource]]:
-        """Number and picture of each run that was asked for."""
-        every = enumerate(self.asked, start=1)
-        return [(number, fields["source"]) for number, (request, _, fields) in every if request is Run]
-
-    def reply(self, reply: AnyReply) -> None:
-        self.asked[reply.id - 1][1](reply, None)
 
 
 class Runs:

@@ -92,7 +92,7 @@ def test_colours_order_and_smoothing_want_nothing_new() -> None:
 
 
 def test_finer_maps_serve_where_coarser_are_wanted() -> None:
-    fine, coarse = MapsWanted(1, "a", "map", 1, 100), MapsWanted(1, "a", "map", 2, 25)
+    fine, coarse = MapsWanted(1, "a", "map", 1, 100, (10, 10)), MapsWanted(1, "a", "map", 2, 25, (10, 10))
     assert coarse.served_by(fine)
     assert not fine.served_by(coarse)
     assert not coarse.served_by(dataclasses.replace(fine, layer="b"))
