@@ -23,7 +23,6 @@ from PySide6.QtWidgets import (
     QMenu,
     QProgressBar,
     QSizePolicy,
-    QTabBar,
     QTabWidget,
     QToolBar,
     QToolButton,
@@ -94,7 +93,6 @@ class MainWindow(QMainWindow):
         self._fill_menus(samples)
         self._make_toolbars()
         self._make_status_bar()
-        self.reset_layout()
 
     # Docks
 
@@ -128,26 +126,32 @@ class MainWindow(QMainWindow):
         docks = self.docks
         for dock in docks.values():
             dock.setFloating(False)
+            self.removeDockWidget(dock)
+        across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
+        # Laid out after each step: what is tabbed before that leaves tab bars behind, in the middle of other docks.
+        self._lay_out()
+        for dock in docks.values():
             dock.show()
-        area = Qt.DockWidgetArea.LeftDockWidgetArea
-        self.addDockWidget(area, docks["layers"])
-        self.splitDockWidget(docks["layers"], docks["maps"], Qt.Orientation.Horizontal)
-        self.splitDockWidget(docks["maps"], docks["input"], Qt.Orientation.Horizontal)
-        self.splitDockWidget(docks["input"], docks["channel"], Qt.Orientation.Vertical)
-        self.tabifyDockWidget(docks["maps"], docks["pyramid"])
-        self.tabifyDockWidget(docks["pyramid"], docks["parameters"])
-        self.tabifyDockWidget(docks["channel"], docks["column"])
+        self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, docks["layers"])
+        self._lay_out()
+        for place, name, orientation in (
+            ("layers", "maps", across),
+            ("maps", "input", across),
+            ("input", "channel", down),
+        ):
+            self.splitDockWidget(docks[place], docks[name], orientation)
+            self._lay_out()
+        for place, name in (("maps", "pyramid"), ("pyramid", "parameters"), ("channel", "column")):
+            self.tabifyDockWidget(docks[place], docks[name])
+            self._lay_out()
         docks["maps"].raise_()
         docks["channel"].raise_()
         self._share_out()
-        QTimer.singleShot(0, self._hide_stray_tab_bars)
 
-    def _hide_stray_tab_bars(self) -> None:
-        """Docks that are tabbed anew leave bars behind, which Qt forgets: they stand in the middle of other docks."""
-        docks = [dock.geometry() for dock in self.docks.values() if dock.isVisible() and not dock.isFloating()]
-        for bar in self.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
-            if any(bar.geometry().intersects(dock) for dock in docks):
-                bar.hide()
+    def _lay_out(self) -> None:
+        layout = self.layout()
+        assert layout is not None
+        layout.activate()
 
     def _share_out(self) -> None:
         """Widths and heights of the docks, for the size that the window has."""
@@ -340,7 +344,6 @@ class MainWindow(QMainWindow):
             # Docks take the sizes that they are given only once they are on the screen.
             self._fresh = False
             QTimer.singleShot(0, self._share_out)
-        QTimer.singleShot(0, self._hide_stray_tab_bars)
 
     # Layout that survives
 

@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
-import pytest
-from driving import Desk, until
+import subprocess
+import sys
+from pathlib import Path
+
+from driving import until
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QTabBar, QTextEdit
+from PySide6.QtWidgets import QTextEdit
 from pytestqt.qtbot import QtBot
 
 from fmviz.app.views.scroll_bar import give_scroll_bars
 
+FIRST_START = """
+import os, sys
+from PySide6.QtCore import QSettings, Qt
+from PySide6.QtWidgets import QTabBar
+from fmviz.app.main import App, make_application
+application = make_application()
+app = App(QSettings(sys.argv[1], QSettings.Format.IniFormat))
+app._start = lambda: None
+app.show()
+window = app.window
+window.resize(1600, 1000)
+def tell():
+    for _ in range(100):
+        application.processEvents()
+    for bar in window.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
+        if bar.isVisible() and bar.geometry().intersects(window.rect()):
+            print(*(bar.tabText(place) for place in range(bar.count())))
+tell()
+window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, window.docks["pyramid"])
+window.tabifyDockWidget(window.docks["layers"], window.docks["channel"])
+window.docks["input"].setFloating(True)
+application.processEvents()
+window.setAnimated(False)
+window.reset_layout()
+tell()
+os._exit(0)
+"""
 
-def bars_in_sight(desk: Desk) -> list[QTabBar]:
-    direct = Qt.FindChildOption.FindDirectChildrenOnly
-    bars = desk.window.findChildren(QTabBar, options=direct)
-    return [bar for bar in bars if bar.isVisible() and bar.geometry().intersects(desk.window.rect())]
 
-
-def stray(desk: Desk) -> list[QTabBar]:
-    docks = [dock.geometry() for dock in desk.window.docks.values() if dock.isVisible()]
-    return [bar for bar in bars_in_sight(desk) if any(bar.geometry().intersects(dock) for dock in docks)]
-
-
-@pytest.mark.parametrize("upset", [False, True])
-def test_tabs_stand_beside_docks_and_not_in_them(started: Desk, upset: bool) -> None:
-    window = started.window
-    for _ in range(2 if upset else 0):
-        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, window.docks["pyramid"])
-        window.tabifyDockWidget(window.docks["layers"], window.docks["channel"])
-        window.docks["input"].setFloating(True)
-        started.do("reset_layout")
-    until(lambda: not stray(started), "stray tab bars are gone")
-    texts = {tuple(bar.tabText(place) for place in range(bar.count())) for bar in bars_in_sight(started)}
-    assert texts == {("Maps", "Pyramid", "Parameters"), ("Channel", "Column")}
-    assert set(window.tabifiedDockWidgets(window.docks["maps"])) == {
-        window.docks["pyramid"],
-        window.docks["parameters"],
-    }
+def test_each_tab_bar_of_the_docks_is_there_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-c", FIRST_START, str(tmp_path / "settings.ini")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert sorted(told.stdout.splitlines()) == 2 * ["Channel Column"] + 2 * ["Maps Pyramid Parameters"]
 
 
 def test_a_scroll_bar_is_painted_and_works(qtbot: QtBot) -> None:
