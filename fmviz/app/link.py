@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +38,7 @@ RELAY = "fmviz.relay"
 _ERRORS_KEPT = 8192
 _OF_WEIGHTS = (".pth", ".pt", ".safetensors", ".bin", ".ckpt")
 _PART = 4 << 20
+_AT_A_TIME_S = 0.004
 
 
 class EngineLink(QObject):
@@ -62,6 +65,9 @@ class EngineLink(QObject):
         self._errors = b""
         self._lent: dict[str, tuple[int, int]] = {}
         self._flushing = False
+        self._unheard: deque[AnyReply] = deque()
+        self._hear_more = QTimer(self, singleShot=True, interval=0)
+        self._hear_more.timeout.connect(self._hear_some)
 
     @property
     def process_id(self) -> int:
@@ -94,6 +100,7 @@ class EngineLink(QObject):
         """End the engine, on the way out of the window: it ends by itself when its stdin does; by force after a second."""
         process, self._process = self._process, None
         self._open.clear()
+        self._unheard.clear()
         if process is not None:
             process.finished.disconnect(self._ended)
             process.errorOccurred.disconnect(self._failed_to_start)
@@ -175,13 +182,21 @@ class EngineLink(QObject):
         data = self._process.readAllStandardOutput().data()
         try:
             bodies = self._unframer.feed(bytes(data))
-            replies = [reply_from(body) for body in bodies]
+            self._unheard += [reply_from(body) for body in bodies]
         except ProtocolError as error:
             self._errors += f"\nThe engine does not speak the protocol: {error}".encode()
             self.kill()
             return
-        for reply in replies:
-            self._hear(reply)
+        self._hear_some()
+
+    def _hear_some(self) -> None:
+        """Hand on the replies, and let the window be painted in between where that takes its time."""
+        end = time.perf_counter() + _AT_A_TIME_S
+        while self._unheard:
+            if time.perf_counter() > end:
+                self._hear_more.start()
+                return
+            self._hear(self._unheard.popleft())
 
     def _hear(self, reply: AnyReply) -> None:
         entry = self._open.get(reply.id)
@@ -209,6 +224,8 @@ class EngineLink(QObject):
         if self._flushing:
             QTimer.singleShot(0, self._ended)
             return
+        while self._unheard:
+            self._hear(self._unheard.popleft())
         process, self._process = self._process, None
         if process is None:
             return

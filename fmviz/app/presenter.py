@@ -198,14 +198,14 @@ class Presenter(QObject):
         if run is None:
             self._maps = self._channel = self._taps = None
             self.window.set_run_words("")
-            self.window.input.set_predictions((), "")
+            self.window.input.predictions.set_predictions((), "")
             self.window.input.set_notes("")
             self.window.input.network_input.set_picture(None, QRectF())
             self._show_no_channel()
             self.window.pyramid.show_empty("")
             return
         self.window.set_run_words(wording.run_words(run))
-        self.window.input.set_predictions(run.predictions, wording.no_predictions(run))
+        self.window.input.predictions.set_predictions(run.predictions, wording.no_predictions(run))
         self.window.input.set_notes(wording.weights_notes(run))
         if not any(layer.taps for layer in run.layers):
             self._taps = None

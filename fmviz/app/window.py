@@ -44,6 +44,7 @@ from fmviz.app.views.parameters_view import ParametersView
 from fmviz.app.views.pyramid_view import PyramidView
 from fmviz.app.views.samples_view import SamplesView
 from fmviz.app.views.setup_bar import SetupBar
+from fmviz.app.views.steady_row import SteadyRow
 from fmviz.app.views.strip_view import StripView
 from fmviz.assets import asset
 
@@ -274,10 +275,12 @@ class MainWindow(QMainWindow):
         self._stop = QToolButton(self)
         self._stop.setDefaultAction(self.actions_by_name["cancel"])
         self._stop.setAutoRaise(True)
-        status.addWidget(self._value)
-        status.addWidget(self._field, 1)
+        row = SteadyRow(status)
+        row.add(self._value)
+        row.add(self._field, 1)
         for widget in (self._doing, self._progress, self._stop, self._run):
-            status.addPermanentWidget(widget)
+            row.add(widget)
+        status.addWidget(row, 1)
         self.set_activity("", None)
 
     # Setters

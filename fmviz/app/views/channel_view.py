@@ -23,6 +23,9 @@ from fmviz.app.views.histogram import Histogram
 from fmviz.app.views.map_canvas import MapCanvas
 from fmviz.app.views.steady_label import SteadyLabel
 
+_NUMBERS = 6
+"""As many as there can be: what is added while the window is shown has it laid out anew."""
+
 
 class ChannelView(QWidget):
     channel_chosen = Signal(object)
@@ -67,6 +70,8 @@ class ChannelView(QWidget):
         over.addWidget(self._opacity, 1)
         self._numbers.setHorizontalSpacing(10)
         self._numbers.setVerticalSpacing(1)
+        for place in range(_NUMBERS):
+            self._add_number(place)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
@@ -76,6 +81,15 @@ class ChannelView(QWidget):
         layout.addLayout(over)
         layout.addWidget(self._histogram)
         layout.addLayout(self._numbers)
+
+    def _add_number(self, place: int) -> None:
+        name, number = QLabel(self), SteadyLabel(self, widest="−0.0000")
+        number.setFont(numbers_font())
+        number.set_alignment(Qt.AlignmentFlag.AlignRight)
+        number.set_selectable()
+        self._numbers.addWidget(name, place // 2, 2 * (place % 2))
+        self._numbers.addWidget(number, place // 2, 2 * (place % 2) + 1)
+        self._labels.append((name, number))
 
     def set_channel(self, channel: int, count: int) -> None:
         """Which channel of how many; 0 of them where the layer has no maps."""
@@ -122,15 +136,6 @@ class ChannelView(QWidget):
         self._histogram.set_counts(np.zeros(0), np.zeros(0))
 
     def _show_numbers(self, rows: list[tuple[str, str]]) -> None:
-        while len(self._labels) < len(rows):
-            name, number = QLabel(self), SteadyLabel(self, widest="−0.0000")
-            number.setFont(numbers_font())
-            number.set_alignment(Qt.AlignmentFlag.AlignRight)
-            number.set_selectable()
-            place = len(self._labels)
-            self._numbers.addWidget(name, place // 2, 2 * (place % 2))
-            self._numbers.addWidget(number, place // 2, 2 * (place % 2) + 1)
-            self._labels.append((name, number))
         for place, labels in enumerate(self._labels):
             texts = rows[place] if place < len(rows) else ("", "")
             labels[0].setText(texts[0])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
 from fmviz.app.views.map_canvas import MapCanvas
+from fmviz.app.views.predictions import Predictions
 
 
 class InputView(QWidget):
@@ -29,11 +28,7 @@ class InputView(QWidget):
         self._notes.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._notes.hide()
-        self._predictions = QGridLayout()
-        self._predictions.setColumnStretch(0, 3)
-        self._predictions.setColumnStretch(1, 1)
-        self._predictions.setHorizontalSpacing(8)
-        self._predictions.setVerticalSpacing(2)
+        self.predictions = Predictions(self)
         row = QHBoxLayout()
         for canvas, line, stretch in (
             (self.picture, self._about_picture, 3),
@@ -49,7 +44,7 @@ class InputView(QWidget):
         layout.addWidget(self.banner)
         layout.addLayout(row, 1)
         layout.addWidget(self._prepared)
-        layout.addLayout(self._predictions)
+        layout.addWidget(self.predictions)
         layout.addWidget(self._notes)
 
     def _line(self) -> QLabel:
@@ -70,29 +65,3 @@ class InputView(QWidget):
         """What must be known of the weights."""
         self._notes.setText(text)
         self._notes.setVisible(bool(text))
-
-    def set_predictions(self, predictions: Sequence[tuple[str, float]], reason: str) -> None:
-        """Names with their probabilities, best first; or why there are none."""
-        while (item := self._predictions.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
-        if not predictions and reason:
-            label = QLabel(reason, self)
-            label.setWordWrap(True)
-            self._predictions.addWidget(label, 0, 0, 1, 3)
-        for row, (name, share) in enumerate(predictions):
-            label = QLabel(name, self)
-            label.setToolTip(name)
-            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-            bar = QProgressBar(self)
-            bar.setRange(0, 1000)
-            bar.setValue(round(share * 1000))
-            bar.setTextVisible(False)
-            bar.setFixedHeight(8)
-            bar.setMaximumWidth(80)
-            number = QLabel(f"{share * 100:.1f} %", self)
-            number.setFont(numbers_font())
-            number.setAlignment(Qt.AlignmentFlag.AlignRight)
-            self._predictions.addWidget(label, row, 0)
-            self._predictions.addWidget(bar, row, 1)
-            self._predictions.addWidget(number, row, 2)

@@ -6,9 +6,10 @@ the tree, which costs more than the maps do.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
-from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt, QTimer
 from PySide6.QtGui import QFont, QStandardItem, QStandardItemModel
 from shiboken6 import Shiboken
 
@@ -19,8 +20,8 @@ Index = QModelIndex | QPersistentModelIndex
 _BOLD = QFont()
 _BOLD.setBold(True)
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+_AT_A_TIME_S = 0.002
 _A_MODULE = Qt.ItemFlag.ItemIsEnabled
-_A_LAYER = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 
 
 class LayerTree(QStandardItemModel):
@@ -33,6 +34,9 @@ class LayerTree(QStandardItemModel):
         self._rows: dict[str, list[QStandardItem]] = {}
         self._by_name: dict[str, QStandardItem] = {}
         self._layers: tuple[LayerInfo, ...] = ()
+        self._gone: list[QStandardItem] = []
+        self._clear_away_later = QTimer(self, interval=0)
+        self._clear_away_later.timeout.connect(self._clear_away)
         self._set_header()
 
     def _set_header(self) -> None:
@@ -46,24 +50,39 @@ class LayerTree(QStandardItemModel):
             return
         self._layers = tuple(layers)
         self._rows, self._by_name = {}, {}
-        self._emptied(self.invisibleRootItem())
+        self._empty(self.invisibleRootItem())
         # Whatever happens to an item of a model is told to its views: items come into it when all is set.
         root = QStandardItem()
         for layer in layers:
             row = self._row(layer, root)
             self._by_name[layer.name] = row[0]
             self._fill(row, layer)
+        filled = {id(item) for item in self._by_name.values()}
+        for row in self._rows.values():
+            if id(row[0]) not in filled:
+                for item in row:
+                    item.setFlags(_A_MODULE)
         while root.rowCount():
             self.invisibleRootItem().appendRow(root.takeRow(0))
 
-    def _emptied(self, item: QStandardItem) -> None:
-        """Rows are taken out one by one, from below: what Qt clears away by itself stays in Python's memory for ever."""
+    def _empty(self, item: QStandardItem) -> None:
+        """Take out the rows below `item`; they are cleared away while nobody waits."""
         while count := item.rowCount():
-            below = item.child(count - 1)
-            if below is not None:
-                self._emptied(below)
-            for taken in item.takeRow(count - 1):
-                Shiboken.delete(taken)
+            self._gone += item.takeRow(count - 1)
+        if self._gone:
+            self._clear_away_later.start()
+
+    def _clear_away(self) -> None:
+        """Some of what is gone, from below and one by one: what Qt clears away itself stays in Python's memory for ever."""
+        end = time.perf_counter() + _AT_A_TIME_S
+        while self._gone and time.perf_counter() < end:
+            item = self._gone[-1]
+            if item.hasChildren():
+                self._gone += item.takeRow(item.rowCount() - 1)
+            else:
+                Shiboken.delete(self._gone.pop())
+        if not self._gone:
+            self._clear_away_later.stop()
 
     def _row(self, layer: LayerInfo, root: QStandardItem) -> list[QStandardItem]:
         """The row of this layer: its module's, or one below it for a further call or an item of the output."""
@@ -79,8 +98,6 @@ class LayerTree(QStandardItemModel):
 
     def _added(self, parent: list[QStandardItem], key: str, label: str) -> list[QStandardItem]:
         row = [QStandardItem(label), QStandardItem(), QStandardItem()]
-        for item in row:
-            item.setFlags(_A_MODULE)
         for item in row[1:]:
             item.setTextAlignment(_RIGHT)
         parent[0].appendRow(row)
@@ -92,13 +109,12 @@ class LayerTree(QStandardItemModel):
         taps = " ".join(layer.taps)
         kind = "" if name.hasChildren() else layer.kind
         name.setText("   ".join(part for part in (name.text(), taps or kind) if part))
+        name.setData(layer.name, self.LayerRole)
+        name.setToolTip(f"{layer.name} — {layer.kind}")
         row[1].setText(shape_words(layer.shape))
         row[2].setText(stride_words(layer.stride))
-        for item in row:
-            item.setData(layer.name, self.LayerRole)
-            item.setToolTip(f"{layer.name} — {layer.kind}")
-            item.setFlags(_A_LAYER)
-            if taps:
+        if taps:
+            for item in row:
                 item.setFont(_BOLD)
 
     def index_of(self, name: str) -> QModelIndex:

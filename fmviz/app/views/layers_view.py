@@ -109,6 +109,7 @@ class LayersView(QWidget):
         self._nothing.setVisible(bool(text) and self._filter.rowCount() == 0)
 
     def _current_changed(self, index: QModelIndex) -> None:
+        index = index.siblingAtColumn(0)
         name = index.data(LayerTree.LayerRole)
         if name:
             self.beside.emit(self._next(index, self.tree.indexAbove), self._next(index, self.tree.indexBelow))
