@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 
 import numpy as np
 import numpy.typing as npt
@@ -29,13 +30,34 @@ def statistics(tensor: Tensor) -> Statistics:
     Raises:
         LayerError: `tensor` has no maps.
     """
+    return finished(statistics_in_parts(tensor))
+
+
+Parts = Generator[None, None, Statistics]
+
+
+def finished(parts: Parts) -> Statistics:
+    """What `parts` comes to, all that is left of it being done at once."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as end:
+            found: Statistics = end.value
+            return found
+
+
+def statistics_in_parts(tensor: Tensor) -> Parts:
+    """The same as `statistics`, a few milliseconds' worth of it at each step, for who must not be kept for longer."""
     maps = feature_maps(tensor)
     channels, height, width = maps.shape
     if not maps.numel():
         nothing, none = np.full(channels, np.nan), np.zeros(channels, np.int64)
         return Statistics(nothing, nothing, nothing, nothing, np.zeros(channels), none, none)
     wide = torch.float32 if maps.device.type == "mps" else torch.float64
-    columns = [_chunk_statistics(chunk, buffer, wide) for _, chunk, buffer in Chunks.of(maps)]
+    columns = []
+    for _, chunk, buffer in Chunks.of(maps):
+        columns.append(_chunk_statistics(chunk, buffer, wide))
+        yield
     low, high, mean, std, zeros, nans, infinities = torch.cat(columns, dim=1).double().cpu().numpy()
     return Statistics(
         minimum=low,

@@ -219,6 +219,7 @@ class Answers:
         if self._shown is not None:
             self._shown.capture = None
             self._shown.statistics.clear()
+            self._shown.foreseen = None
 
     def _ran(self, number: int, shown: Shown, capture: Capture, stopped: str) -> Ran:
         assert capture.input is not None

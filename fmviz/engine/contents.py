@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from fmviz.capture import Capture
     from fmviz.maps import Statistics
 
-_FORESEEN = 1 << 22
-"""Values of the largest layer whose statistics are found out beforehand."""
-
 AboutCapture = (
     ReadInput
     | RenderMaps
@@ -105,30 +102,43 @@ def _read_input(request: ReadInput, capture: Capture, blocks: Blocks) -> Reply:
 
 
 def _statistics(shown: Shown, capture: Capture, layer: str) -> Statistics:
-    from fmviz.render import statistics
+    from fmviz.statistics import finished, statistics_in_parts
 
     if layer not in shown.statistics:
-        shown.statistics[layer] = statistics(capture[layer].maps)
+        name, parts = shown.foreseen or ("", None)
+        if parts is None or name != layer:
+            parts = statistics_in_parts(capture[layer].maps)
+        else:
+            shown.foreseen = None
+        shown.statistics[layer] = finished(parts)
     return shown.statistics[layer]
 
 
 def foresee(shown: Shown, capture: Capture) -> bool:
-    """Find out the statistics of one more layer, which take longer than its maps do; False where that is done.
+    """Find out a part of the statistics of one more layer, which take longer than its maps do; False where all is done.
 
-    Large layers wait until somebody looks at them: a request that comes meanwhile would have to wait for them.
+    A request that comes meanwhile waits for a few milliseconds.
     """
     from fmviz.errors import FmvizError
+    from fmviz.statistics import statistics_in_parts
 
-    for layer, activation in capture.items():
-        name = str(layer)
-        if name not in shown.statistics and not activation.why_no_maps and activation.tensor.numel() <= _FORESEEN:
-            try:
-                _statistics(shown, capture, name)
-            # Whoever asks for this layer hears of it.
-            except (FmvizError, RuntimeError, MemoryError):
-                return False
-            return True
-    return False
+    if shown.foreseen is None:
+        left = (str(layer) for layer, activation in capture.items() if not activation.why_no_maps)
+        name = next((name for name in left if name not in shown.statistics), None)
+        if name is None:
+            return False
+        shown.foreseen = (name, statistics_in_parts(capture[name].maps))
+    name, parts = shown.foreseen
+    try:
+        next(parts)
+    except StopIteration as end:
+        shown.statistics[name] = end.value
+        shown.foreseen = None
+    # Whoever asks for this layer hears of it.
+    except (FmvizError, RuntimeError, MemoryError):
+        shown.foreseen = None
+        return False
+    return True
 
 
 def _render_maps(request: RenderMaps, shown: Shown, capture: Capture, blocks: Blocks) -> Reply:

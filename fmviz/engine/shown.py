@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fmviz.layers import Layer
     from fmviz.maps import Statistics
     from fmviz.session import Session
+    from fmviz.statistics import Parts
     from fmviz.table import LayerTable
 
 Ask = Callable[[], bool]
@@ -24,7 +25,8 @@ Ask = Callable[[], bool]
 class Shown:
     """The run that the window looks at. Its capture is gone while another one runs, and made again when asked for.
     `stamp` tells whether the files that its network came from are still the same. `table` is its layer table at this input,
-    or why there is none, and `largest` of each layer the largest magnitude, as soon as somebody has asked for them."""
+    or why there is none, and `largest` of each layer the largest magnitude, as soon as somebody has asked for them.
+    `foreseen` is a layer whose statistics are being found out, as far as that is done, before anybody asks for them."""
 
     run: int
     source: PictureSource
@@ -34,5 +36,6 @@ class Shown:
     capture: Capture | None
     stamp: tuple[tuple[int, int], ...] = ()
     statistics: dict[str, Statistics] = field(default_factory=dict)
+    foreseen: tuple[str, Parts] | None = None
     table: LayerTable | str | None = None
     largest: dict[Layer, float] | None = None
