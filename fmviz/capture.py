@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from fmviz.allocator import keep_freed_memory
 from fmviz.as_found import left_as_found
 from fmviz.channels import why_not_spatial
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
@@ -214,6 +215,8 @@ def capture_activations(
     The forward runs in eval mode, without gradients and without torch.compile. It gets copies of the input tensors, and
     leaves the model as it was found: modes, hooks, buffers. It may run more than once, most of all the first time that a
     model is seen; each run starts from the same random numbers, and the generators are afterwards where they were before.
+    With glibc, the process keeps what is freed for the next capture from then on, up to 256 MB at the end of its heap, unless
+    its environment says how the allocator is to work (MALLOC_TRIM_THRESHOLD_ and the like, GLIBC_TUNABLES).
 
     Args:
         model: any module; hooks that it has already run first, and what they make of an output is what is captured.
@@ -232,6 +235,7 @@ def capture_activations(
         >>> [str(layer) for layer in capture]
         ['0', '1', '(output)']
     """
+    keep_freed_memory()
     knowledge = _KNOWLEDGE.setdefault(model, Knowledge())
     failures = 0
     while True:
