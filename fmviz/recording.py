@@ -145,8 +145,8 @@ class Recorder:
         """The memory of its parameters and buffers, before the forward and after it, and of what else its modules keep."""
         found = set(self._own_before)
         for _, module in self.modules:
-            own = (*_own_tensors(module), *(value for value in vars(module).values() if isinstance(value, Tensor)))
-            found.update(_storage(tensor) for tensor in own)
+            own = (*module._parameters.values(), *module._buffers.values(), *vars(module).values())
+            found.update([_storage(tensor) for tensor in own if isinstance(tensor, Tensor)])
         return found - {None}
 
     def forget(self) -> None:
@@ -258,12 +258,10 @@ def _required_checksum(tensor: Tensor) -> Tensor:
 
 
 def _storage(tensor: Tensor) -> object:
-    """What tells whose memory it is; None where nothing does."""
+    """What tells whose memory it is; None where nothing does. Asked of all weights in each run."""
     try:
-        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested or not tensor.numel():
-            return None
-        return tensor.untyped_storage().data_ptr()
-    # A subclass that wraps others has no memory, and what is not yet initialised no size.
+        return tensor.untyped_storage().data_ptr() or None
+    # What is sparse, wraps others or is not yet initialised has no memory of its own.
     except (RuntimeError, ValueError):
         return None
 
