@@ -78,7 +78,8 @@ class MainWindow(QMainWindow):
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self._fresh = True
         self._dragged: list[QUrl] = []
-        self.actions_by_name = actions.made(self, does, self._ink())
+        self._icons_in = self._ink()
+        self.actions_by_name = actions.made(self, does, self._icons_in)
         self.addActions(list(self.actions_by_name.values()))
         self._window_banner = Banner(self, wide=True)
         self.strip = StripView(self)
@@ -336,7 +337,9 @@ class MainWindow(QMainWindow):
 
     def recolour(self) -> None:
         """After the palette changed."""
-        actions.recolour(self.actions_by_name, self._ink())
+        if self._ink() != self._icons_in:
+            self._icons_in = self._ink()
+            actions.recolour(self.actions_by_name, self._icons_in)
 
     def _ink(self) -> QColor:
         return self.palette().color(QPalette.ColorRole.ButtonText)
@@ -356,7 +359,9 @@ class MainWindow(QMainWindow):
     def restore_layout(self, geometry: QByteArray, state: QByteArray) -> None:
         """As it was; what is unreadable leaves the layout as it is."""
         self.restoreGeometry(geometry)
-        self._fresh = not self.restoreState(state, LAYOUT)
+        nowhere = Qt.DockWidgetArea.NoDockWidgetArea
+        known = self.restoreState(state, LAYOUT)
+        self._fresh = not known or any(self.dockWidgetArea(dock) == nowhere for dock in self.docks.values())
         if self._fresh:
             self.reset_layout()
         self.fit_upper_bar()
