@@ -116,11 +116,12 @@ class EngineLink(QObject):
         if self._process is not None:
             self._process.kill()
 
-    def ask(self, request: type[Request], heard: Heard, *, block: int = 0, **fields: Any) -> int:
+    def ask(self, request: type[Request], heard: Heard, *, block: int = 0, at_once: bool = True, **fields: Any) -> int:
         """Send a request; `heard` is called with each of its replies, and never where no engine runs. Returns its number.
 
         Args:
             block: how many bytes of shared memory to lend, 0 for none.
+            at_once: whether to send it before the window is painted again, which takes a third of a millisecond.
         """
         if self.remote and self._process is not None:
             self._lend_files(fields)
@@ -132,7 +133,8 @@ class EngineLink(QObject):
             fields["block"] = lent.name
         self._open[self._numbers] = (heard, lent)
         self._write(pack(request(id=self._numbers, **fields)))
-        self._flush()
+        if at_once:
+            self._flush()
         return self._numbers
 
     def _lend_files(self, fields: dict[str, Any]) -> None:
@@ -165,8 +167,8 @@ class EngineLink(QObject):
             self._process.write(data)
 
     def _flush(self) -> None:
-        """Send what was written at once. Qt sends it when it next waits for something, which is after the window was
-        painted: the engine would have nothing to do meanwhile."""
+        """Send what was written. Qt sends it when it next waits for something, which is after the window was painted: the
+        engine would have nothing to do meanwhile."""
         if self._process is not None and self._process.state() == QProcess.ProcessState.Running:
             self._flushing = True
             self._process.waitForBytesWritten(0)

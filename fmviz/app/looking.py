@@ -173,6 +173,7 @@ class Looking(QObject):
             RenderMaps,
             partial(self._maps_rendered, wanted),
             block=wanted.size,
+            at_once=lane == "maps",
             lane=lane,
             run=wanted.run,
             layer=wanted.layer,
@@ -224,7 +225,7 @@ class Looking(QObject):
     def _ask_channel(self) -> None:
         wanted = channel_wanted(self._store.state)
         if wanted is not None and wanted != self._channel:
-            same: dict[str, Any] = {"run": wanted.run, "layer": wanted.layer}
+            same: dict[str, Any] = {"run": wanted.run, "layer": wanted.layer, "at_once": False}
             self._link.ask(
                 RenderMaps,
                 partial(self._channel_rendered, wanted),

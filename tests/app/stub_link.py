@@ -23,7 +23,7 @@ class Link(QObject):
         self.cancelled: list[int] = []
         self.killed = False
 
-    def ask(self, request: type[Request], heard: Heard, *, block: int = 0, **fields: Any) -> int:
+    def ask(self, request: type[Request], heard: Heard, *, block: int = 0, at_once: bool = True, **fields: Any) -> int:
         self.asked.append((request, heard, fields))
         return len(self.asked)
 
