@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import gc
 import io
 import shlex
@@ -48,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         run, options = _window, _window_parser().parse_args(arguments)
     try:
-        return run(options)
+        code = run(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except TrustError as error:
         _complain(f"{str(error).removesuffix('.')}; --trust says that you do.")
         return 3
@@ -62,6 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough; nothing more may be written, not even at exit.
         sys.stdout = None
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
+            raise
+        sys.stdout = None
+        _complain("the disk is full that the output goes to: make room on it, or send it elsewhere.")
+        return 1
 
 
 def _let_everything_be_printed() -> None:

@@ -544,3 +544,13 @@ def test_a_file_name_that_is_no_text_is_exported_all_the_same(tmp_path):
 def test_a_mistyped_command_is_wrong_usage_and_opens_no_window(capsys):
     assert main(["exprot"]) == 2
     assert "exprot" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_full_disk_behind_the_output_is_one_sentence() -> None:
+    with open("/dev/full", "w") as full:
+        told = subprocess.run(
+            [sys.executable, "-m", "fmviz", "backbones"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert told.returncode == 1
+    assert told.stderr == "fmviz: the disk is full that the output goes to: make room on it, or send it elsewhere.\n"

@@ -145,11 +145,11 @@ class Controller(QObject):
         self.open_pictures([self.source_of(path) for path in paths])
 
     def source_of(self, path: Path) -> PictureSource:
-        """A file of this computer as the engine is told of it: by its place, or as its bytes."""
+        """A file of this computer as the engine is told of it: by its place, and where it cannot read there as its bytes."""
         path = path.absolute()
         if self.link.remote:
             try:
-                return PictureSource(name=path.name, data=path.read_bytes())
+                return PictureSource(name=path.name, path=str(path), data=path.read_bytes())
             except OSError:
                 pass  # the engine says it better: it finds no such file either
         return PictureSource(name=path.name, path=str(path))
@@ -339,7 +339,7 @@ class Controller(QObject):
             problems=tuple(
                 dataclasses.replace(problem, outlasts_a_run=False)
                 for problem in state.problems
-                if problem.outlasts_a_run
+                if problem.outlasts_a_run or problem.until_dismissed
             ),
         )
         self._tell_where_it_stopped(ran)
@@ -398,9 +398,10 @@ class Controller(QObject):
         *,
         outlasts_a_run: bool = False,
         trust: TrustWanted | None = None,
+        until_dismissed: bool = False,
     ) -> None:
         others = tuple(problem for problem in self.store.state.problems if problem.place != place)
-        problem = Problem(place, message, mended_by, details, outlasts_a_run, trust)
+        problem = Problem(place, message, mended_by, details, outlasts_a_run, trust, until_dismissed)
         self.store.update(problems=(*others, problem))
 
     def tell(self, message: str, mended_by: tuple[str, ...], details: str = "") -> None:
@@ -413,7 +414,7 @@ class Controller(QObject):
 
     def tell_of_last_time(self, message: str, mended_by: tuple[str, ...]) -> None:
         """Over the whole window, until the user dismisses it."""
-        self._tell("window", message, mended_by, outlasts_a_run=True)
+        self._tell("window", message, mended_by, until_dismissed=True)
 
     def restart(self) -> None:
         """End the engine and start another, at the user's wish."""
@@ -439,7 +440,8 @@ class Controller(QObject):
         # not what the banner is about.
         self._failed = running
         state = self.store.state
-        again = started and self._short_lives < 3 and (state.shown is not None or not number)
+        # An engine that was ended because the user wished it has done nothing wrong.
+        again = started and (self._deaf or (self._short_lives < 3 and (state.shown is not None or not number)))
         if started and self.link.remote and not self._deaf:
             self._wait_for_the_line(errors)
             return
@@ -458,7 +460,8 @@ class Controller(QObject):
         seconds = min(2**self._breaks, _LONGEST_PAUSE_S)
         self._breaks += 1
         last = errors.splitlines()[-1][:200] if errors else ""
-        parts = [self.tr("The line to the engine broke; what is shown stays.")]
+        broke = self.tr("The line to the engine broke; what is shown stays.")
+        parts = [broke if self.store.state.shown is not None else self.tr("The line to the engine broke.")]
         parts += [self.tr("It said: {words}").format(words=last)] if last else []
         parts.append(self.tr("It is tried again in {seconds} s.").format(seconds=seconds))
         self._tell("maps", " ".join(parts), ("retry",), errors)

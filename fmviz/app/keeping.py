@@ -6,6 +6,7 @@ the process crashes (`.crash`), and a lock, which tells the next window whether 
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
 import uuid
@@ -22,6 +23,7 @@ from fmviz.app.state import Store
 from fmviz.strays import aside, remove_strays
 
 _DELAY_MS = 300
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _LARGEST = 10_000_000
 
 
@@ -45,7 +47,7 @@ class Keeper(QObject):
 
     Args:
         store: the state to keep.
-        folder: where; made where it is missing. Nothing is kept, in silence, where it cannot be written to.
+        folder: where; made where it is missing. Nothing is kept, in silence, where one may not write.
     """
 
     failed = Signal(str)
@@ -70,8 +72,13 @@ class Keeper(QObject):
             self._folder.mkdir(parents=True, exist_ok=True)
             lock = _lock(self._path(".lock"))
             if not lock.tryLock(0):
+                if lock.error() == QLockFile.LockError.UnknownError:
+                    # A full disk, for one: to write a file of our own says what it is.
+                    self._path(".crash").write_bytes(b"\n")
                 return Left()
-        except OSError:
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                self._cannot(error)
             return Left()
         self._lock = lock
         remove_strays(self._folder)
@@ -80,6 +87,7 @@ class Keeper(QObject):
             self._crash = open(self._path(".crash"), "w", encoding="utf-8")  # noqa: SIM115
             faulthandler.enable(self._crash)
         self._store.changed.connect(self._changed)
+        self._changed()
         return left
 
     def discard(self) -> None:
@@ -118,11 +126,14 @@ class Keeper(QObject):
                 file.close()
                 os.replace(place, self._path(".json"))
         except (OSError, ValueError) as error:
-            if not self._said:
-                self._said = True
-                self.failed.emit(getattr(error, "strerror", None) or str(error))
+            self._cannot(error)
             return
         self._kept = now
+
+    def _cannot(self, error: OSError | ValueError) -> None:
+        if not self._said:
+            self._said = True
+            self.failed.emit(getattr(error, "strerror", None) or str(error))
 
     # What others left
 

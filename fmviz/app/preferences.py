@@ -41,6 +41,7 @@ class Preferences:
                 not isinstance(self._settings.value(name, QByteArray()), QByteArray) for name in ("geometry", "layout")
             )
             or (bool(self._settings.value("choices", "")) and not self._choices())
+            or _is_no_text(Path(self._settings.fileName()))
         )
         if not broken:
             return ""
@@ -121,3 +122,14 @@ class _Choices(msgspec.Struct, frozen=True, kw_only=True):
     appearance: str
     recent: tuple[str, ...] = ()
     boxes: bool = True
+
+
+def _is_no_text(file: Path) -> bool:
+    """Whether it is something that QSettings never writes, and reads as nothing: what a power cut leaves, for one."""
+    try:
+        text = file.read_bytes().decode()
+    except UnicodeDecodeError:
+        return True
+    except OSError:
+        return False
+    return any(ord(sign) < 32 and sign not in "\r\n\t" for sign in text)

@@ -86,6 +86,7 @@ class Presenter(QObject):
     def _channel_came(self, channel: ShownChannel) -> None:
         self._channel = channel
         self._show_channel()
+        self._push_channel_number()
 
     def _show_channel(self) -> None:
         state, channel = self.store.state, self._channel
@@ -244,15 +245,16 @@ class Presenter(QObject):
         self.window.layers.set_current(state.layer)
         self.window.pyramid.set_current_tap(layer.taps if layer else ())
         self._push_current_row()
+        # Otherwise it comes with the maps: it names what is drawn, and not what is on its way.
         if layer is None or state.shown is None:
             self.window.maps.set_heading("", "")
-        elif self._maps is None or self._maps.layer != layer.name:
-            self.window.maps.set_heading(wording.layer_title(layer), wording.layer_facts(state.shown, layer, None))
 
     def _push_heading(self) -> None:
         state, layer = self.store.state, self.store.state.layer_info
-        if layer is not None and state.shown is not None:
-            statistics = self._maps.statistics if self._maps and self._maps.layer == layer.name else None
+        # Where the maps of another layer are still drawn, it is that one's.
+        named = self._maps is None or (layer is not None and self._maps.layer == layer.name)
+        if layer is not None and state.shown is not None and named:
+            statistics = self._maps.statistics if self._maps else None
             self.window.maps.set_heading(
                 wording.layer_title(layer), wording.layer_facts(state.shown, layer, statistics)
             )
@@ -264,10 +266,15 @@ class Presenter(QObject):
 
     def _push_channel(self) -> None:
         state = self.store.state
-        layer = state.layer_info
         self.window.maps.canvas.set_current(state.channel)
-        self.window.channel.set_channel(state.channel, layer.shape[1] if layer and layer.spatial else 0)
+        if self._channel is None or self._channel.layer == state.layer:
+            self._push_channel_number()
         self._push_scale()
+
+    def _push_channel_number(self) -> None:
+        state = self.store.state
+        layer = state.layer_info
+        self.window.channel.set_channel(state.channel, layer.shape[1] if layer and layer.spatial else 0)
 
     def _push_choices(self) -> None:
         state = self.store.state

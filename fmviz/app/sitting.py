@@ -51,7 +51,7 @@ class Sitting(msgspec.Struct, frozen=True, kw_only=True):
 
 def of_state(state: ViewState) -> Sitting:
     """What would be kept of `state`."""
-    sources = [source for source in state.sources if source.path and not source.data]
+    sources = [source for source in state.sources if source.path]
     current = sources.index(state.source) if state.source in sources else 0
     return Sitting(
         pictures=tuple(source.path for source in sources),

@@ -77,6 +77,8 @@ class Problem:
     """Whether the next run that succeeds leaves it standing: what was wrong with one picture is news beside another."""
     trust: TrustWanted | None = None
     """The file of code that the user would have to trust."""
+    until_dismissed: bool = False
+    """Whether no run takes it away, but only the user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,8 @@ class MainWindow(QMainWindow):
         docks["maps"].raise_()
         docks["channel"].raise_()
         self._share_out()
+        # Whatever had the keyboard was taken away for a moment.
+        self.layers.tree.setFocus()
 
     def _lay_out(self) -> None:
         layout = self.layout()
@@ -206,7 +208,7 @@ class MainWindow(QMainWindow):
             self.samples_menu.addAction(name).triggered.connect(
                 lambda _checked=False, path=path: self.sample_chosen.emit(str(path))
             )
-        shown = menus["view"].addMenu(self.tr("&Docks"))
+        shown = menus["view"].addMenu(self.tr("Doc&ks"))
         for dock in self.docks.values():
             shown.addAction(dock.toggleViewAction())
         group = QActionGroup(self)

@@ -38,7 +38,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class PictureSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a picture comes from: a file's path, or its bytes (pasted, or sent to another machine)."""
+    """Where a picture comes from: a file's path, or its bytes (pasted, or sent to another machine, where the path is not)."""
 
     name: str
     path: str = ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from driving import until
 from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QApplication
 
 from fmviz.app.views.layer_tree import LayerFilter, LayerTree
+from fmviz.app.views.layers_view import LayersView
 from fmviz.engine.messages import LayerInfo
 
 
@@ -72,3 +74,31 @@ def test_the_filter_keeps_the_way_to_what_it_finds(qapp: QApplication) -> None:
         assert "body.conv" not in shown
     proxy.set_text("")
     assert proxy.rowCount() == tree.rowCount()
+
+
+def test_what_stood_open_before_a_search_stands_open_after_it(qapp: QApplication) -> None:
+    view = LayersView()
+    view.set_layers(LAYERS)
+    body = view.tree.model().index(0, 0)
+    assert view.tree.isExpanded(body), "the way to a stage"
+    view.tree.collapse(body)
+    view.field.setText("relu")
+    assert view.tree.isExpanded(view.tree.model().index(0, 0))
+    view.field.setText("block")
+    view.field.clear()
+    assert not view.tree.isExpanded(view.tree.model().index(0, 0))
+    view.field.setText("relu")
+    view.set_layers(LAYERS[:6])
+    view.field.clear()
+    assert view.tree.isExpanded(view.tree.model().index(0, 0)), "another network begins as it would without a search"
+    view.deleteLater()
+
+
+def test_all_rows_that_are_gone_are_cleared_away_in_the_end(qapp: QApplication) -> None:
+    tree = LayerTree()
+    tree.set_layers([layer(f"stage{number // 20}.conv{number}") for number in range(400)])
+    tree.set_layers(LAYERS)
+    assert tree._gone
+    until(lambda: not tree._gone, "they are cleared away")
+    assert not tree._clear_away_later.isActive()
+    assert tree.rowCount() == 3

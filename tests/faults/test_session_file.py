@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from desks import OpenDesk
 from driving import until
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QLockFile, QSettings
 from PySide6.QtWidgets import QPushButton
 
 from fmviz.app import sitting
@@ -146,6 +146,43 @@ def test_what_was_open_is_offered_and_restored(open_desk: OpenDesk, tmp_path: Pa
     second.close()
 
 
+def test_an_offer_stays_until_it_is_taken(open_desk: OpenDesk, tmp_path: Path) -> None:
+    """Whatever is run meanwhile, and whatever becomes of the engine."""
+    (tmp_path / "window-0.json").write_bytes(
+        sitting.written(Sitting(pictures=(str(asset("samples/coffee.png")),), setup=Setup(backbone="resnet18")))
+    )
+    desk = open_desk(folder=tmp_path)
+    desk.settle()
+    offer = desk.problem("window")
+    assert "was ended last time with coffee.png" in offer
+    desk.app.link.kill()
+    until(lambda: "ended unexpectedly" in desk.problem("maps") and desk.idle(), "another engine is there")
+    desk.settle()
+    desk.app.controller.set_setup(backbone="resnet18")
+    desk.settle()
+    assert desk.problem("window") == offer
+    assert (tmp_path / "window-0.json").exists()
+    (button,) = desk.window.banner("window").findChildren(QPushButton)
+    button.click()
+    desk.settle()
+    assert desk.names == ["coffee.png"]
+    assert not (tmp_path / "window-0.json").exists()
+    desk.close()
+
+
+def test_what_is_open_is_kept_before_anything_changes(tmp_path: Path) -> None:
+    keeper = Keeper(Store(FULL), tmp_path)
+    keeper.begin()
+    until(lambda: list(tmp_path.glob("*.json")), "it is written")
+    assert sitting.read(next(tmp_path.glob("*.json")).read_bytes()) == sitting.of_state(FULL)
+    keeper.end()
+
+
+def test_pictures_for_another_computer_are_kept_by_their_place_on_this_one(tmp_path: Path) -> None:
+    sent = PictureSource(name="a.png", path="/x/a.png", data=b"123")
+    assert sitting.of_state(ViewState(sources=(sent,))).pictures == ("/x/a.png",)
+
+
 def test_a_second_window_does_not_take_what_the_first_has_open(tmp_path: Path) -> None:
     first = Keeper(Store(), tmp_path)
     first.begin()
@@ -255,6 +292,15 @@ def test_damaged_settings_are_put_aside_and_the_defaults_hold(tmp_path: Path) ->
     assert put_aside > 100
 
 
+@pytest.mark.parametrize("data", [bytes(1900), random.Random(1).randbytes(500), b"[General]\nchoices=\xff\xfe"])
+def test_settings_that_are_no_text_are_put_aside(tmp_path: Path, data: bytes) -> None:
+    """What a power cut leaves: Qt reads it as an empty file."""
+    file = tmp_path / "a.ini"
+    file.write_bytes(data)
+    assert Preferences(QSettings(str(file), QSettings.Format.IniFormat)).put_aside_if_bad() == "a.ini.bad"
+    assert (tmp_path / "a.ini.bad").read_bytes() == data
+
+
 def test_what_was_put_aside_is_said_in_the_window(open_desk: OpenDesk, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "window-3.json").write_bytes(b"{")
@@ -265,6 +311,32 @@ def test_what_was_put_aside_is_said_in_the_window(open_desk: OpenDesk, tmp_path:
     assert "kept yours as a.ini.bad" in desk.problem("window")
     assert desk.maps is not None
     desk.close()
+
+
+def test_a_disk_that_is_full_from_the_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoRoom:
+        LockError = QLockFile.LockError
+
+        def __init__(self, _path: str) -> None: ...
+
+        def setStaleLockTime(self, _time: int) -> None: ...
+
+        def tryLock(self, _time: int) -> bool:
+            return False
+
+        def error(self) -> QLockFile.LockError:
+            return QLockFile.LockError.UnknownError
+
+    def full(_path: Path, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fmviz.app.keeping.QLockFile", NoRoom)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    keeper = Keeper(Store(), tmp_path)
+    said: list[str] = []
+    keeper.failed.connect(said.append)
+    assert keeper.begin() == Left()
+    assert said == ["No space left on device"]
 
 
 def test_a_full_disk_is_said_once_and_nothing_else_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

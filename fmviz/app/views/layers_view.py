@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QFontMetrics, QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
@@ -39,6 +39,8 @@ class LayersView(QWidget):
         self._nothing.hide()
         self._setting = False
         self._current = ""
+        self._stages: tuple[str, ...] = ()
+        self._open: list[QPersistentModelIndex] | None = None
         self.setMinimumWidth(312)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
@@ -54,12 +56,17 @@ class LayersView(QWidget):
         self._setting = True
         self._model.set_layers(layers)
         self._setting = False
+        self._stages = tuple(layer.name for layer in layers if layer.taps)
         if self.field.text():
             self.tree.expandAll()
-        for layer in layers:
-            if layer.taps:
-                self._unfold_to(layer.name)
+            # What stood open was another network's.
+            self._open = []
+        self._unfold_stages()
         self._fit_columns(layers)
+
+    def _unfold_stages(self) -> None:
+        for name in self._stages:
+            self._unfold_to(name)
 
     def _unfold_to(self, name: str) -> None:
         """Open what is above this layer: stages and pyramid levels are in sight from the start."""
@@ -100,13 +107,34 @@ class LayersView(QWidget):
         self._setting = False
 
     def _filtered(self, text: str) -> None:
+        if text and self._open is None:
+            self._open = [index for index in self._indices() if self.tree.isExpanded(self._filter.mapFromSource(index))]
         self._setting = True
         self._filter.set_text(text)
         self._setting = False
         if text:
             self.tree.expandAll()
+        elif self._open is not None:
+            # As it was before: what was found is one row again, and not the whole network unfolded around it.
+            self.tree.collapseAll()
+            for index in self._open:
+                self.tree.expand(self._filter.mapFromSource(index))
+            if not self._open:
+                self._unfold_stages()
+            self._open = None
         self.set_current(self._current)
+        if (current := self.tree.currentIndex()).isValid():
+            self.tree.scrollTo(current)
         self._nothing.setVisible(bool(text) and self._filter.rowCount() == 0)
+
+    def _indices(self, above: QModelIndex | None = None) -> Iterator[QPersistentModelIndex]:
+        """Every row that has others below it."""
+        above = above or QModelIndex()
+        for row in range(self._model.rowCount(above)):
+            index = self._model.index(row, 0, above)
+            if self._model.hasChildren(index):
+                yield QPersistentModelIndex(index)
+                yield from self._indices(index)
 
     def _current_changed(self, index: QModelIndex) -> None:
         index = index.siblingAtColumn(0)

@@ -27,6 +27,7 @@ from fmviz.app.state import ORDERS, Order
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
 from fmviz.app.views.colour_bar import ColourBar
+from fmviz.app.views.combo import Combo
 from fmviz.app.views.grid_canvas import GridCanvas
 from fmviz.app.views.samples_view import SamplesView
 from fmviz.app.views.steady_label import SteadyLabel
@@ -74,7 +75,7 @@ class MapsView(QWidget):
         self.show_samples()
 
     def _make_controls(self) -> QWidget:
-        self._normalisation = QComboBox(self)
+        self._normalisation = Combo(self)
         for name, text in (
             ("map", self.tr("each map")),
             ("layer", self.tr("whole layer")),
@@ -82,19 +83,20 @@ class MapsView(QWidget):
         ):
             self._normalisation.addItem(text, name)
         self._normalisation.setToolTip(self.tr("Which values the two ends of the colours stand for"))
-        self._colours = QComboBox(self)
+        self._colours = Combo(self)
         self._colours.setIconSize(QSize(36, 12))
         self._colours.setToolTip(self.tr("The colours of low and high values"))
-        self._order = QComboBox(self)
+        self._order = Combo(self)
         texts = (
             self.tr("channel"),
-            self.tr("mean, highest first"),
-            self.tr("maximum, highest first"),
-            self.tr("variance, highest first"),
-            self.tr("share of zeros, highest first"),
+            self.tr("mean ↓"),
+            self.tr("maximum ↓"),
+            self.tr("variance ↓"),
+            self.tr("share of zeros ↓"),
         )
         for name, text in zip(ORDERS, texts, strict=True):
             self._order.addItem(text, name)
+        self._order.setToolTip(self.tr("Which maps come first: those of the highest mean, for one"))
         self._smooth = QCheckBox(self.tr("Smooth"), self)
         self._smooth.setToolTip(self.tr("Enlarge the maps smoothly instead of with crisp cells"))
         self._normalisation.activated.connect(lambda: self.normalisation_chosen.emit(self._normalisation.currentData()))

@@ -8,7 +8,6 @@ from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -23,6 +22,7 @@ from PySide6.QtWidgets import (
 from fmviz.app.state import PyramidChoice
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
+from fmviz.app.views.combo import Combo
 from fmviz.app.views.linked_view import LinkedView
 from fmviz.app.views.map_canvas import MapCanvas
 
@@ -78,7 +78,7 @@ class PyramidView(QWidget):
         layout.addWidget(self._stack, 1)
 
     def _make_controls(self) -> QHBoxLayout:
-        self._what = QComboBox(self)
+        self._what = Combo(self)
         for name, text in (
             ("l2", self.tr("L2 norm over channels")),
             ("mean", self.tr("mean over channels")),
@@ -88,7 +88,7 @@ class PyramidView(QWidget):
             self._what.addItem(text, name)
         self._channel = QSpinBox(self)
         self._channel.setAccessibleName(self.tr("Channel"))
-        self._scale = QComboBox(self)
+        self._scale = Combo(self)
         self._scale.addItem(self.tr("each map"), "map")
         self._scale.addItem(self.tr("whole row"), "row")
         self._boxes = QCheckBox(self.tr("Frame what each level finds"), self)

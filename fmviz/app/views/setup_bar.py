@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSpinBox, QToolBut
 
 from fmviz.app.numbers import bytes_words
 from fmviz.app.state import Fetching
+from fmviz.app.views.combo import Combo
 from fmviz.app.views.network_list import shown_name
 from fmviz.engine.messages import BackboneInfo, OfferInfo, Setup
 from fmviz.own_model import PREFIX
@@ -62,7 +63,7 @@ class SetupBar(QWidget):
         self.setEnabled(False)
 
     def _combo(self, name: str, length: int) -> QComboBox:
-        combo = _Combo(self)
+        combo = Combo(self)
         combo.setAccessibleName(name)
         combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         combo.setMinimumContentsLength(length)
@@ -217,13 +218,6 @@ class _Chosen(QComboBox):
 
     def showPopup(self) -> None:
         self.opened.emit()
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        event.ignore()
-
-
-class _Combo(QComboBox):
-    """The wheel passes it by: a turn too far would load another network."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()
