@@ -117,8 +117,10 @@ def _statistics(shown: Shown, capture: Capture, layer: str) -> Statistics:
 def foresee(shown: Shown, capture: Capture) -> bool:
     """Find out a part of the statistics of one more layer, which take longer than its maps do; False where all is done.
 
-    A request that comes meanwhile waits for a few milliseconds.
+    A request that comes meanwhile waits for a few milliseconds, and a core is left to the window.
     """
+    import torch
+
     from fmviz.errors import FmvizError
     from fmviz.statistics import statistics_in_parts
 
@@ -129,6 +131,8 @@ def foresee(shown: Shown, capture: Capture) -> bool:
             return False
         shown.foreseen = (name, statistics_in_parts(capture[name].maps))
     name, parts = shown.foreseen
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
     try:
         next(parts)
     except StopIteration as end:
@@ -138,6 +142,8 @@ def foresee(shown: Shown, capture: Capture) -> bool:
     except (FmvizError, RuntimeError, MemoryError):
         shown.foreseen = None
         return False
+    finally:
+        torch.set_num_threads(threads)
     return True
 
 
