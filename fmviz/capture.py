@@ -215,8 +215,8 @@ def capture_activations(
     The forward runs in eval mode, without gradients and without torch.compile. It gets copies of the input tensors, and
     leaves the model as it was found: modes, hooks, buffers. It may run more than once, most of all the first time that a
     model is seen; each run starts from the same random numbers, and the generators are afterwards where they were before.
-    With glibc, the process keeps what is freed for the next capture from then on, up to 256 MB at the end of its heap, unless
-    its environment says how the allocator is to work (MALLOC_TRIM_THRESHOLD_ and the like, GLIBC_TUNABLES).
+    With glibc, the process keeps what is freed for the next capture from then on (`malloc_trim` gives it back), unless its
+    environment says how the allocator is to work (MALLOC_TRIM_THRESHOLD_ and the like, GLIBC_TUNABLES).
 
     Args:
         model: any module; hooks that it has already run first, and what they make of an output is what is captured.

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fmviz.assets import asset
+from fmviz.capture import Activation
 from fmviz.column import column
 from fmviz.engine.answers import Answers
 from fmviz.engine.framing import Unframer, pack, reply_from
@@ -1031,3 +1032,26 @@ def test_what_was_freed_is_given_back() -> None:
     kept, freed = map(int, ran.stdout.split())
     assert kept < 50_000
     assert freed > 350_000
+
+
+def test_at_rest_no_layer_is_asked_twice_whether_it_has_maps(monkeypatch) -> None:
+    """To say so may take a copy of all of it."""
+    answers = Answers()
+    run = Run(id=1, source=CAT, setup=Setup(backbone="resnet18", weights="random"))
+    answers.to(run, progress=lambda *_, **__: None, cancelled=lambda: False)
+    asked: list[Activation] = []
+    real = Activation.why_no_maps.fget
+    assert real is not None
+
+    def counted(activation: Activation) -> str:
+        asked.append(activation)
+        return real(activation)
+
+    monkeypatch.setattr(Activation, "why_no_maps", property(counted))
+    while answers.foresee():
+        pass
+    shown = answers._shown
+    assert shown is not None
+    assert shown.capture is not None
+    without = len(shown.capture) - len(shown.statistics)
+    assert len(asked) <= len(shown.statistics) * (1 + without) + without

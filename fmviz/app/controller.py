@@ -167,7 +167,8 @@ class Controller(QObject):
         self.store.update(sources=sources, current=max(0, min(current, len(sources) - 1)))
         if not sources:
             self.cancel()
-            self.store.update(shown=None, shown_source=None, problems=())
+            lasting = tuple(problem for problem in state.problems if problem.until_dismissed)
+            self.store.update(shown=None, shown_source=None, problems=lasting)
 
     def set_setup(self, **changes: Any) -> None:
         """Another backbone, weights, size or device."""
@@ -401,6 +402,15 @@ class Controller(QObject):
         until_dismissed: bool = False,
     ) -> None:
         others = tuple(problem for problem in self.store.state.problems if problem.place != place)
+        there = self.store.state.problem(place)
+        if there is not None and there.until_dismissed:
+            # What it offers must not be lost for another piece of news.
+            if message not in there.message:
+                message = f"{there.message} {message}"
+                mended_by = (*there.remedies, *mended_by)
+            else:
+                message, mended_by = there.message, there.remedies
+            until_dismissed = True
         problem = Problem(place, message, mended_by, details, outlasts_a_run, trust, until_dismissed)
         self.store.update(problems=(*others, problem))
 

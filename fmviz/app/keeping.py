@@ -75,6 +75,7 @@ class Keeper(QObject):
                 if lock.error() == QLockFile.LockError.UnknownError:
                     # A full disk, for one: to write a file of our own says what it is.
                     self._path(".crash").write_bytes(b"\n")
+                    self._path(".crash").unlink()
                 return Left()
         except OSError as error:
             if error.errno in _NO_ROOM:

@@ -194,11 +194,12 @@ class EngineLink(QObject):
     def _hear_some(self) -> None:
         """Hand on the replies, and let the window be painted in between where that takes its time."""
         end = time.perf_counter() + _AT_A_TIME_S
-        while self._unheard:
-            if time.perf_counter() > end:
+        try:
+            while self._unheard and time.perf_counter() < end:
+                self._hear(self._unheard.popleft())
+        finally:
+            if self._unheard:
                 self._hear_more.start()
-                return
-            self._hear(self._unheard.popleft())
 
     def _hear(self, reply: AnyReply) -> None:
         entry = self._open.get(reply.id)

@@ -137,6 +137,8 @@ class Looking(QObject):
         wanted = maps_wanted(self._store.state)
         if wanted is None:
             self._maps = None
+            if self._store.state.shown is None:
+                self._at_hand.clear()
         elif not wanted.served_by(self._maps):
             if self._maps is not None and self._maps.layer != wanted.layer:
                 self._left = self._maps.layer
@@ -197,6 +199,8 @@ class Looking(QObject):
             )
             if wanted == self._maps:
                 self._show_maps(wanted)
+            else:
+                self._keep_few()
         elif was_ahead and wanted == self._maps:
             # Somebody waits for it by now, and must hear why it fails.
             self._request_maps(wanted, "maps")
@@ -205,10 +209,17 @@ class Looking(QObject):
 
     def _show_maps(self, wanted: MapsWanted) -> None:
         maps = self._at_hand[wanted] = self._at_hand.pop(wanted)
-        while len(self._at_hand) > _AT_HAND:
-            del self._at_hand[next(iter(self._at_hand))]
+        self._keep_few()
         self.maps_came.emit(maps)
         self._ask_ahead_later.start()
+
+    def _keep_few(self) -> None:
+        """What is shown, and of the others the last ones that are not too large."""
+        others = [one for one in self._at_hand if one != self._maps]
+        large = [one for one in others if one.size > _LARGEST_AHEAD]
+        small = [one for one in others if one.size <= _LARGEST_AHEAD]
+        for one in (*large, *small[: max(0, len(small) + 1 - _AT_HAND)]):
+            del self._at_hand[one]
 
     def _ask_vector(self) -> None:
         wanted = vector_wanted(self._store.state)

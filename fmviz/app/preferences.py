@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Preferences:
                 not isinstance(self._settings.value(name, QByteArray()), QByteArray) for name in ("geometry", "layout")
             )
             or (bool(self._settings.value("choices", "")) and not self._choices())
-            or _is_no_text(Path(self._settings.fileName()))
+            or (self._is_of_text() and _is_no_text(Path(self._settings.fileName())))
         )
         if not broken:
             return ""
@@ -54,6 +55,10 @@ class Preferences:
         self._settings.clear()
         self._settings.sync()
         return aside.name
+
+    def _is_of_text(self) -> bool:
+        """Whether the settings are kept in an INI file: on macOS it is a binary one, and on Windows none."""
+        return self._settings.format() == QSettings.Format.IniFormat or sys.platform not in ("darwin", "win32")
 
     def keep_setup(self, setup: Setup) -> None:
         """Save this setup at the end, whatever is shown then."""

@@ -375,11 +375,11 @@ class Presenter(QObject):
         window.maps.smooth_chosen.connect(lambda value: update(smooth=value))
         window.maps.cancel_wanted.connect(controller.cancel)
         canvas = window.maps.canvas
-        canvas.channel_chosen.connect(lambda value: update(channel=value))
+        canvas.channel_chosen.connect(self.choose_channel)
         canvas.view_changed.connect(lambda value: update(grid_view=value))
         canvas.stage_step.connect(self.step_stage)
         canvas.peeked.connect(lambda value: update(peek=value))
-        window.channel.channel_chosen.connect(lambda value: update(channel=value))
+        window.channel.channel_chosen.connect(self.choose_channel)
         window.channel.over_picture_chosen.connect(lambda value: update(over_picture=value))
         window.channel.opacity_chosen.connect(lambda value: update(opacity=value))
         for map_canvas in (window.channel.canvas, *window.pyramid.canvases.values()):
@@ -403,6 +403,12 @@ class Presenter(QObject):
             return
         channels = layer.shape[1] if layer.spatial else 1
         self.store.update(layer=name, channel=min(state.channel, max(channels - 1, 0)))
+
+    def choose_channel(self, channel: int) -> None:
+        """This one, or the last that the layer has: what it is chosen from may still be another layer's."""
+        layer = self.store.state.layer_info
+        count = layer.shape[1] if layer is not None and layer.spatial else 1
+        self.store.update(channel=max(0, min(channel, count - 1)))
 
     def step_layer(self, step: int) -> None:
         """The next layer of the forward, or the one before."""

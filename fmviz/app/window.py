@@ -278,12 +278,15 @@ class MainWindow(QMainWindow):
         self._stop = QToolButton(self)
         self._stop.setDefaultAction(self.actions_by_name["cancel"])
         self._stop.setAutoRaise(True)
-        row = SteadyRow(status)
-        row.add(self._value)
-        row.add(self._field, 1)
+        left, right = SteadyRow(status), SteadyRow(status)
+        left.add(self._value)
+        left.add(self._field, 1)
+        right.add_stretch()
         for widget in (self._doing, self._progress, self._stop, self._run):
-            row.add(widget)
-        status.addWidget(row, 1)
+            right.add(widget)
+        status.addWidget(left, 1)
+        # A message takes the place of what is at the left; what can be cancelled stays.
+        status.addPermanentWidget(right, 1)
         self.set_activity("", None)
 
     # Setters

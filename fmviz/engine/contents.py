@@ -124,19 +124,18 @@ def foresee(shown: Shown, capture: Capture) -> bool:
     from fmviz.errors import FmvizError
     from fmviz.statistics import statistics_in_parts
 
-    if shown.foreseen is None:
-        left = (str(layer) for layer, activation in capture.items() if not activation.why_no_maps)
-        name = next((name for name in left if name not in shown.statistics), None)
-        if name is None:
-            return False
-        shown.foreseen = (name, statistics_in_parts(capture[name].maps))
-    name, parts = shown.foreseen
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads - 1))
     try:
-        next(parts)
+        if shown.foreseen is None:
+            name = _next_unknown(shown, capture)
+            if name is None:
+                return False
+            shown.foreseen = (name, statistics_in_parts(capture[name].maps))
+        next(shown.foreseen[1])
     except StopIteration as end:
-        shown.statistics[name] = end.value
+        assert shown.foreseen is not None
+        shown.statistics[shown.foreseen[0]] = end.value
         shown.foreseen = None
     # Whoever asks for this layer hears of it.
     except (FmvizError, RuntimeError, MemoryError):
@@ -145,6 +144,14 @@ def foresee(shown: Shown, capture: Capture) -> bool:
     finally:
         torch.set_num_threads(threads)
     return True
+
+
+def _next_unknown(shown: Shown, capture: Capture) -> str | None:
+    for layer, activation in capture.items():
+        # Whether there are maps may take a copy of all of it to say: it is asked last.
+        if str(layer) not in shown.statistics and not activation.why_no_maps:
+            return str(layer)
+    return None
 
 
 def _render_maps(request: RenderMaps, shown: Shown, capture: Capture, blocks: Blocks) -> Reply:

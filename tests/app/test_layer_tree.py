@@ -88,6 +88,10 @@ def test_what_stood_open_before_a_search_stands_open_after_it(qapp: QApplication
     view.field.clear()
     assert not view.tree.isExpanded(view.tree.model().index(0, 0))
     view.field.setText("relu")
+    view.set_layers(LAYERS)
+    view.field.clear()
+    assert not view.tree.isExpanded(view.tree.model().index(0, 0)), "another picture has the same layers"
+    view.field.setText("relu")
     view.set_layers(LAYERS[:6])
     view.field.clear()
     assert view.tree.isExpanded(view.tree.model().index(0, 0)), "another network begins as it would without a search"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from driving import until
+from driving import Desk, until
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QTextEdit
@@ -70,3 +70,24 @@ def test_a_scroll_bar_is_painted_and_works(qtbot: QtBot) -> None:
     assert column() != above
     area.clear()
     assert len(set(column())) == 1, "nothing to scroll, no slider"
+
+
+def test_what_can_be_cancelled_stays_in_sight_beside_a_message(started: Desk) -> None:
+    window = started.window
+    window.set_activity("Running", 0.5)
+    window.statusBar().showMessage("Map copied.", 3000)
+    until(lambda: window._stop.isVisible() and not window._value.isVisible(), "the message is there")
+    assert window._doing.isVisible()
+    right = window._stop.mapTo(window, QPoint(window._stop.width(), 0)).x()
+    assert right <= window.width()
+    window.statusBar().clearMessage()
+    window.set_activity("", None)
+
+
+def test_a_channel_that_the_layer_does_not_have_is_not_chosen(started: Desk) -> None:
+    started.settle()
+    layer = started.state.layer_info
+    assert layer is not None
+    started.window.channel.channel_chosen.emit(10_000)
+    assert started.state.channel == layer.shape[1] - 1
+    started.settle()

@@ -184,5 +184,12 @@ def test_nothing_is_asked_for_ahead_of_a_run_or_through_a_line(look: Look, qtbot
 def test_no_more_than_three_are_kept(look: Look) -> None:
     for name in "cde":
         look.choose(name)
-        look.come()
-    assert len(look.looking._at_hand) == 3
+        if not look.came or look.shown() != name:
+            look.come()
+        if name != "e":
+            look.ahead()
+            look.come()
+        assert len(look.looking._at_hand) <= 3
+    assert look.shown() == "e"
+    look.store.update(shown=None)
+    assert not look.looking._at_hand

@@ -161,9 +161,13 @@ def test_an_offer_stays_until_it_is_taken(open_desk: OpenDesk, tmp_path: Path) -
     desk.app.controller.set_setup(backbone="resnet18")
     desk.settle()
     assert desk.problem("window") == offer
+    desk.app.returning._could_not_keep("No space left on device")
+    assert desk.problem("window").startswith(offer)
+    assert "No space left on device" in desk.problem("window")
+    desk.app.controller.close_picture(0)
+    assert desk.problem("window").startswith(offer)
     assert (tmp_path / "window-0.json").exists()
-    (button,) = desk.window.banner("window").findChildren(QPushButton)
-    button.click()
+    desk.window.banner("window").findChildren(QPushButton)[-1].click()
     desk.settle()
     assert desk.names == ["coffee.png"]
     assert not (tmp_path / "window-0.json").exists()

@@ -44,10 +44,10 @@ class LayerTree(QStandardItemModel):
         for column in (1, 2):
             self.horizontalHeaderItem(column).setTextAlignment(_RIGHT)
 
-    def set_layers(self, layers: Sequence[LayerInfo]) -> None:
-        """The layers in the order of the forward."""
+    def set_layers(self, layers: Sequence[LayerInfo]) -> bool:
+        """The layers in the order of the forward; whether they are others than before."""
         if tuple(layers) == self._layers:
-            return
+            return False
         self._layers = tuple(layers)
         self._rows, self._by_name = {}, {}
         self._empty(self.invisibleRootItem())
@@ -64,6 +64,7 @@ class LayerTree(QStandardItemModel):
                     item.setFlags(_A_MODULE)
         while root.rowCount():
             self.invisibleRootItem().appendRow(root.takeRow(0))
+        return True
 
     def _empty(self, item: QStandardItem) -> None:
         """Take out the rows below `item`; they are cleared away while nobody waits."""

@@ -40,6 +40,7 @@ class LayersView(QWidget):
         self._setting = False
         self._current = ""
         self._stages: tuple[str, ...] = ()
+        self._searching = False
         self._open: list[QPersistentModelIndex] | None = None
         self.setMinimumWidth(312)
         layout = QVBoxLayout(self)
@@ -54,13 +55,15 @@ class LayersView(QWidget):
     def set_layers(self, layers: Sequence[LayerInfo]) -> None:
         """The layers of a run, in its order."""
         self._setting = True
-        self._model.set_layers(layers)
+        changed = self._model.set_layers(layers)
         self._setting = False
+        if not changed:
+            return
         self._stages = tuple(layer.name for layer in layers if layer.taps)
         if self.field.text():
             self.tree.expandAll()
             # What stood open was another network's.
-            self._open = []
+            self._open = None
         self._unfold_stages()
         self._fit_columns(layers)
 
@@ -107,21 +110,22 @@ class LayersView(QWidget):
         self._setting = False
 
     def _filtered(self, text: str) -> None:
-        if text and self._open is None:
+        if text and not self._searching:
+            self._searching = True
             self._open = [index for index in self._indices() if self.tree.isExpanded(self._filter.mapFromSource(index))]
         self._setting = True
         self._filter.set_text(text)
         self._setting = False
         if text:
             self.tree.expandAll()
-        elif self._open is not None:
+        elif self._searching:
             # As it was before: what was found is one row again, and not the whole network unfolded around it.
+            self._searching = False
             self.tree.collapseAll()
-            for index in self._open:
-                self.tree.expand(self._filter.mapFromSource(index))
-            if not self._open:
+            if self._open is None:
                 self._unfold_stages()
-            self._open = None
+            for index in self._open or ():
+                self.tree.expand(self._filter.mapFromSource(index))
         self.set_current(self._current)
         if (current := self.tree.currentIndex()).isValid():
             self.tree.scrollTo(current)

@@ -24,6 +24,10 @@ class SteadyRow(QWidget):
         self._height = max(self._height, widget.sizeHint().height())
         self.updateGeometry()
 
+    def add_stretch(self) -> None:
+        """What comes after it stands at the right."""
+        self._row.addStretch(1)
+
     def sizeHint(self) -> QSize:
         return QSize(0, self._height)
 
