@@ -278,15 +278,14 @@ class MainWindow(QMainWindow):
         self._stop = QToolButton(self)
         self._stop.setDefaultAction(self.actions_by_name["cancel"])
         self._stop.setAutoRaise(True)
-        left, right = SteadyRow(status), SteadyRow(status)
+        left, right = SteadyRow(status), SteadyRow(status, grows=True)
         left.add(self._value)
         left.add(self._field, 1)
-        right.add_stretch()
         for widget in (self._doing, self._progress, self._stop, self._run):
             right.add(widget)
         status.addWidget(left, 1)
         # A message takes the place of what is at the left; what can be cancelled stays.
-        status.addPermanentWidget(right, 1)
+        status.addPermanentWidget(right)
         self.set_activity("", None)
 
     # Setters

@@ -9,7 +9,7 @@ from pathlib import Path
 from driving import Desk, until
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QTextEdit
+from PySide6.QtWidgets import QTextEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from fmviz.app.views.scroll_bar import give_scroll_bars
@@ -78,8 +78,17 @@ def test_what_can_be_cancelled_stays_in_sight_beside_a_message(started: Desk) ->
     window.statusBar().showMessage("Map copied.", 3000)
     until(lambda: window._stop.isVisible() and not window._value.isVisible(), "the message is there")
     assert window._doing.isVisible()
-    right = window._stop.mapTo(window, QPoint(window._stop.width(), 0)).x()
-    assert right <= window.width()
+
+    def place(widget: QWidget) -> tuple[int, int]:
+        left = widget.mapTo(window.statusBar(), QPoint(0, 0)).x()
+        return left, left + widget.width()
+
+    until(
+        lambda: place(window._doing)[0] >= window._doing.fontMetrics().horizontalAdvance("Map copied."), "it has room"
+    )
+    until(lambda: window._doing.width() >= window._doing.sizeHint().width(), "nothing is cut off")
+    assert place(window._doing)[1] <= place(window._progress)[0] < place(window._stop)[0]
+    assert place(window._run)[1] <= window.statusBar().width()
     window.statusBar().clearMessage()
     window.set_activity("", None)
 
