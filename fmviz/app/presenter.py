@@ -333,7 +333,7 @@ class Presenter(QObject):
         elif state.source is not None and not state.problems:
             self.window.maps.show_waiting(self.tr("Starting the engine …"), None)
         else:
-            self.window.maps.show_samples()
+            self.window.maps.show_samples(state.source.name if state.source is not None else "")
 
     def _push_problems(self) -> None:
         for place in ("window", "maps", "pyramid", "parameters", "channel", "input"):

@@ -11,6 +11,7 @@ import pytest
 from driving import Desk, until
 from PySide6.QtCore import QPointF
 from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QLabel
 from safetensors.numpy import save_file
 
 from fmviz.app.views.export_dialog import ExportDialog
@@ -216,4 +217,7 @@ def test_an_engine_that_cannot_be_started_is_told_once_and_the_picture_kept(open
     assert "/nonexistent/engine" in desk.problem()
     assert desk.names == ["chelsea.png"]
     assert not desk.app.link.running
+    words = [label.text() for label in desk.window.maps.samples.findChildren(QLabel) if label.isVisible()]
+    assert words[0] == "Nothing has been run on chelsea.png yet"
+    assert desk.window.setup_bar.weights.currentText() == "…", "which weights there are is not known"
     desk.close()

@@ -159,8 +159,9 @@ class MapsView(QWidget):
         self._controls.setEnabled(False)
         self._bar.hide()
 
-    def show_samples(self) -> None:
-        """No picture: how to bring one."""
+    def show_samples(self, waiting: str = "") -> None:
+        """No picture, or one that nothing could be run on, with its name: how to bring another."""
+        self.samples.set_waiting_picture(waiting)
         self._stack.setCurrentWidget(self.samples)
         self._controls.setEnabled(False)
         self._bar.hide()

@@ -22,11 +22,13 @@ class SamplesView(QWidget):
     def __init__(self, samples: Sequence[tuple[str, Path]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._without_icon: list[tuple[QToolButton, Path]] = []
-        title = QLabel(self.tr("Drop a picture here"), self)
-        title.setStyleSheet("font-size: 17pt; font-weight: 600;")
-        hint = QLabel(self.tr("or open one with Ctrl+O, paste one with Ctrl+V, or start with a sample:"), self)
-        for label in (title, hint):
+        self._title = QLabel(self)
+        self._title.setStyleSheet("font-size: 17pt; font-weight: 600;")
+        self._hint = QLabel(self)
+        self.set_waiting_picture("")
+        for label in (self._title, self._hint):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            label.setTextFormat(Qt.TextFormat.PlainText)
             label.setWordWrap(True)
         grid = QGridLayout()
         for place, (name, path) in enumerate(samples):
@@ -39,11 +41,22 @@ class SamplesView(QWidget):
         row.addStretch(1)
         layout = QVBoxLayout(self)
         layout.addStretch(1)
-        layout.addWidget(title)
-        layout.addWidget(hint)
+        layout.addWidget(self._title)
+        layout.addWidget(self._hint)
         layout.addSpacing(12)
         layout.addLayout(row)
         layout.addStretch(2)
+
+    def set_waiting_picture(self, name: str) -> None:
+        """The picture that is open and that nothing could be run on; empty where none is."""
+        if name:
+            self._title.setText(self.tr("Nothing has been run on {name} yet").format(name=name))
+            self._hint.setText(
+                self.tr("The line above says why. Or drop, open (Ctrl+O) or paste (Ctrl+V) another, or take a sample:")
+            )
+        else:
+            self._title.setText(self.tr("Drop a picture here"))
+            self._hint.setText(self.tr("or open one with Ctrl+O, paste one with Ctrl+V, or start with a sample:"))
 
     def _button(self, name: str, path: Path) -> QToolButton:
         button = QToolButton(self)

@@ -119,7 +119,7 @@ class SetupBar(QWidget):
 
     @staticmethod
     def _chosen(setup: Setup, row: BackboneInfo | None) -> str:
-        return setup.weights or (row.best_here if row else "random")
+        return setup.weights or (row.best_here if row else "")
 
     def _show_backbone(self, setup: Setup, row: BackboneInfo | None) -> None:
         self.backbone.set_text(shown_name(setup.backbone))
@@ -134,11 +134,11 @@ class SetupBar(QWidget):
     def _fill_weights(self, setup: Setup, row: BackboneInfo | None) -> None:
         self._offers = {offer.name: offer for offer in (row.offers if row else ())}
         rows = [(_offer_words(offer), offer.name) for offer in self._offers.values()]
-        own = row is not None and row.group == "own"
-        rows.append((self.tr("its own") if own else self.tr("random"), "random"))
+        if row is not None:
+            rows.append((self.tr("its own") if row.group == "own" else self.tr("random"), "random"))
         chosen = self._chosen(setup, row)
         if chosen not in [data for _, data in rows]:
-            rows.append((PurePath(chosen).name, chosen))
+            rows.append((PurePath(chosen).name or "…", chosen))
         if not _is_live(row):
             rows += [(self.tr("Open file…"), _FILE), (self.tr("All weights…"), _PAGE)]
         self._fill(self.weights, rows, chosen)
