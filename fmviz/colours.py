@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import functools
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -18,8 +18,7 @@ Colours = npt.NDArray[np.uint8]
 """(256, 3) uint8 RGB, read-only."""
 
 
-@dataclass(frozen=True, slots=True)
-class ColourMap:
+class ColourMap(msgspec.Struct, frozen=True):
     """A colour map on offer.
 
     Attributes:

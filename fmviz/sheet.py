@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -26,8 +26,7 @@ _SHORTEST_BAR, _LONGEST_BAR = 84, 280
 _NARROWEST, _WIDEST_TEXT = 250, 640
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(msgspec.Struct, frozen=True):
     """One line of text on a figure.
 
     Attributes:
@@ -45,8 +44,7 @@ class Label:
     room: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Figure:
+class Figure(msgspec.Struct, frozen=True, eq=False):
     """Maps laid out.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from fmviz.table import LayerTable, Row
@@ -14,8 +15,7 @@ Shape = tuple[int, ...]
 Value = float | str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """Which rows, and in which order.
 
     Attributes:

@@ -8,9 +8,9 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -36,8 +36,7 @@ class Block:
         return np.frombuffer(self._mapped, np.uint8, int(np.prod(shape)), offset).reshape(shape)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SharedPixels:
+class SharedPixels(msgspec.Struct, frozen=True, eq=False):
     """Pixels in a block (or in memory of their own), with what keeps them alive."""
 
     array: npt.NDArray[np.uint8]

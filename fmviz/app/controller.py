@@ -6,7 +6,6 @@ pushed into the views. Nothing is asked of a widget, and pushing never loops bac
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from functools import partial
 from pathlib import Path
@@ -57,8 +56,7 @@ _SHORT_LIFE_S = 10.0
 _LONGEST_PAUSE_S = 30
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class ShownPicture:
+class ShownPicture(msgspec.Struct, frozen=True, eq=False):
     """A picture as the window has it: `size` (height, width) is the original's."""
 
     image: QImage
@@ -338,7 +336,7 @@ class Controller(QObject):
             layer=layer,
             channel=min(state.channel, max(channels - 1, 0)),
             problems=tuple(
-                dataclasses.replace(problem, outlasts_a_run=False)
+                msgspec.structs.replace(problem, outlasts_a_run=False)
                 for problem in state.problems
                 if problem.outlasts_a_run or problem.until_dismissed
             ),

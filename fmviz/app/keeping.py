@@ -11,10 +11,10 @@ import faulthandler
 import os
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import msgspec
 from PySide6.QtCore import QLockFile, QObject, QTimer, Signal
 
 from fmviz.app import sitting
@@ -27,8 +27,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _LARGEST = 10_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(msgspec.Struct, frozen=True):
     """What windows left that did not close in order.
 
     Attributes:

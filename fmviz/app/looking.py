@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -55,8 +55,7 @@ _LARGEST_AHEAD = 8 << 20
 """Bytes: what is zoomed far into is not rendered on suspicion."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class ShownMaps:
+class ShownMaps(msgspec.Struct, frozen=True, eq=False):
     """The maps of a layer as they came: `pixels` (n, h, w), `limits` (n, 2), statistics of each channel."""
 
     layer: str
@@ -66,8 +65,7 @@ class ShownMaps:
     map_size: tuple[int, int]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class ShownChannel:
+class ShownChannel(msgspec.Struct, frozen=True, eq=False):
     """One map at its full size."""
 
     layer: str
@@ -76,8 +74,7 @@ class ShownChannel:
     limits: tuple[float, float]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class ShownTaps:
+class ShownTaps(msgspec.Struct, frozen=True, eq=False):
     """The maps of the pyramid, by their names."""
 
     maps: dict[str, tuple[TapMaps, npt.NDArray[np.uint8]]]

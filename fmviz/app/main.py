@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, QLibraryInfo, QLocale, QSettings, QTimer, QTranslator
 from PySide6.QtGui import QGuiApplication, QIcon, QImage
 from PySide6.QtWidgets import QApplication
@@ -76,7 +76,7 @@ class App:
         if backbone or weights:
             # What the window was opened for is not what it is opened with the next time.
             self.preferences.keep_setup(state.setup)
-            state = dataclasses.replace(state, setup=Setup(backbone=backbone or BACKBONE, weights=weights))
+            state = msgspec.structs.replace(state, setup=Setup(backbone=backbone or BACKBONE, weights=weights))
         self.store = Store(state)
         self.link = EngineLink(engine)
         self.controller = Controller(self.store, self.link)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import sys
 from collections.abc import Sequence
@@ -66,7 +65,7 @@ class Preferences:
 
     def restored(self, state: ViewState) -> ViewState:
         """`state` with the choices of last time."""
-        return dataclasses.replace(state, **self._choices())
+        return msgspec.structs.replace(state, **self._choices())
 
     def _choices(self) -> dict[str, Any]:
         text = self._settings.value("choices", "")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from PySide6.QtCore import QObject
 
 from fmviz.app import report, sitting
@@ -79,7 +79,7 @@ class Returning(QObject):
 
     def _is_run_by(self, changes: dict[str, Any]) -> bool:
         """Whether another run will come of these changes, which may have the layer that is not in the one that is shown."""
-        wanted = dataclasses.replace(self._store.state, **changes)
+        wanted = msgspec.structs.replace(self._store.state, **changes)
         return (wanted.source, wanted.setup) != (wanted.shown_source, wanted.shown.setup if wanted.shown else None)
 
     def _sentence(self, kept: sitting.Sitting, *, crashed: bool) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
 
+import msgspec
 from PySide6.QtCore import QObject, Signal
 
 from fmviz.app import wording
@@ -35,8 +35,7 @@ RECENT = 6
 """How many networks are remembered as chosen lately."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """The download that runs: its request, and what it is for."""
 
     number: int

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
 from PySide6.QtCore import QObject, Signal
 
 from fmviz.app.views.grid_layout import GridView
@@ -20,8 +19,7 @@ Appearance = Literal["system", "light", "dark"]
 Place = Literal["window", "maps", "pyramid", "parameters", "channel", "input"]
 
 
-@dataclass(frozen=True, slots=True)
-class PyramidChoice:
+class PyramidChoice(msgspec.Struct, frozen=True):
     """What the pyramid shows of each level: `reduction`, or where that is None the channel; and whose limits."""
 
     channel: int = 0
@@ -29,8 +27,7 @@ class PyramidChoice:
     scale: Literal["map", "row"] = "row"
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
+class Activity(msgspec.Struct, frozen=True):
     """What the engine is doing for the request `request`; `fraction` 0 to 1, or None where nobody knows."""
 
     request: int
@@ -38,8 +35,7 @@ class Activity:
     fraction: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fetching:
+class Fetching(msgspec.Struct, frozen=True):
     """Weights that are being fetched, or how the last download ended: `text` says it, `going` tells which."""
 
     backbone: str
@@ -49,8 +45,7 @@ class Fetching:
     going: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Learning:
+class Learning(msgspec.Struct, frozen=True):
     """A pyramid that is being trained for `backbone`, or how that ended: `going` tells which, `text` says it.
 
     `news` is the latest, `losses` all that were told; `path` the file that waits for the user to keep it or not.
@@ -65,8 +60,7 @@ class Learning:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """What went wrong, over which view it is told, and the names of the actions that mend it."""
 
     place: Place
@@ -81,8 +75,7 @@ class Problem:
     """Whether no run takes it away, but only the user."""
 
 
-@dataclass(frozen=True, slots=True)
-class ViewState:
+class ViewState(msgspec.Struct, frozen=True):
     """All that decides what is on the screen.
 
     `sources`, `current` and `setup` are what the user wants; `shown` and `shown_source` are what the maps come from. They
@@ -91,7 +84,7 @@ class ViewState:
 
     sources: tuple[PictureSource, ...] = ()
     current: int = 0
-    setup: Setup = field(default_factory=lambda: Setup(backbone=BACKBONE))
+    setup: Setup = msgspec.field(default_factory=lambda: Setup(backbone=BACKBONE))
     backbones: tuple[BackboneInfo, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
     shown: Ran | None = None
@@ -110,7 +103,7 @@ class ViewState:
     pyramid: PyramidChoice = PyramidChoice()
     boxes: bool = True
     """Whether what the levels found is framed on the picture."""
-    grid_view: GridView = field(default_factory=GridView)
+    grid_view: GridView = msgspec.field(default_factory=GridView)
     table_wanted: bool = False
     table_size: tuple[int, int] | None = None
     """(height, width) of the input that the table is for; the picture's where None."""
@@ -191,7 +184,7 @@ class Store(QObject):
     def update(self, **changes: Any) -> None:
         """Replace fields of the state. Nothing is said where nothing is new."""
         old = self._state
-        new = dataclasses.replace(old, **changes)
+        new = msgspec.structs.replace(old, **changes)
         if new != old:
             self._state = new
             self.changed.emit(old, new)

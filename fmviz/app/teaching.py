@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import PurePath
 
+import msgspec
 from PySide6.QtCore import QObject
 
 from fmviz.app import wording
@@ -72,17 +72,17 @@ class Teaching(QObject):
                 self._store.update(learning=_followed(learning, reply, reply.learning))
             return
         self._number = 0
-        ended = dataclasses.replace(learning, going=False, fraction=None)
+        ended = msgspec.structs.replace(learning, going=False, fraction=None)
         match reply:
             case Learned():
                 news = ended.news
                 if news is not None:
                     news = _with_figures(news, reply)
-                ended = dataclasses.replace(ended, text=wording.learned(reply), path=reply.path, news=news)
+                ended = msgspec.structs.replace(ended, text=wording.learned(reply), path=reply.path, news=news)
             case Failed(message=message):
-                ended = dataclasses.replace(ended, text=message)
+                ended = msgspec.structs.replace(ended, text=message)
             case Dropped():
-                ended = dataclasses.replace(ended, text=wording.learning_cancelled())
+                ended = msgspec.structs.replace(ended, text=wording.learning_cancelled())
         self._store.update(learning=ended)
 
     def keep(self, target: str = "") -> None:
@@ -110,7 +110,7 @@ class Teaching(QObject):
             return
         match reply:
             case PyramidKept(path=path, backbone=backbone):
-                told = dataclasses.replace(learning, text=wording.learning_kept(path), path="")
+                told = msgspec.structs.replace(learning, text=wording.learning_kept(path), path="")
                 self._store.update(learning=told)
                 self._shelf.refresh()
                 setup = self._store.state.setup
@@ -119,16 +119,16 @@ class Teaching(QObject):
                 elif setup.backbone == backbone:
                     self._controller.set_setup(weights=path)
             case Failed(message=message):
-                self._store.update(learning=dataclasses.replace(learning, text=message))
+                self._store.update(learning=msgspec.structs.replace(learning, text=message))
             case Dropped():
-                told = dataclasses.replace(learning, text=wording.learning_dropped(), path="")
+                told = msgspec.structs.replace(learning, text=wording.learning_dropped(), path="")
                 self._store.update(learning=told)
 
     def _lost(self, _errors: str, _started: bool) -> None:
         learning, self._number = self._store.state.learning, 0
         # What was learned in full is a file, and another engine can keep it.
         if learning is not None and learning.going:
-            told = dataclasses.replace(learning, going=False, text=wording.learning_lost())
+            told = msgspec.structs.replace(learning, going=False, text=wording.learning_lost())
             self._store.update(learning=told)
 
 
@@ -144,7 +144,7 @@ def body_weights(state: ViewState) -> str:
 
 def _followed(learning: Learning, progress: Progress, news: LearningInfo) -> Learning:
     losses = learning.losses if news.loss is None else (*learning.losses, news.loss)
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         learning, text=wording.learning(progress), fraction=progress.fraction, news=news, losses=losses
     )
 

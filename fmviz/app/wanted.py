@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from fmviz.app.numbers import bytes_words
 from fmviz.app.state import ViewState
@@ -13,14 +14,12 @@ from fmviz.maps import Normalisation, Reduction
 from fmviz.own_model import PREFIX
 
 
-@dataclass(frozen=True, slots=True)
-class RunWanted:
+class RunWanted(msgspec.Struct, frozen=True):
     source: PictureSource
     setup: Setup
 
 
-@dataclass(frozen=True, slots=True)
-class MapsWanted:
+class MapsWanted(msgspec.Struct, frozen=True):
     run: int
     layer: str
     normalisation: Normalisation
@@ -37,14 +36,12 @@ class MapsWanted:
         return (self.run, self.layer, self.normalisation) == (other.run, other.layer, other.normalisation)
 
 
-@dataclass(frozen=True, slots=True)
-class VectorWanted:
+class VectorWanted(msgspec.Struct, frozen=True):
     run: int
     layer: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelWanted:
+class ChannelWanted(msgspec.Struct, frozen=True):
     run: int
     layer: str
     channel: int
@@ -52,8 +49,7 @@ class ChannelWanted:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class TapsWanted:
+class TapsWanted(msgspec.Struct, frozen=True):
     run: int
     channel: int
     reduction: Reduction | None
@@ -62,13 +58,11 @@ class TapsWanted:
     snapshot: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ThingsWanted:
+class ThingsWanted(msgspec.Struct, frozen=True):
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class TableWanted:
+class TableWanted(msgspec.Struct, frozen=True):
     backbone: str
     size: tuple[int, int]
 

@@ -181,7 +181,7 @@ class Desk:
         source = PictureSource(name=cat.name, path=str(cat))
         fresh = ViewState()
         kept = ("backbones", "devices", "shown", "shown_source", "layer", "grid_view", "activity", "table_wanted")
-        names = [name for name in ViewState.__dataclass_fields__ if name not in (*kept, "sources")]
+        names = [name for name in ViewState.__struct_fields__ if name not in (*kept, "sources")]
         self.app.store.update(sources=(source,), **{name: getattr(fresh, name) for name in names})
         self.window.layers.field.clear()
         self.settle()

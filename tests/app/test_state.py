@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from fmviz.app.state import Store, ViewState, layer_to_keep
 from fmviz.app.views.grid_layout import GridView
@@ -86,7 +86,7 @@ def test_maps_or_a_vector_are_wanted_never_both() -> None:
 
 def test_colours_order_and_smoothing_want_nothing_new() -> None:
     state = looking_at("b")
-    other = dataclasses.replace(state, colour_map="inferno", order="mean", smooth=True, opacity=0.3)
+    other = msgspec.structs.replace(state, colour_map="inferno", order="mean", smooth=True, opacity=0.3)
     for wanted in (run_wanted, maps_wanted, channel_wanted, taps_wanted):
         assert wanted(state) == wanted(other)
 
@@ -95,8 +95,8 @@ def test_finer_maps_serve_where_coarser_are_wanted() -> None:
     fine, coarse = MapsWanted(1, "a", "map", 1, 100, (10, 10)), MapsWanted(1, "a", "map", 2, 25, (10, 10))
     assert coarse.served_by(fine)
     assert not fine.served_by(coarse)
-    assert not coarse.served_by(dataclasses.replace(fine, layer="b"))
-    assert not coarse.served_by(dataclasses.replace(fine, run=2))
+    assert not coarse.served_by(msgspec.structs.replace(fine, layer="b"))
+    assert not coarse.served_by(msgspec.structs.replace(fine, run=2))
     assert not fine.served_by(None)
 
 
@@ -105,7 +105,7 @@ def test_zooming_in_wants_finer_maps() -> None:
         name="l", path="l", call=1, item="", kind="Conv2d", shape=(1, 64, 512, 512), stride=1.0, spatial=True
     )
     state = ViewState(shown=ran(large), layer="l", grid_view=GridView(500, 400, 3, 1.0))
-    near = dataclasses.replace(state, grid_view=GridView(500, 400, 3, 8.0))
+    near = msgspec.structs.replace(state, grid_view=GridView(500, 400, 3, 8.0))
     far, fine = maps_wanted(state), maps_wanted(near)
     assert far is not None
     assert fine is not None

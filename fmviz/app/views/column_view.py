@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QEvent, Qt, Signal
@@ -19,8 +19,7 @@ ROOM = 0.07
 """The share of the plot's width that the name of a stage takes."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ColumnShown:
+class ColumnShown(msgspec.Struct, frozen=True, eq=False):
     """The values of n layers at one place.
 
     Attributes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import (
@@ -29,8 +29,7 @@ from fmviz.maps import Normalisation
 PATTERNS_EXAMPLE = "layer2.*  C3  fpn.*"
 
 
-@dataclass(frozen=True, slots=True)
-class ExportChoice:
+class ExportChoice(msgspec.Struct, frozen=True):
     """What the user wants written.
 
     `what`: "map", "layer", "layers" or "pyramid". `size`: 0 is the maps' own, -1 the picture's, else pixels.

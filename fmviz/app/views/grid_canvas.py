@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, Qt, QTimer, Signal
@@ -173,7 +173,7 @@ class GridCanvas(QAbstractScrollArea):
             return None
         height, width = pixels.array.shape[1:]
         scale = max(1, SMALLEST_COPY // max(height, width, 1))
-        whole = replace(layout, width=width * scale, height=height * scale)
+        whole = msgspec.structs.replace(layout, width=width * scale, height=height * scale)
         return coloured_image(self._composed(whole, 0, whole.rows, 0, whole.columns), self._colours)
 
     # Layout
@@ -194,7 +194,7 @@ class GridCanvas(QAbstractScrollArea):
         gap = round(GAP * self._ratio())
         base = fitted(len(self._order), self._map_size, self._view(), gap=gap)
         if self._zoom > 1.0:
-            base = replace(
+            base = msgspec.structs.replace(
                 base, width=max(1, round(base.width * self._zoom)), height=max(1, round(base.height * self._zoom))
             )
         self._layout = base

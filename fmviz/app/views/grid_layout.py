@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 SMALLEST = 44
 """The longer side of the smallest tile: below it, maps cannot be told apart, and the grid scrolls instead."""
@@ -14,8 +15,7 @@ MOST_PIXELS = 1 << 26
 """More than these are not asked for at once, however far the grid is zoomed in."""
 
 
-@dataclass(frozen=True, slots=True)
-class GridLayout:
+class GridLayout(msgspec.Struct, frozen=True):
     """`count` tiles of `width` × `height` in `columns` columns, `gap` between and around them.
 
     All lengths in device pixels; tile 0 is at (gap, gap), and indices run along rows.
@@ -69,8 +69,7 @@ class GridLayout:
         return first, max(first, last)
 
 
-@dataclass(frozen=True, slots=True)
-class GridView:
+class GridView(msgspec.Struct, frozen=True):
     """The room that there is for the grid, in device pixels, and how far it is zoomed in (1: all fits)."""
 
     width: int = 1000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication
 
 from fmviz.app.numbers import bytes_words, shape_words, stride_words, thousands
@@ -14,8 +14,7 @@ from fmviz.engine.messages import CallInfo, TableRow
 Value = float | str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """What a row of the table is about: a module, one call of it, or a group of modules with their sums.
 
     Attributes:
@@ -35,8 +34,7 @@ class Line:
     share: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """A column.
 
     Attributes:

@@ -6,9 +6,9 @@ Qt's own proxies would ask this model, in Python, for every row at every change;
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import msgspec
 from PySide6.QtCore import QAbstractItemModel, QCoreApplication, QModelIndex, QObject, QPersistentModelIndex, Qt
 
 from fmviz.app.views.table_columns import COLUMNS, TIMES, Line
@@ -27,23 +27,21 @@ STAGES = ("C1", "C2", "C3", "C4", "C5", "pyramid", "head", "")
 """In the order of the groups."""
 
 
-@dataclass(slots=True, eq=False)
-class Node:
+class Node(msgspec.Struct, eq=False):
     """A line and those below it; `key` tells which it is when the table is renewed."""
 
     line: Line
     key: str
     parent: Node | None = None
-    children: list[Node] = field(default_factory=list)
+    children: list[Node] = msgspec.field(default_factory=list)
     place: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Arrangement:
+class Arrangement(msgspec.Struct, frozen=True):
     """What of the table is shown, and how."""
 
     grouping: Grouping = "module"
-    choice: Choice = field(default_factory=Choice)
+    choice: Choice = msgspec.field(default_factory=Choice)
     column: int = 0
     descending: bool = False
 
@@ -179,7 +177,7 @@ class TableModel(QAbstractItemModel):
             node.parent = parent
             parent.children.append(node)
             if parent.key:
-                node.line = replace(node.line, label=node.key[len(parent.key) + 1 :])
+                node.line = msgspec.structs.replace(node.line, label=node.key[len(parent.key) + 1 :])
         return top
 
     def _by_stage(self, shown: list[Node]) -> list[Node]:
@@ -332,8 +330,7 @@ def _sums(rows: Sequence[TableRow]) -> TableRow:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Selected:
+class Selected(msgspec.Struct, frozen=True):
     """What chosen modules have and cost in all, each thing once where a module is chosen as well as one that lies in it.
 
     Attributes:
