@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -14,7 +14,7 @@ from fmviz.assets import asset
 from fmviz.errors import FmvizError
 from fmviz.maps import INFINITE, INK, LEVELS, NAN, PAPER
 
-Colours = npt.NDArray[np.uint8]
+Colours: TypeAlias = "npt.NDArray[np.uint8]"
 """(256, 3) uint8 RGB, read-only."""
 
 

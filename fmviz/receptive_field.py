@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fmviz.geometry import Box
 
-Sides = npt.NDArray[np.int32]
+Sides: TypeAlias = "npt.NDArray[np.int32]"
 Status = Literal["exact", "whole picture", "unknown"]
 
 

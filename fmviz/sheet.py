@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fmviz.maps import INFINITE, LEVELS, NAN, PAPER
 
-Indices = npt.NDArray[np.uint8]
+Indices: TypeAlias = "npt.NDArray[np.uint8]"
 
 MARGIN = 20
 GAP = 10

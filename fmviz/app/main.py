@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, QLibraryInfo, QLocale, QSettings, QTimer, QTranslator
+from PySide6.QtCore import (
+    QT_TRANSLATE_NOOP,
+    QCoreApplication,
+    QLibraryInfo,
+    QLocale,
+    QSettings,
+    QThread,
+    QTimer,
+    QTranslator,
+)
 from PySide6.QtGui import QGuiApplication, QIcon, QImage
 from PySide6.QtWidgets import QApplication
 
@@ -21,6 +30,7 @@ from fmviz.app.display import Display
 from fmviz.app.exporting import Exporting
 from fmviz.app.faults import Faults
 from fmviz.app.keeping import Keeper
+from fmviz.app.lighter import load
 from fmviz.app.link import EngineLink
 from fmviz.app.preferences import Preferences
 from fmviz.app.presenter import Presenter
@@ -32,10 +42,10 @@ from fmviz.app.tabling import Tabling
 from fmviz.app.teaching import Teaching
 from fmviz.app.window import MainWindow
 from fmviz.assets import asset
+from fmviz.colours import colour_table
 from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import Setup, TidyUp
 from fmviz.errors import ExportError
-from fmviz.figure import colour_table
 from fmviz.places import state_folder
 
 SAMPLES = (
@@ -47,6 +57,9 @@ SAMPLES = (
     (QT_TRANSLATE_NOOP("Samples", "Shapes of four sizes"), "samples/shapes.png"),
     (QT_TRANSLATE_NOOP("Samples", "One eye, four sizes"), "samples/eyes.png"),
 )
+
+_POLITE = 0.0005
+"""Seconds after which a thread that loads a module lets the window have its turn."""
 
 
 class App:
@@ -88,7 +101,7 @@ class App:
         )
         _apply_theme(self.store.state)
         self.window = MainWindow(self.commands.table(), samples())
-        self.window.maps.set_colour_maps([(name, label, colour_table(name)) for name, label in colour_map_labels()])
+        self.window.maps.set_colour_maps(colour_map_labels())
         self.presenter = Presenter(self.store, self.controller, self.window)
         self.tabling = Tabling(self.store, self.link, self.controller, self.preferences, self.window)
         self.probing = Probing(self.store, self.link, self.controller, self.window)
@@ -97,6 +110,9 @@ class App:
         self.commands.attach(self.window, self.presenter, self.tabling, self.returning)
         self.faults = Faults(self.store, self.window)
         self._pictures = list(pictures) or [samples()[0][1]]
+        self._coloured = False
+        self._loading = _Loading()
+        self._loading.finished.connect(self._colour)
         self._follow_theme()
         self.window.closing.connect(self._closing)
 
@@ -114,6 +130,7 @@ class App:
         QTimer.singleShot(0, self._start)
 
     def _start(self) -> None:
+        self._loading.start()
         self.commands.open_paths(self._pictures)
         self._show_sample_at_once()
         self.controller.start()
@@ -129,6 +146,12 @@ class App:
             image = QImage(source.path)
             self.controller.know_picture(source, ShownPicture(image, (image.height(), image.width()), ""))
 
+    def _colour(self) -> None:
+        """What has the colours of maps: none is on the screen yet, and a first paint does not wait for it."""
+        self._coloured = True
+        self.window.maps.set_ramps(colour_table)
+        self.presenter.push_colours()
+
     def _follow_theme(self) -> None:
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._theme_changed)
         self.store.changed.connect(lambda old, new: self._theme_changed() if old.appearance != new.appearance else None)
@@ -138,7 +161,8 @@ class App:
         state = self.store.state
         _apply_theme(state)
         self.presenter.dark = theme.is_dark(state.appearance)
-        self.presenter.push_colours()
+        if self._coloured:
+            self.presenter.push_colours()
         self.window.recolour()
         self.window.set_checked(f"appearance_{state.appearance}", True)
 
@@ -148,10 +172,21 @@ class App:
 
     def end_without_display(self) -> None:
         """What can be done when there is nothing to show a window on any more."""
+        self._loading.wait()
         self.preferences.save_choices(self.store.state)
         if self.keeper is not None:
             self.keeper.end()
         self.link.stop()
+
+
+class _Loading(QThread):
+    """Loads numpy while the window, which is painted already, goes on."""
+
+    def run(self) -> None:
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(_POLITE)
+        load("numpy")
+        sys.setswitchinterval(usual)
 
 
 def _apply_theme(state: ViewState) -> None:

@@ -16,8 +16,8 @@ from fmviz.app.state import Place, Store, ViewState
 from fmviz.app.theme import LEVEL_COLOURS, accent
 from fmviz.app.wanted import remedies_of_pyramid, snapshot_wanted
 from fmviz.app.window import MainWindow
+from fmviz.colours import colour_table
 from fmviz.engine.messages import ThingInfo
-from fmviz.figure import colour_table
 from fmviz.geometry import Box
 
 
@@ -179,7 +179,6 @@ class Presenter(QObject):
         state = self.store.state
         self.window.setup_bar.set_choices(state.setup, state.networks, state.devices, state.fetching)
         self._push_choices()
-        self.push_colours()
         self._push_overlay()
         self._push_pyramid_choice()
         self._push_strip()
@@ -285,9 +284,8 @@ class Presenter(QObject):
 
     def push_colours(self) -> None:
         """The colour table, after the colour map or light and dark changed: no pixel is asked for."""
-        table = self._table()
         colour = accent(dark=self.dark)
-        self.window.maps.set_colours(table, colour)
+        self.window.maps.set_colours(self._table(), colour)
         for canvas in (self.window.channel.canvas, self.window.input.picture, self.window.input.network_input):
             canvas.set_accent(colour)
         self.window.pyramid.set_accent(colour)

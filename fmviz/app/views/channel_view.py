@@ -133,7 +133,7 @@ class ChannelView(QWidget):
 
     def clear_description(self) -> None:
         self._show_numbers([])
-        self._histogram.set_counts(np.zeros(0), np.zeros(0))
+        self._histogram.set_counts((), ())
 
     def _show_numbers(self, rows: list[tuple[str, str]]) -> None:
         for place, labels in enumerate(self._labels):

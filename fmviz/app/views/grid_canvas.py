@@ -65,10 +65,9 @@ class GridCanvas(QAbstractScrollArea):
         super().__init__(parent)
         self._pixels: SharedPixels | None = None
         self._map_size = (1, 1)
-        self._order: npt.NDArray[np.intp] = np.zeros(0, np.intp)
-        self._rank: npt.NDArray[np.intp] = np.zeros(0, np.intp)
+        self._order: npt.NDArray[np.intp] | tuple[int, ...] = ()
+        self._rank: npt.NDArray[np.intp] | tuple[int, ...] = ()
         self._notes: dict[int, str] = {}
-        self._table: npt.NDArray[np.uint8] = np.zeros((256, 3), np.uint8)
         self._colours: list[int] = [0xFF000000] * 256
         self._accent = QColor(Qt.GlobalColor.yellow)
         self._current = 0
@@ -126,7 +125,7 @@ class GridCanvas(QAbstractScrollArea):
 
     def set_colours(self, table: npt.NDArray[np.uint8], accent: QColor) -> None:
         """(256, 3) uint8, and the colour of the frame around the current channel."""
-        self._table, self._colours, self._accent = table, colour_list(table), accent
+        self._colours, self._accent = colour_list(table), accent
         self._cache = None
         self.viewport().update()
 
@@ -298,7 +297,7 @@ class GridCanvas(QAbstractScrollArea):
         pixels = self._pixels.array
         places = np.arange(first_row, last_row)[:, None] * layout.columns + np.arange(first_column, last_column)
         filled = places < layout.count
-        channels = self._order[np.minimum(places, layout.count - 1)]
+        channels = np.asarray(self._order)[np.minimum(places, layout.count - 1)]
         rows, columns = places.shape
         shape = (rows, layout.height + layout.gap, columns, layout.width + layout.gap)
         mosaic = np.full(shape, PAPER, np.uint8)

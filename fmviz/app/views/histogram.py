@@ -4,6 +4,7 @@ long, and half a second to be imported."""
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from fmviz.app.numbers import thousands, value_words
 from fmviz.app.qimage import coloured_image
 from fmviz.app.theme import numbers_font
+
+Values: TypeAlias = "npt.NDArray[np.float64] | tuple[float, ...]"
 
 _HEIGHT = 96
 _TICK = 4
@@ -26,14 +29,14 @@ class Histogram(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._counts: npt.NDArray[np.float64] = np.zeros(0)
-        self._edges: npt.NDArray[np.float64] = np.zeros(0)
+        self._counts: Values = ()
+        self._edges: Values = ()
         self.setAccessibleName(self.tr("Histogram of the map's values"))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFont(_small(numbers_font()))
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
 
-    def set_counts(self, counts: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> None:
+    def set_counts(self, counts: Values, edges: Values) -> None:
         """n counts and the n + 1 values between which they lie; none of either for no histogram."""
         self._counts, self._edges = counts, edges
         self.update()
@@ -70,7 +73,7 @@ class Histogram(QWidget):
 
     def _paint_bars(self, painter: QPainter, plot: QRect) -> None:
         # A logarithm, because most maps are mostly zero; one more, so that a single value is seen.
-        heights = np.log10(self._counts + 1)
+        heights = np.log10(np.asarray(self._counts) + 1)
         shares = heights / max(heights.max(), 1e-9)
         # As a picture, column by column: drawing a hundred shapes takes ten times as long.
         bars = np.arange(plot.width()) * len(shares) // plot.width()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -124,10 +124,18 @@ class MapsView(QWidget):
 
     # What is shown
 
-    def set_colour_maps(self, maps: Sequence[tuple[str, str, npt.NDArray[np.uint8]]]) -> None:
-        """The colour maps to choose from: name, label, table."""
-        for name, label, table in maps:
-            self._colours.addItem(QIcon(QPixmap.fromImage(ramp_image(table, width=36, height=12))), label, name)
+    def set_colour_maps(self, maps: Sequence[tuple[str, str]]) -> None:
+        """The colour maps to choose from: name and label. There is room for the ramps, which come later."""
+        room = QPixmap(36, 12)
+        room.fill(Qt.GlobalColor.transparent)
+        for name, label in maps:
+            self._colours.addItem(QIcon(room), label, name)
+
+    def set_ramps(self, table_of: Callable[[str], npt.NDArray[np.uint8]]) -> None:
+        """What the colour maps look like; `table_of` gives the table of a name."""
+        for place in range(self._colours.count()):
+            ramp = ramp_image(table_of(self._colours.itemData(place)), width=36, height=12)
+            self._colours.setItemIcon(place, QIcon(QPixmap.fromImage(ramp)))
 
     def set_choices(self, normalisation: Normalisation, colour_map: str, order: Order, *, smooth: bool) -> None:
         """What is chosen in the controls."""

@@ -1,0 +1,50 @@
+"""Modules that load when they are first used: the window is on the screen before numpy is in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+
+class _Later(ModuleType):
+    """Stands in `sys.modules` for a module; the first look at anything in it loads the real one, in any thread.
+
+    `importlib.util.LazyLoader` would do, were it safe when two threads look at once in every Python from 3.11.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        value = getattr(import_module(self.__name__), name)
+        setattr(self, name, value)
+        return value
+
+
+def load_later(*names: str) -> None:
+    """Have the modules `names`, packages before what is in them, load when they are first used; not those that are loaded."""
+    for name in names:
+        if name not in sys.modules:
+            sys.modules[name] = stand_in = _Later(name)
+            package, _, own = name.rpartition(".")
+            if isinstance(sys.modules.get(package), _Later):
+                setattr(sys.modules[package], own, stand_in)
+
+
+def load(name: str) -> None:
+    """Load module `name` now, where it was to load later."""
+    stand_in = sys.modules.get(name)
+    if isinstance(stand_in, _Later):
+        stand_in.__doc__ = stand_in.__getattr__("__doc__")
+
+
+def trust_modules() -> None:
+    """Keep PySide6 from reading the source of every module that is imported after it, in search of its own name.
+
+    It does so for `from __feature__ import …`, which nothing here uses, and takes an eighth of the time of our imports.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        import_module("shiboken6")
+        vars(import_module("shibokensupport.feature"))["_mod_uses_pyside"] = lambda _module: True
