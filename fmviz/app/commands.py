@@ -19,7 +19,6 @@ from fmviz.app.preferences import Preferences
 from fmviz.app.shelf import Shelf
 from fmviz.app.state import Store
 from fmviz.app.teaching import Teaching
-from fmviz.app.views.export_dialog import ExportChoice, ExportDialog
 from fmviz.colours import COLOUR_MAPS, colour_map
 from fmviz.engine.messages import Dropped, Exported, Failed, PictureSource, Progress
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from fmviz.app.presenter import Presenter
     from fmviz.app.returning import Returning
     from fmviz.app.tabling import Tabling
+    from fmviz.app.views.export_dialog import ExportChoice, ExportDialog
     from fmviz.app.window import MainWindow
 
 
@@ -242,6 +242,8 @@ class Commands(QObject):
             self._window.statusBar().showMessage(self.tr("Open a picture first: there is nothing to export yet."), 4000)
             return
         if self._dialog is None:
+            from fmviz.app.views.export_dialog import ExportDialog
+
             self._dialog = ExportDialog(colour_map_labels(), self._window)
             self._dialog.export_wanted.connect(self._export)
             self._dialog.cancel_wanted.connect(self._exporting.cancel)

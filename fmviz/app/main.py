@@ -58,6 +58,8 @@ SAMPLES = (
     (QT_TRANSLATE_NOOP("Samples", "One eye, four sizes"), "samples/eyes.png"),
 )
 
+_UNSEEN_MS = 500
+"""After which a window that nobody has seen yet, as it is minimised, starts all the same."""
 _POLITE = 0.0005
 """Seconds after which a thread that loads a module lets the window have its turn."""
 
@@ -111,10 +113,13 @@ class App:
         self.faults = Faults(self.store, self.window)
         self._pictures = list(pictures) or [samples()[0][1]]
         self._coloured = False
+        self._started = False
         self._loading = _Loading()
         self._loading.finished.connect(self._colour)
         self._follow_theme()
         self.window.closing.connect(self._closing)
+        # Not at once: what else is in the window is painted first.
+        self.window.first_painted.connect(lambda: QTimer.singleShot(0, self._start))
 
     def show(self) -> None:
         """The window, as it was left; the engine starts once it is painted."""
@@ -127,9 +132,12 @@ class App:
             self.window.restore_layout(*saved)
         self.window.show()
         self.window.layers.tree.setFocus()
-        QTimer.singleShot(0, self._start)
+        QTimer.singleShot(_UNSEEN_MS, self._start)
 
     def _start(self) -> None:
+        if self._started:
+            return
+        self._started = True
         self._loading.start()
         self.commands.open_paths(self._pictures)
         self._show_sample_at_once()

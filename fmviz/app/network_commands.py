@@ -14,21 +14,19 @@ from fmviz.app.shelf import Shelf
 from fmviz.app.state import Store, ViewState
 from fmviz.app.teaching import Teaching
 from fmviz.app.views.chooser import Chooser
-from fmviz.app.views.learning_page import LearningPage
-from fmviz.app.views.proposals_dialog import ProposalsDialog
-from fmviz.app.views.trust_dialog import TrustDialog
-from fmviz.app.views.weights_page import WeightsPage
 from fmviz.engine.messages import Proposed, TrustWanted
 from fmviz.own_model import PREFIX
 
 if TYPE_CHECKING:
+    from fmviz.app.views.learning_page import LearningPage
+    from fmviz.app.views.weights_page import WeightsPage
     from fmviz.app.window import MainWindow
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
 class NetworkCommands(QObject):
-    """Dialogs about networks; made when they are first wanted."""
+    """Dialogs about networks; loaded and made when they are first wanted, so that the window starts sooner."""
 
     def __init__(
         self,
@@ -104,6 +102,8 @@ class NetworkCommands(QObject):
         page.set_learning(state.learning, state.setup.backbone, possible=info is not None and info.pyramid)
 
     def _made_learning_page(self) -> LearningPage:
+        from fmviz.app.views.learning_page import LearningPage
+
         self._learning_page = page = LearningPage(self._window)
         page.begin_wanted.connect(lambda minutes, seed: self._teaching.begin(minutes=minutes, seed=seed))
         page.cancel_wanted.connect(self._teaching.cancel)
@@ -125,6 +125,8 @@ class NetworkCommands(QObject):
         page.activateWindow()
 
     def _made_page(self) -> WeightsPage:
+        from fmviz.app.views.weights_page import WeightsPage
+
         self._page = page = WeightsPage(self._window)
         page.fetch_wanted.connect(self._shelf.fetch)
         page.use_wanted.connect(lambda name: self._controller.set_setup(weights=name))
@@ -165,6 +167,8 @@ class NetworkCommands(QObject):
             self._shelf.open_weights(name)
 
     def _ask_which_network(self, proposed: Proposed) -> None:
+        from fmviz.app.views.proposals_dialog import ProposalsDialog
+
         dialog = ProposalsDialog(proposed.path, proposed.proposals, self._window)
         dialog.chosen.connect(self._shelf.load)
         dialog.open()
@@ -198,6 +202,8 @@ class NetworkCommands(QObject):
             self._ask_for_trust(problem.trust)
 
     def _ask_for_trust(self, wanted: TrustWanted) -> None:
+        from fmviz.app.views.trust_dialog import TrustDialog
+
         dialog = TrustDialog(wanted, self._window)
         dialog.trusted.connect(self._shelf.trust)
         dialog.open()

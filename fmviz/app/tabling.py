@@ -17,7 +17,6 @@ from fmviz.app.controller import Controller
 from fmviz.app.link import EngineLink
 from fmviz.app.preferences import Preferences
 from fmviz.app.state import Activity, Store, ViewState
-from fmviz.app.views.compare_dialog import FORMS, CompareDialog
 from fmviz.app.views.network_list import shown_name
 from fmviz.app.views.table_model import selected
 from fmviz.app.wanted import TableWanted, table_wanted
@@ -38,6 +37,7 @@ from fmviz.engine.messages import (
 from fmviz.errors import ExportError
 
 if TYPE_CHECKING:
+    from fmviz.app.views.compare_dialog import CompareDialog
     from fmviz.app.window import MainWindow
 
 SUFFIXES: dict[str, TableForm] = {
@@ -247,6 +247,8 @@ class Tabling(QObject):
         if state.shown is None or not self._link.running:
             return
         if self._dialog is None:
+            from fmviz.app.views.compare_dialog import CompareDialog
+
             self._dialog = CompareDialog(self._window)
             self._dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
             self._dialog.other_chosen.connect(self._compare_with)
@@ -295,6 +297,3 @@ class Tabling(QObject):
         found = self._compared
         if found is not None:
             self._export(f"{found.backbone} {found.other}", self._compared_as_text)
-
-
-__all__ = ["FORMS", "SUFFIXES", "Tabling"]

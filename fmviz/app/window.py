@@ -13,6 +13,7 @@ from PySide6.QtGui import (
     QDragEnterEvent,
     QDropEvent,
     QIcon,
+    QPaintEvent,
     QPalette,
     QShowEvent,
 )
@@ -67,6 +68,8 @@ class MainWindow(QMainWindow):
     column_shown = Signal(object)
     """Whether the column of values can be seen."""
     closing = Signal()
+    first_painted = Signal()
+    """The window is on the screen; what is in it follows in the same turn."""
 
     def __init__(self, does: Mapping[str, Callable[[], object]], samples: Sequence[tuple[str, Path]]) -> None:
         super().__init__()
@@ -77,6 +80,7 @@ class MainWindow(QMainWindow):
         self.setDockNestingEnabled(True)
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self._fresh = True
+        self._painted = False
         self._dragged: list[QUrl] = []
         self._icons_in = self._ink()
         self.actions_by_name = actions.made(self, does, self._icons_in)
@@ -354,6 +358,12 @@ class MainWindow(QMainWindow):
             # Docks take the sizes that they are given only once they are on the screen.
             self._fresh = False
             QTimer.singleShot(0, self._share_out)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._painted:
+            self._painted = True
+            self.first_painted.emit()
 
     # Layout that survives
 
