@@ -30,8 +30,12 @@ looking = app.controller.looking
 looking.maps_came.connect(maps.append)
 looking.taps_came.connect(taps.append)
 app.tabling.table_came.connect(tables.append)
+painted = []
+app.window.first_painted.connect(lambda: painted.append("numpy._core" in sys.modules))
 app.show()
+until(lambda: painted, "the first paint")
 until(lambda: app.store.state.shown and maps, "the first maps")
+assert painted == [False] and "numpy._core" in sys.modules
 for _ in range(4):
     before = app.store.state.layer
     app.window.actions_by_name["next_layer"].trigger()

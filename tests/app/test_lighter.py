@@ -1,0 +1,95 @@
+"""What is loaded when it is first used, and not before: each case in a Python of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+AT_ONCE = """
+import sys, threading
+from fmviz.app.lighter import load_later
+load_later("slow")
+import slow
+assert "slow.inner" not in sys.modules
+barrier, seen = threading.Barrier(4), []
+def look():
+    barrier.wait()
+    seen.append(slow.value)
+threads = [threading.Thread(target=look) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert seen == [[1]] * 4 and all(one is seen[0] for one in seen), seen
+import slow as again
+assert again.value is slow.value is sys.modules["slow"].value
+"""
+
+PACKAGE = """
+import sys
+from fmviz.app.lighter import load, load_later
+load_later("slow", "slow.inner")
+import slow.inner as inner
+assert "asked for" not in sys.argv
+load("slow")
+assert "asked for" in sys.argv and slow_is_real()
+assert inner.word == "inner"
+from slow.inner import word
+"""
+
+LOADED = """
+import sys, json
+from fmviz.app.lighter import load, load_later
+before = json
+load_later("json")
+load("json")
+load("never heard of")
+assert sys.modules["json"] is before
+"""
+
+MISSING = """
+from fmviz.app.lighter import load_later
+load_later("not_there_at_all")
+import not_there_at_all
+for _ in range(2):
+    try:
+        not_there_at_all.word
+    except ModuleNotFoundError as error:
+        assert error.name == "not_there_at_all"
+    else:
+        raise AssertionError
+"""
+
+SOURCES = """
+import linecache, sys
+import fmviz.app.main
+read = [name for name in linecache.cache if "fmviz" in name]
+assert not read, read
+"""
+
+
+@pytest.fixture
+def python(tmp_path: Path):
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "__init__.py").write_text(
+        'import sys\nsys.argv.append("asked for")\nsum(range(2_000_000))\nvalue = [1]\n'
+    )
+    (tmp_path / "slow" / "inner.py").write_text("word = 'inner'\n")
+    helper = "import sys\ndef slow_is_real(): return hasattr(sys.modules['slow'], 'value')\n"
+
+    def run(code: str) -> None:
+        lines = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{helper}{code}"]
+        done = subprocess.run(lines, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("code", [AT_ONCE, PACKAGE, LOADED, MISSING], ids=["threads", "package", "loaded", "missing"])
+def test_a_module_is_loaded_when_something_in_it_is_wanted(python, code: str) -> None:
+    python(code)
+
+
+def test_no_source_of_ours_is_read_to_look_for_the_name_of_qt(python) -> None:
+    python(SOURCES)
