@@ -16,11 +16,19 @@ class _Later(ModuleType):
     """
 
     def __getattr__(self, name: str) -> Any:
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        value = getattr(import_module(self.__name__), name)
+        value = getattr(self.real(), name)
         setattr(self, name, value)
         return value
+
+    def real(self) -> ModuleType:
+        """The module itself, from now on in `sys.modules`; what is in a package is set there only where it is the real one."""
+        own = self.__name__
+        package, _, _ = own.rpartition(".")
+        load(package)
+        for name, module in list(sys.modules.items()):
+            if isinstance(module, _Later) and (module is self or name.startswith(f"{own}.")):
+                sys.modules.pop(name, None)
+        return import_module(own)
 
 
 def load_later(*names: str) -> None:
@@ -37,7 +45,7 @@ def load(name: str) -> None:
     """Load module `name` now, where it was to load later."""
     stand_in = sys.modules.get(name)
     if isinstance(stand_in, _Later):
-        stand_in.__doc__ = stand_in.__getattr__("__doc__")
+        stand_in.real()
 
 
 def trust_modules() -> None:

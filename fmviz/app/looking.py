@@ -8,20 +8,18 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
 from fmviz.app.blocks import Block, SharedPixels
+from fmviz.app.layer_maps import LayerMaps
 from fmviz.app.link import EngineLink
 from fmviz.app.state import Store
 from fmviz.app.wanted import (
     ChannelWanted,
-    MapsWanted,
     TapsWanted,
     ThingsWanted,
     VectorWanted,
     channel_wanted,
-    maps_wanted,
-    maps_wanted_of,
     taps_wanted,
     things_wanted,
     vector_wanted,
@@ -45,24 +43,6 @@ from fmviz.engine.messages import (
     ValueRead,
     VectorRead,
 )
-from fmviz.maps import Statistics
-
-_AT_HAND = 3
-"""What is shown, what was shown before it, and what is probably next."""
-_AHEAD_AFTER_MS = 15
-"""The window is painted by then: what is on the screen comes first."""
-_LARGEST_AHEAD = 8 << 20
-"""Bytes: what is zoomed far into is not rendered on suspicion."""
-
-
-class ShownMaps(msgspec.Struct, frozen=True, eq=False):
-    """The maps of a layer as they came: `pixels` (n, h, w), `limits` (n, 2), statistics of each channel."""
-
-    layer: str
-    pixels: SharedPixels
-    limits: npt.NDArray[np.float64]
-    statistics: Statistics
-    map_size: tuple[int, int]
 
 
 class ShownChannel(msgspec.Struct, frozen=True, eq=False):
@@ -102,13 +82,10 @@ class Looking(QObject):
         super().__init__(parent)
         self._store = store
         self._link = link
-        self._maps: MapsWanted | None = None
-        self._ahead: MapsWanted | None = None
-        self._left = ""
-        self._beside = ("", "")
-        self._at_hand: dict[MapsWanted, ShownMaps] = {}
-        self._ask_ahead_later = QTimer(self, singleShot=True, interval=_AHEAD_AFTER_MS)
-        self._ask_ahead_later.timeout.connect(self._ask_ahead)
+        self._maps = LayerMaps(store, link, self)
+        self._maps.asked.connect(self.maps_asked)
+        self._maps.came.connect(self.maps_came)
+        self._maps.failed.connect(lambda message, details: self.failed.emit("maps", message, (), details))
         self._vector: VectorWanted | None = None
         self._channel: ChannelWanted | None = None
         self._taps: TapsWanted | None = None
@@ -117,106 +94,22 @@ class Looking(QObject):
 
     def forget(self) -> None:
         """The capture that answers came from is gone: ask for everything anew."""
-        self._maps = self._vector = self._channel = self._taps = self._things = self._ahead = None
-        self._at_hand.clear()
+        self._maps.forget()
+        self._vector = self._channel = self._taps = self._things = None
         self._input = 0
+
+    def set_beside(self, above: str, below: str) -> None:
+        """The layers above and below the current one in the list; empty where there is none."""
+        self._maps.set_beside(above, below)
 
     def ask_for_the_difference(self) -> None:
         """Compare what the state wants with what was asked, and ask."""
-        self._ask_maps()
+        self._maps.ask_for_the_difference()
         self._ask_vector()
         self._ask_channel()
         self._ask_taps()
         self._ask_things()
         self._ask_input()
-
-    def _ask_maps(self) -> None:
-        wanted = maps_wanted(self._store.state)
-        if wanted is None:
-            self._maps = None
-            if self._store.state.shown is None:
-                self._at_hand.clear()
-        elif not wanted.served_by(self._maps):
-            if self._maps is not None and self._maps.layer != wanted.layer:
-                self._left = self._maps.layer
-            self._maps = next((one for one in self._at_hand if wanted.served_by(one)), wanted)
-            if self._maps in self._at_hand:
-                self._show_maps(self._maps)
-                return
-            if self._maps != self._ahead:
-                self._request_maps(self._maps, "maps")
-            self.maps_asked.emit()
-
-    def set_beside(self, above: str, below: str) -> None:
-        """The layers above and below the current one in the list; empty where there is none."""
-        self._beside = (above, below)
-
-    def _ask_ahead(self) -> None:
-        """Have the next layer's maps at hand before they are wanted: a key that is held, or a look back, waits for nothing."""
-        state = self._store.state
-        if (
-            self._maps not in self._at_hand
-            or self._ahead is not None
-            or state.activity is not None
-            or self._link.remote
-        ):
-            return
-        above, below = self._beside
-        ahead = maps_wanted_of(state, above if below and self._left == below else below)
-        if ahead is not None and ahead.size <= _LARGEST_AHEAD and not any(map(ahead.served_by, self._at_hand)):
-            self._ahead = ahead
-            self._request_maps(ahead, "ahead")
-
-    def _request_maps(self, wanted: MapsWanted, lane: str) -> None:
-        self._link.ask(
-            RenderMaps,
-            partial(self._maps_rendered, wanted),
-            block=wanted.size,
-            at_once=lane == "maps",
-            lane=lane,
-            run=wanted.run,
-            layer=wanted.layer,
-            normalisation=wanted.normalisation,
-            step=wanted.step,
-        )
-
-    def _maps_rendered(self, wanted: MapsWanted, reply: AnyReply, block: Block | None) -> None:
-        if wanted not in (self._maps, self._ahead):
-            return
-        was_ahead = wanted == self._ahead
-        if was_ahead:
-            self._ahead = None
-        if isinstance(reply, MapsRendered):
-            self._at_hand[wanted] = ShownMaps(
-                layer=reply.layer,
-                pixels=SharedPixels.of(reply.pixels, block),
-                limits=_floats(reply.limits).reshape(-1, 2),
-                statistics=_statistics(reply.statistics),
-                map_size=wanted.map_size,
-            )
-            if wanted == self._maps:
-                self._show_maps(wanted)
-            else:
-                self._keep_few()
-        elif was_ahead and wanted == self._maps:
-            # Somebody waits for it by now, and must hear why it fails.
-            self._request_maps(wanted, "maps")
-        elif isinstance(reply, Failed) and not was_ahead:
-            self.failed.emit("maps", reply.message, (), reply.details)
-
-    def _show_maps(self, wanted: MapsWanted) -> None:
-        maps = self._at_hand[wanted] = self._at_hand.pop(wanted)
-        self._keep_few()
-        self.maps_came.emit(maps)
-        self._ask_ahead_later.start()
-
-    def _keep_few(self) -> None:
-        """What is shown, and of the others the last ones that are not too large."""
-        others = [one for one in self._at_hand if one != self._maps]
-        large = [one for one in others if one.size > _LARGEST_AHEAD]
-        small = [one for one in others if one.size <= _LARGEST_AHEAD]
-        for one in (*large, *small[: max(0, len(small) + 1 - _AT_HAND)]):
-            del self._at_hand[one]
 
     def _ask_vector(self) -> None:
         wanted = vector_wanted(self._store.state)
@@ -335,11 +228,6 @@ class Looking(QObject):
 
 def _floats(data: bytes) -> npt.NDArray[np.float64]:
     return np.frombuffer(data, "<f8")
-
-
-def _statistics(data: bytes) -> Statistics:
-    rows = _floats(data).reshape(7, -1)
-    return Statistics(*rows[:5], *(row.astype(np.int64) for row in rows[5:]))
 
 
 def _tap_arrays(reply: TapsRendered, block: Block | None) -> list[tuple[str, tuple[TapMaps, npt.NDArray[np.uint8]]]]:

@@ -10,7 +10,8 @@ from PySide6.QtGui import QImage
 from fmviz.app import wording
 from fmviz.app.blocks import SharedPixels
 from fmviz.app.controller import Controller
-from fmviz.app.looking import ShownChannel, ShownMaps, ShownTaps
+from fmviz.app.layer_maps import ShownMaps
+from fmviz.app.looking import ShownChannel, ShownTaps
 from fmviz.app.qimage import colour_list, coloured_image, rgb_image
 from fmviz.app.state import Place, Store, ViewState
 from fmviz.app.theme import LEVEL_COLOURS, accent

@@ -12,7 +12,8 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QComboBox, QWidget
 
-from fmviz.app.looking import ShownChannel, ShownMaps, ShownTaps
+from fmviz.app.layer_maps import ShownMaps
+from fmviz.app.looking import ShownChannel, ShownTaps
 from fmviz.app.main import App
 from fmviz.app.state import ViewState
 from fmviz.assets import asset

@@ -33,9 +33,31 @@ load_later("slow", "slow.inner")
 import slow.inner as inner
 assert "asked for" not in sys.argv
 load("slow")
-assert "asked for" in sys.argv and slow_is_real()
+assert "asked for" in sys.argv and sys.modules["slow"].value == [1]
+import slow.inner as again
+assert again is sys.modules["slow"].inner is sys.modules["slow.inner"]
+assert inner.word == again.word == "inner"
+"""
+
+INNER_FIRST = """
+import sys
+from fmviz.app.lighter import load_later
+load_later("slow", "slow.inner")
+import slow
+import slow.inner as inner
 assert inner.word == "inner"
-from slow.inner import word
+assert sys.modules["slow"].inner is sys.modules["slow.inner"]
+assert slow.value == [1] and slow.inner.word == "inner"
+"""
+
+PYQTGRAPH = """
+import sys
+import fmviz.app.main
+from fmviz.app.lighter import load
+assert "numpy._core" not in sys.modules
+import pyqtgraph
+import numpy.typing
+assert numpy.typing.NDArray
 """
 
 LOADED = """
@@ -76,17 +98,20 @@ def python(tmp_path: Path):
         'import sys\nsys.argv.append("asked for")\nsum(range(2_000_000))\nvalue = [1]\n'
     )
     (tmp_path / "slow" / "inner.py").write_text("word = 'inner'\n")
-    helper = "import sys\ndef slow_is_real(): return hasattr(sys.modules['slow'], 'value')\n"
 
     def run(code: str) -> None:
-        lines = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{helper}{code}"]
+        lines = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}"]
         done = subprocess.run(lines, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stderr
 
     return run
 
 
-@pytest.mark.parametrize("code", [AT_ONCE, PACKAGE, LOADED, MISSING], ids=["threads", "package", "loaded", "missing"])
+@pytest.mark.parametrize(
+    "code",
+    [AT_ONCE, PACKAGE, INNER_FIRST, PYQTGRAPH, LOADED, MISSING],
+    ids=["threads", "package", "inner first", "pyqtgraph", "loaded", "missing"],
+)
 def test_a_module_is_loaded_when_something_in_it_is_wanted(python, code: str) -> None:
     python(code)
 

@@ -10,7 +10,8 @@ from pytestqt.qtbot import QtBot
 from stub_link import Link
 from test_state import layer, ran
 
-from fmviz.app.looking import Looking, ShownMaps
+from fmviz.app.layer_maps import ShownMaps
+from fmviz.app.looking import Looking
 from fmviz.app.state import Activity, Store, ViewState
 from fmviz.app.views.grid_layout import GridView
 from fmviz.engine.messages import Dropped, Failed, MapsRendered, Pixels, RenderMaps
@@ -78,7 +79,7 @@ class Look:
 
     def nothing_ahead(self) -> None:
         before = self.asked()
-        self.qtbot.waitUntil(lambda: not self.looking._ask_ahead_later.isActive())
+        self.qtbot.waitUntil(lambda: not self.looking._maps._ask_ahead_later.isActive())
         assert self.asked() == before
 
     def shown(self) -> str:
@@ -189,7 +190,7 @@ def test_no_more_than_three_are_kept(look: Look) -> None:
         if name != "e":
             look.ahead()
             look.come()
-        assert len(look.looking._at_hand) <= 3
+        assert len(look.looking._maps._at_hand) <= 3
     assert look.shown() == "e"
     look.store.update(shown=None)
-    assert not look.looking._at_hand
+    assert not look.looking._maps._at_hand
