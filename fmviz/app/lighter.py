@@ -32,13 +32,15 @@ class _Later(ModuleType):
 
 
 def load_later(*names: str) -> None:
-    """Have the modules `names`, packages before what is in them, load when they are first used; not those that are loaded."""
+    """Have the modules `names` load when they are first used: packages before what is in them, nothing that is loaded, and
+    nothing in a package that is."""
     for name in names:
-        if name not in sys.modules:
+        package, _, own = name.rpartition(".")
+        holder = sys.modules.get(package)
+        if name not in sys.modules and (not package or isinstance(holder, _Later)):
             sys.modules[name] = stand_in = _Later(name)
-            package, _, own = name.rpartition(".")
-            if isinstance(sys.modules.get(package), _Later):
-                setattr(sys.modules[package], own, stand_in)
+            if holder is not None:
+                setattr(holder, own, stand_in)
 
 
 def load(name: str) -> None:

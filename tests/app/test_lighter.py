@@ -60,6 +60,16 @@ import numpy.typing
 assert numpy.typing.NDArray
 """
 
+PACKAGE_LOADED = """
+import sys
+import numpy
+from fmviz.app.lighter import load_later
+load_later("numpy", "numpy.typing", "slow.inner")
+import numpy.typing as typing
+assert typing.NDArray and numpy.typing is typing is sys.modules["numpy.typing"]
+assert "slow.inner" not in sys.modules
+"""
+
 LOADED = """
 import sys, json
 from fmviz.app.lighter import load, load_later
@@ -109,8 +119,8 @@ def python(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "code",
-    [AT_ONCE, PACKAGE, INNER_FIRST, PYQTGRAPH, LOADED, MISSING],
-    ids=["threads", "package", "inner first", "pyqtgraph", "loaded", "missing"],
+    [AT_ONCE, PACKAGE, INNER_FIRST, PYQTGRAPH, PACKAGE_LOADED, LOADED, MISSING],
+    ids=["threads", "package", "inner first", "pyqtgraph", "package loaded", "loaded", "missing"],
 )
 def test_a_module_is_loaded_when_something_in_it_is_wanted(python, code: str) -> None:
     python(code)
