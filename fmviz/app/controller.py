@@ -54,6 +54,9 @@ because a file of last time is gone."""
 _CANCEL_PATIENCE_MS = 2000
 _SHORT_LIFE_S = 10.0
 _LONGEST_PAUSE_S = 30
+_SILENCE_MS = 3000
+_SILENT = -1
+"""The number of no request: of the activity that is told while maps do not come."""
 
 
 class ShownPicture(msgspec.Struct, frozen=True, eq=False):
@@ -92,12 +95,20 @@ class Controller(QObject):
         self._pictures: dict[PictureSource, ShownPicture] = {}
         self._started = 0.0
         self._short_lives = 0
+        self._begun = False
         self._deaf = False
+        self._restarting = False
         self._impatience = QTimer(self, singleShot=True, interval=_CANCEL_PATIENCE_MS)
         self._impatience.timeout.connect(self._lose_patience)
         self._pause = QTimer(self, singleShot=True)
         self._pause.timeout.connect(self._take_the_line_up)
         self._breaks = 0
+        self._of_the_line = ""
+        self._silence = QTimer(self, singleShot=True, interval=_SILENCE_MS)
+        self._silence.timeout.connect(self._tell_of_silence)
+        self.looking.maps_asked.connect(self._silence.start)
+        self.looking.maps_came.connect(self._heard)
+        self.looking.failed.connect(self._heard)
         store.changed.connect(self._changed)
         link.lost.connect(self._lost)
 
@@ -105,9 +116,12 @@ class Controller(QObject):
 
     def start(self) -> None:
         """Start the engine and ask for what the state wants."""
+        self._begun = True
         self._started = time.monotonic()
         self._asked = None
         self.link.start()
+        if not self.link.running:
+            return  # `lost` says why
         self.link.ask(Hello, self._welcomed)
         self._run_what_is_wanted()
         self.link.ask(Devices, self._devices_found)
@@ -253,9 +267,16 @@ class Controller(QObject):
         wanted = run_wanted(self.store.state)
         if wanted is None:
             self._asked = None
-        if wanted is None or wanted == self._asked or not self.link.running:
+        if wanted is None or wanted == self._asked:
+            return
+        if not self.link.running:
+            if self._begun and not self._pause.isActive():
+                # None was started again after the last ones, but this is something else.
+                self._short_lives = 0
+                self.start()
             return
         self._asked = wanted
+        self._failed = None
         if wanted.source not in self._pictures:
             size = PICTURE_LIMIT * PICTURE_LIMIT * 3
             self.link.ask(
@@ -367,8 +388,11 @@ class Controller(QObject):
     # Trouble
 
     def cancel(self) -> None:
-        """Give up the run that is under way; by force where the engine does not listen."""
-        if self._run_number:
+        """Give up the run that is under way; by force where the engine does not listen, or has been silent for long."""
+        activity = self.store.state.activity
+        if activity is not None and activity.request == _SILENT:
+            self._lose_patience()
+        elif self._run_number:
             self.link.cancel(self._run_number)
             self._given_up = self._run_number
             self._impatience.start()
@@ -378,6 +402,17 @@ class Controller(QObject):
     def _lose_patience(self) -> None:
         self._deaf = True
         self.link.kill()
+
+    def _tell_of_silence(self) -> None:
+        """Maps were asked for and do not come: what is on the screen is of another layer."""
+        if self.store.state.activity is not None:
+            self._silence.start()
+        elif self.link.running:
+            self.store.update(activity=Activity(_SILENT, self.tr("Waiting for the engine")))
+
+    def _heard(self) -> None:
+        self._silence.stop()
+        self._end_activity(_SILENT)
 
     def _end_activity(self, number: int) -> None:
         activity = self.store.state.activity
@@ -425,12 +460,14 @@ class Controller(QObject):
         self._tell("window", message, mended_by, until_dismissed=True)
 
     def restart(self) -> None:
-        """End the engine and start another, at the user's wish."""
+        """End the engine and start another, which runs what is wanted: at the user's wish."""
         self._short_lives = 0
         if self.link.running:
+            self._restarting = True
             self.link.kill()
         else:
-            self.retry()
+            self._pause.stop()
+            self.start()
 
     def _lost(self, errors: str, started: bool) -> None:
         """The engine is no more. What is on the screen stays; another one is started, and makes the shown capture again."""
@@ -442,26 +479,37 @@ class Controller(QObject):
         self._captured = False
         number, self._run_number = self._run_number, 0
         self._end_activity(number)
+        self._heard()
         self.looking.forget()
+        restarting, self._restarting = self._restarting, False
+        deaf, self._deaf = self._deaf, False
+        if restarting and started:
+            self.dismiss("maps")
+            self.start()
+            return
         running = asked if number else None
-        # The choices stay as they are; whether they are tried again is for the user to say. What was given up before is
-        # not what the banner is about.
+        # What was given up before is not what the banner is about.
         self._failed = running
-        state = self.store.state
-        # An engine that was ended because the user wished it has done nothing wrong.
-        again = started and (self._deaf or (self._short_lives < 3 and (state.shown is not None or not number)))
-        if started and self.link.remote and not self._deaf:
+        if started and self.link.remote and not deaf:
             self._wait_for_the_line(errors)
             return
-        message = self._obituary(errors, running, again=again) if started else errors
-        if self._deaf and running is not None:
-            message = wording.ended_by_force(running.setup.backbone)
-        self._deaf = False
+        # An engine that was ended because the user wished it has done nothing wrong.
+        again = started and (deaf or self._short_lives < 3)
+        if deaf:
+            message = wording.ended_by_force(running.setup.backbone if running else "")
+        else:
+            message = self._obituary(errors, running, again=again) if started else errors
+        state = self.store.state
         setup = running.setup if running else state.setup
-        self._tell("maps", message, ("retry",) if setup.device == "cpu" else ("retry", "use_cpu"), errors)
+        # As after any first run that fails: nobody is left with an empty window because of a network that ends engines.
+        instead = again and not deaf and state.shown is None and running is not None and setup.backbone != BACKBONE
+        mended_by = ("retry",) if setup.device == "cpu" else ("retry", "use_cpu")
+        self._tell("maps", message, mended_by, errors, outlasts_a_run=instead)
         if again:
-            self._asked = None
+            self._go_back()
             self.start_again()
+        if instead:
+            self.set_setup(backbone=BACKBONE)
 
     def _wait_for_the_line(self, errors: str) -> None:
         """A line to another computer breaks and comes back: it is tried after 1, 2, 4 … seconds, 30 at most."""
@@ -470,9 +518,10 @@ class Controller(QObject):
         last = errors.splitlines()[-1][:200] if errors else ""
         broke = self.tr("The line to the engine broke; what is shown stays.")
         parts = [broke if self.store.state.shown is not None else self.tr("The line to the engine broke.")]
-        parts += [self.tr("It said: {words}").format(words=last)] if last else []
+        parts += [self.tr("It said: “{words}”.").format(words=last)] if last else []
         parts.append(self.tr("It is tried again in {seconds} s.").format(seconds=seconds))
-        self._tell("maps", " ".join(parts), ("retry",), errors)
+        self._of_the_line = " ".join(parts)
+        self._tell("maps", self._of_the_line, ("retry",), errors)
         self._pause.start(1000 * seconds)
 
     def _take_the_line_up(self) -> None:
@@ -505,7 +554,15 @@ class Controller(QObject):
         if isinstance(reply, Ran):
             # The user has not read it yet: the banner stays until it is dismissed, and with it what it offers.
             self._failed = failed
-            self.store.update(problems=problems)
+            mended = self.tr("The line to the engine broke and was taken up again.")
+            self.store.update(
+                problems=tuple(
+                    msgspec.structs.replace(problem, message=mended, remedies=())
+                    if problem.message == self._of_the_line
+                    else problem
+                    for problem in problems
+                )
+            )
 
     def _obituary(self, errors: str, running: RunWanted | None, *, again: bool) -> str:
         last = errors.splitlines()[-1][:200] if errors else ""
@@ -514,8 +571,8 @@ class Controller(QObject):
             text = self.tr("It was running {picture} through {backbone}.")
             parts = [parts[0], text.format(picture=running.source.name, backbone=shown_name(running.setup.backbone))]
         if last:
-            parts.append(self.tr("It said: {words}").format(words=last))
-        if again and running is not None:
+            parts.append(self.tr("It said: “{words}”.").format(words=last))
+        if again and running is not None and self.store.state.shown is not None:
             parts.append(self.tr("Another one was started; what is shown is from before."))
         elif again:
             parts.append(self.tr("Another one was started."))

@@ -32,6 +32,7 @@ class Presenter(QObject):
         self.window = window
         self.dark = False
         self._maps: ShownMaps | None = None
+        self._maps_in_front = True
         self._channel: ShownChannel | None = None
         self._taps: ShownTaps | None = None
         self._things: tuple[ThingInfo, ...] = ()
@@ -341,13 +342,21 @@ class Presenter(QObject):
 
     def _push_problem(self, place: Place) -> None:
         problem = self.store.state.problem(place)
-        banner = self.window.banner(place)
-        if problem is None:
-            banner.hide()
-        else:
-            banner.tell(
-                problem.message, [self.window.actions_by_name[name] for name in problem.remedies], problem.details
-            )
+        banners = [self.window.banner(place)]
+        if place == "maps":
+            banners.append(self.window.banner_of_hidden_maps)
+        for banner in banners:
+            if problem is None or (banner is self.window.banner_of_hidden_maps and self._maps_in_front):
+                banner.hide()
+            else:
+                banner.tell(
+                    problem.message, [self.window.actions_by_name[name] for name in problem.remedies], problem.details
+                )
+
+    def _maps_shown(self, in_front: bool) -> None:
+        self._maps_in_front = in_front
+        self._push_problem("maps")
+        self.window.fit_upper_bar()
 
     def _seen(self) -> QRectF:
         """The part of the picture that the network saw."""
@@ -392,6 +401,8 @@ class Presenter(QObject):
         window.maps.samples.sample_chosen.connect(window.sample_chosen)
         for place in ("window", "maps", "pyramid", "parameters", "channel", "input"):
             window.banner(place).closed.connect(lambda place=place: controller.dismiss(place))
+        window.banner_of_hidden_maps.closed.connect(lambda: controller.dismiss("maps"))
+        window.maps_shown.connect(self._maps_shown)
         window.table_shown.connect(lambda value: update(table_wanted=value))
 
     def choose_layer(self, name: str) -> None:

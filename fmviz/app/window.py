@@ -63,6 +63,8 @@ class MainWindow(QMainWindow):
     dropped = Signal(object)
     """A `QMimeData` with pictures or files was dropped somewhere on the window."""
     sample_chosen = Signal(object)
+    maps_shown = Signal(object)
+    """Whether the dock of the maps is in front."""
     table_shown = Signal(object)
     """Whether the layer table can be seen."""
     column_shown = Signal(object)
@@ -86,6 +88,8 @@ class MainWindow(QMainWindow):
         self.actions_by_name = actions.made(self, does, self._icons_in)
         self.addActions(list(self.actions_by_name.values()))
         self._window_banner = Banner(self, wide=True)
+        self.banner_of_hidden_maps = Banner(self, wide=True)
+        """What the maps' banner says, where another dock is in front of it: it concerns the whole window."""
         self.strip = StripView(self)
         self.layers = LayersView(self)
         self.maps = MapsView(SamplesView(samples, self), self)
@@ -123,6 +127,7 @@ class MainWindow(QMainWindow):
             dock.setAcceptDrops(True)
             dock.installEventFilter(self)
             docks[name] = dock
+        docks["maps"].visibilityChanged.connect(self.maps_shown.emit)
         docks["parameters"].visibilityChanged.connect(self.table_shown.emit)
         docks["column"].visibilityChanged.connect(self.column_shown.emit)
         return docks
@@ -260,6 +265,7 @@ class MainWindow(QMainWindow):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addWidget(self._window_banner)
+        layout.addWidget(self.banner_of_hidden_maps)
         layout.addWidget(self.strip)
         holder.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         below.addWidget(holder)
@@ -306,8 +312,9 @@ class MainWindow(QMainWindow):
         }[place]
 
     def fit_upper_bar(self) -> None:
-        """Hide the bar of the strip and the window's banner while both have nothing to show."""
-        self._below.setVisible(not self.strip.isHidden() or not self._window_banner.isHidden())
+        """Hide the bar of the strip and the wide banners while none has anything to show."""
+        inside = (self.strip, self._window_banner, self.banner_of_hidden_maps)
+        self._below.setVisible(not all(widget.isHidden() for widget in inside))
 
     def set_value(self, text: str) -> None:
         """The value under the pointer."""

@@ -104,7 +104,11 @@ def fits_nothing(name: str, nearest: ProposalInfo | None) -> str:
 
 
 def ended_by_force(backbone: str) -> str:
-    """The user cancelled, and the engine was too busy to hear of it."""
+    """The user cancelled, and the engine was too busy to hear of it, whatever it did where that is not known."""
+    if not backbone:
+        return QCoreApplication.translate(
+            "Words", "The engine did not answer, so it was ended and another one started."
+        )
     text = QCoreApplication.translate(
         "Words", "Cancelled: {network} did not stop by itself, so its engine was ended and another one started."
     )

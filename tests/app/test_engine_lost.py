@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from driving import Desk, until
 
 from fmviz.app.link import RELAY
 from fmviz.assets import asset
+from fmviz.trust import trust
 
 
 def test_killed_at_rest(desk: Desk) -> None:
@@ -44,7 +46,7 @@ def test_killed_in_mid_run(desk: Desk) -> None:
     until(lambda: desk.app.link.process_id not in (0, process), "another engine")
     until(lambda: desk.state.activity is None and desk.maps is not maps, "what was shown is captured again")
     assert "efficientnet_lite0_fpn" in desk.window.windowTitle()
-    assert desk.state.setup.backbone == "resnet50"
+    assert desk.state.setup.backbone == "efficientnet_lite0_fpn", "what is chosen is what is shown"
     desk.do("retry")
     desk.settle()
     assert "resnet50" in desk.window.windowTitle()
@@ -78,6 +80,107 @@ def test_after_three_short_lives_another_try_starts_an_engine(desk: Desk) -> Non
     desk.choose_tap("C4")
 
 
+def test_after_three_short_lives_another_choice_starts_an_engine(desk: Desk) -> None:
+    desk.settle()
+    desk.app.controller._short_lives = 2
+    desk.app.link.kill()
+    until(lambda: desk.problem() and not desk.app.link.running, "it is given up")
+    desk.choose_backbone("resnet18")
+    desk.settle()
+    assert "resnet18" in desk.window.windowTitle()
+    assert not desk.problem()
+
+
+def test_a_first_network_that_ends_its_engine_leaves_the_usual_one(open_desk: OpenDesk, tmp_path: Path) -> None:
+    model = tmp_path / "dies.py"
+    model.write_text(DIES)
+    trust(model, hashlib.sha256(model.read_bytes()).hexdigest())
+    desk = open_desk(backbone=f"own:{model}:build")
+    desk.settle()
+    assert "dies" in desk.problem()
+    assert "ended unexpectedly" in desk.problem()
+    assert "efficientnet_lite0_fpn" in desk.window.windowTitle()
+    assert desk.window.setup_bar.isEnabled()
+    desk.do("retry")
+    desk.settle()
+    assert desk.window.maps.has_maps
+    desk.choose_backbone("resnet18")
+    desk.settle()
+    assert "resnet18" in desk.window.windowTitle()
+    desk.close()
+
+
+def test_an_engine_that_is_restarted_runs_what_is_chosen_and_nothing_is_wrong(desk: Desk) -> None:
+    process = desk.app.link.process_id
+    desk.choose_backbone("resnet34")
+    desk.do("restart_engine")
+    until(lambda: desk.app.link.process_id not in (0, process), "another engine")
+    desk.settle()
+    assert not desk.problem()
+    assert "resnet34" in desk.window.windowTitle()
+
+
+def test_an_engine_that_falls_silent_is_told_and_can_be_given_up(desk: Desk) -> None:
+    """Between runs, when maps do not come."""
+    desk.app.controller._silence.setInterval(100)
+    process = desk.app.link.process_id
+    desk.settle()
+    os.kill(process, signal.SIGSTOP)
+    desk.app.presenter.choose_layer(desk.tapped("C5"))
+    until(lambda: desk.state.activity is not None, "it is told that the engine is waited for")
+    assert desk.window.actions_by_name["cancel"].isEnabled()
+    desk.do("cancel")
+    until(lambda: desk.app.link.process_id not in (0, process), "another engine")
+    assert "did not answer" in desk.problem()
+    desk.settle()
+    assert desk.maps.layer == desk.tapped("C5")
+    assert desk.state.activity is None
+
+
+def test_a_slow_answer_is_waited_for_and_then_forgotten(desk: Desk) -> None:
+    desk.app.controller._silence.setInterval(1)
+    desk.choose_tap("C5")
+    desk.choose_tap("P5")
+    desk.settle()
+    assert desk.state.activity is None
+    assert not desk.problem()
+
+
+def test_a_run_given_up_by_force_leaves_the_picture_that_is_shown(desk: Desk) -> None:
+    desk.drop([asset("samples/coffee.png")])
+    desk.settle()
+    desk.app.controller._impatience.setInterval(50)
+    process = desk.app.link.process_id
+    os.kill(process, signal.SIGSTOP)
+    desk.do("previous")
+    assert desk.state.activity is not None
+    desk.do("cancel")
+    until(lambda: desk.app.link.process_id not in (0, process), "another engine")
+    desk.settle()
+    assert desk.state.source == desk.state.shown_source
+    assert desk.window.windowTitle().startswith("coffee.png")
+
+
+def test_a_loss_is_told_in_whatever_dock_is_in_front(desk: Desk) -> None:
+    desk.window.raise_dock("parameters")
+    above = desk.window.banner_of_hidden_maps
+    assert not above.isVisible()
+    desk.app.link.kill()
+    until(desk.problem, "the loss")
+    until(above.isVisible, "the banner over the window")
+    assert above.text == desk.problem()
+    desk.settle()
+    desk.window.raise_dock("maps")
+    until(lambda: not above.isVisible(), "it is over the maps again")
+    assert desk.window.maps.banner.isVisible()
+    desk.window.raise_dock("parameters")
+    until(above.isVisible, "the banner over the window")
+    above.closed.emit()
+    assert not above.isVisible()
+    assert not desk.problem()
+    desk.window.raise_dock("maps")
+
+
 def test_a_first_run_that_is_given_up_leaves_an_engine_for_the_next(open_desk: OpenDesk, tmp_path: Path) -> None:
     """It does not listen, and is ended by force."""
     desk = open_desk(engine=[sys.executable, "-c", DEAF, RELAY, str(tmp_path / "mark")])
@@ -94,6 +197,18 @@ def test_a_first_run_that_is_given_up_leaves_an_engine_for_the_next(open_desk: O
     assert desk.state.shown.setup.backbone == "resnet18"
     desk.close()
 
+
+DIES = """
+import os
+import torch
+
+class Dies(torch.nn.Module):
+    def forward(self, x):
+        os.kill(os.getpid(), 9)
+
+def build():
+    return Dies()
+"""
 
 DEAF = """
 import pathlib, sys, time
