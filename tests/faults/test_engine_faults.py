@@ -66,16 +66,16 @@ def test_killed_at_any_moment_of_a_session(open_desk: OpenDesk, long: bool) -> N
         after = desk.state
         for field in (
             "sources",
-            "current",
             "layer",
             "colour_map",
             "normalisation",
             "pin",
-            "setup",
             "order",
             "appearance",
         ):
             assert getattr(after, field) == getattr(before, field), field
+        assert after.shown is not None
+        assert (after.source, after.setup) == (after.shown_source, after.shown.setup), "what is chosen is what is shown"
         # The run that was under way is lost, and only that: it is offered to be made again.
         # What had come to its end by then counts as shown, even where its reply was still on its way.
         assert after.shown_source in (at_the_end[-1], before.source)
