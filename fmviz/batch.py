@@ -36,6 +36,8 @@ class PictureExported:
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     error: FmvizError | None = None
+    replaced: int = 0
+    """How many of the files are in place of older ones of the same name."""
 
 
 def export(
@@ -132,8 +134,8 @@ def _exported(
         if not isinstance(error.capture, Capture) or not error.capture:
             raise
         return _exported_half_way(session, picture, folder, progress, chosen, error)
-    files, notes = _written(session, capture, folder, progress, chosen)
-    return PictureExported(os.fspath(picture), files, notes)
+    files, notes, replaced = _written(session, capture, folder, progress, chosen)
+    return PictureExported(os.fspath(picture), files, notes, replaced=replaced)
 
 
 def _exported_half_way(
@@ -149,11 +151,11 @@ def _exported_half_way(
     assert isinstance(capture, Capture)
     layers = chosen["layers"] or tuple(capture.taps) or ("*",)
     try:
-        files, notes = _written(session, capture, folder, progress, {**chosen, "layers": layers})
+        files, notes, replaced = _written(session, capture, folder, progress, {**chosen, "layers": layers})
     except FmvizError as error:
         # A layer that was asked for may come after the end.
-        files, notes = (), (str(error),)
-    return PictureExported(os.fspath(picture), files, notes, stopped)
+        files, notes, replaced = (), (str(error),), 0
+    return PictureExported(os.fspath(picture), files, notes, stopped, replaced)
 
 
 def _written(
@@ -162,15 +164,16 @@ def _written(
     folder: Path,
     progress: Callable[[str], None] | None,
     chosen: dict[str, Any],
-) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """The files, and what was left out."""
-    files, notes = [], []
+) -> tuple[tuple[Path, ...], tuple[str, ...], int]:
+    """The files, what was left out, and how many older files were replaced."""
+    files, notes, replaced = [], [], 0
     layers = chosen["layers"] or tuple(capture.taps)
     for record in export_capture(capture, session.facts(capture), folder=folder, **{**chosen, "layers": layers}):
         if record.path is not None:
             files.append(record.path)
+            replaced += record.replaced
         if record.note:
             notes.append(record.note)
         if progress is not None:
             progress(record.path.name if record.path else record.note)
-    return tuple(files), tuple(notes)
+    return tuple(files), tuple(notes), replaced

@@ -257,8 +257,10 @@ def _report(done: PictureExported, output: str) -> None:
             if not done.files:
                 return
         count = len(done.files)
+        older = f", {done.replaced} in place of older ones" if done.replaced else ""
         print(
-            f"{done.picture}: {count} {'file' if count == 1 else 'files'} in {done.files[0].parent if count else output}"
+            f"{done.picture}: {count} {'file' if count == 1 else 'files'} in "
+            f"{done.files[0].parent if count else output}{older}"
         )
 
 

@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,12 +52,14 @@ class Exported:
         path: the file, complete; None where there is none, and `note` says why.
         done, total: how many of these records there have been, this one included, and how many there will be.
         note: one sentence, or "".
+        replaced: whether there was a file of that name before.
     """
 
     path: Path | None
     done: int
     total: int
     note: str = ""
+    replaced: bool = False
 
 
 def export(
@@ -152,13 +154,15 @@ def _export_pictures(
     cancelled: Callable[[], bool],
 ) -> Iterator[Exported]:
     target = make_folder(folder)
+    there = frozenset(os.listdir(target))
     counts = [drawing.count(layer) if drawing.form == "maps" and not layer.why_no_maps else 1 for layer in chosen]
     tasks = (
         task
         for layer in chosen
         for task in layer_tasks(layer, target / stems[layer.name], {**facts, **layer.facts}, drawing)
     )
-    yield from _worked_off(tasks, sum(counts), cancelled)
+    for record in _worked_off(tasks, sum(counts), cancelled):
+        yield replace(record, replaced=record.path is not None and record.path.name in there)
 
 
 def _worked_off(tasks: Iterator[Task], total: int, cancelled: Callable[[], bool]) -> Iterator[Exported]:
@@ -209,7 +213,8 @@ def _export_values(
     first, last = stems[chosen[0].name], chosen[-1]
     name = first if len(chosen) == 1 else safe_name(f"{first}-{last.tap or last.name}")
     path = make_folder(folder) / f"{name}.{form}"
-    yield Exported(write_values(path, arrays, about, form), 1, 1)
+    replaced = path.exists()
+    yield Exported(write_values(path, arrays, about, form), 1, 1, replaced=replaced)
 
 
 # The pyramid

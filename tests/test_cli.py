@@ -64,6 +64,9 @@ def test_a_picture_leaves_a_grid_of_each_named_map(tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.out == f"{CAT}: 13 files in {tmp_path / 'out'}\n"
     assert printed.err == f"{NOTE}\n"
+    (tmp_path / "out" / written[0]).unlink()
+    assert export(CAT, "-o", str(tmp_path / "out")) == 0
+    assert capsys.readouterr().out == f"{CAT}: 13 files in {tmp_path / 'out'}, 12 in place of older ones\n"
 
 
 def test_several_pictures_get_a_folder_each_and_a_broken_one_stops_none(tmp_path, capsys, broken):

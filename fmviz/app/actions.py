@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import msgspec
-from PySide6.QtCore import QT_TRANSLATE_NOOP, QByteArray, QCoreApplication, QObject, QRectF, Qt
-from PySide6.QtGui import QAction, QColor, QIcon, QKeySequence, QPainter, QPixmap
+from PySide6.QtCore import QT_TRANSLATE_NOOP, QByteArray, QCoreApplication, QEvent, QObject, QRectF, Qt
+from PySide6.QtGui import QAction, QColor, QIcon, QKeyEvent, QKeySequence, QPainter, QPixmap
 from PySide6.QtSvg import QSvgRenderer
+from PySide6.QtWidgets import QAbstractSpinBox, QLineEdit, QWidget
 
 from fmviz.assets import asset
 
@@ -108,6 +109,26 @@ def made(parent: QObject, does: Mapping[str, Callable[[], object]], ink: QColor)
         action.triggered.connect(lambda _checked=False, call=call: call())
         actions[row.name] = action
     return actions
+
+
+class KeysFirst(QObject):
+    """Keeps the text fields of `window` from taking the keys of a command: on X11, Ctrl+E would go to the end of the line."""
+
+    def __init__(self, action: QAction, window: QWidget) -> None:
+        super().__init__(window)
+        self._action = action
+        for field in (*window.findChildren(QLineEdit), *window.findChildren(QAbstractSpinBox)):
+            field.installEventFilter(self)
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        if (
+            event.type() == QEvent.Type.ShortcutOverride
+            and isinstance(event, QKeyEvent)
+            and QKeySequence(event.keyCombination()) in self._action.shortcuts()
+        ):
+            event.ignore()
+            return True
+        return False
 
 
 def recolour(actions: Mapping[str, QAction], ink: QColor) -> None:

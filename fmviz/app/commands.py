@@ -287,8 +287,8 @@ class Commands(QObject):
         match reply:
             case Progress(name=name, fraction=fraction):
                 self._dialog.show_progress(name, fraction or 0.0)
-            case Exported(folder=folder, files=files, skipped=skipped):
-                self._dialog.show_done(folder, files, skipped)
+            case Exported():
+                self._dialog.show_done(reply.folder, reply.files, reply.skipped, reply.replaced)
             case Failed(message=message):
                 self._dialog.show_failed(message)
             case Dropped():

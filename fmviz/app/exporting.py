@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from PySide6.QtCore import QObject, Signal
 
 from fmviz.app.blocks import Block
@@ -26,6 +27,7 @@ class Exporting(QObject):
         self._link = link
         self._number = 0
         self._folder = ""
+        self._replaced = 0
         link.lost.connect(self._lost)
 
     def begin(self, **fields: Any) -> None:
@@ -40,6 +42,7 @@ class Exporting(QObject):
             Export, self._heard, lane="export", run=shown.run, inline=self._link.remote, **fields
         )
         self._folder = str(fields.get("folder", ""))
+        self._replaced = 0
 
     def cancel(self) -> None:
         if self._number:
@@ -53,6 +56,8 @@ class Exporting(QObject):
             return
         if isinstance(reply, Exported | Failed | Dropped):
             self._number = 0
+        if isinstance(reply, Exported) and self._link.remote:
+            reply = msgspec.structs.replace(reply, replaced=self._replaced)
         self.heard.emit(reply)
 
     def _write_here(self, made: FileMade) -> None:
@@ -60,15 +65,19 @@ class Exporting(QObject):
         from fmviz.writing import make_folder, write_whole
 
         try:
-            folder = make_folder(self._folder)
-            write_whole(folder / Path(made.name).name, lambda file: file.write(made.data))
+            path = make_folder(self._folder) / Path(made.name).name
+            there = path.exists()
+            write_whole(path, lambda file: file.write(made.data))
+            self._replaced += there
         except ExportError as error:
             self.cancel()
             self._fail(made.id, str(error))
 
     def _lost(self, _errors: str, _started: bool) -> None:
         if self._number:
-            self._fail(self._number, self.tr("The engine ended; export again."))
+            self._fail(
+                self._number, self.tr("The engine ended. The files that were finished are in the folder: export again.")
+            )
 
     def _fail(self, number: int, message: str) -> None:
         self._number = 0

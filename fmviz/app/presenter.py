@@ -176,11 +176,14 @@ class Presenter(QObject):
             self._push_activity()
         if differs("problems"):
             self._push_problems()
+        if differs("problems", "setup"):
+            self._push_remedies()
 
     def _push_all(self) -> None:
         state = self.store.state
         self.window.setup_bar.set_choices(state.setup, state.networks, state.devices, state.fetching)
         self._push_choices()
+        self._push_remedies()
         self._push_overlay()
         self._push_pyramid_choice()
         self._push_strip()
@@ -334,6 +337,13 @@ class Presenter(QObject):
             self.window.maps.show_waiting(self.tr("Starting the engine …"), None)
         else:
             self.window.maps.show_samples(state.source.name if state.source is not None else "")
+
+    def _push_remedies(self) -> None:
+        state = self.store.state
+        told = {name for problem in state.problems for name in problem.remedies}
+        if state.setup.device != "cpu":
+            told.add("use_cpu")
+        self.window.set_remedies_at_hand(told)
 
     def _push_problems(self) -> None:
         for place in ("window", "maps", "pyramid", "parameters", "channel", "input"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QMimeData, QObject, QSize, Qt, QTimer, QUrl, Signal
@@ -99,10 +99,12 @@ class MainWindow(QMainWindow):
         self.parameters = ParametersView(self)
         self.input = InputView(self)
         self.setup_bar = SetupBar(self)
+        self.setup_bar.done.connect(lambda: self.layers.tree.setFocus())
         self.docks = self._make_docks()
         self._fill_menus(samples)
         self._make_toolbars()
         self._make_status_bar()
+        actions.KeysFirst(self.actions_by_name["export"], self)
 
     # Docks
 
@@ -340,6 +342,11 @@ class MainWindow(QMainWindow):
         """Whether there is something to give up, and whether a place is pinned."""
         self.actions_by_name["cancel"].setEnabled(possible)
         self.actions_by_name["unpin"].setEnabled(pinned)
+
+    def set_remedies_at_hand(self, names: Container[str]) -> None:
+        """Which of the remedies that mend nothing by themselves there is something for."""
+        for name in ("trust_model", "use_cpu", "restore_session"):
+            self.actions_by_name[name].setEnabled(name in names)
 
     def set_can_step(self, *, back: bool, forward: bool) -> None:
         """Whether there is a picture before and after this one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -301,6 +302,7 @@ def _export(request: Export, shown: Shown, capture: Capture, cancelled: Ask) -> 
 
     facts = shown.session.facts(capture)
     if request.pyramid:
+        there = os.listdir(request.folder) if os.path.isdir(request.folder) else ()
         path = export_pyramid(
             capture,
             facts,
@@ -310,9 +312,10 @@ def _export(request: Export, shown: Shown, capture: Capture, cancelled: Ask) -> 
             reduction=request.reduction,
             scale=request.scale,
         )
-        yield Exported(id=request.id, folder=str(path.parent), files=1, skipped=())
+        replaced = int(path.name in there)
+        yield Exported(id=request.id, folder=str(path.parent), files=1, skipped=(), replaced=replaced)
         return
-    files, skipped = 0, []
+    files, replaced, skipped = 0, 0, []
     for record in export(
         capture,
         facts,
@@ -326,10 +329,11 @@ def _export(request: Export, shown: Shown, capture: Capture, cancelled: Ask) -> 
         cancelled=cancelled,
     ):
         files += record.path is not None
+        replaced += record.replaced
         skipped += [record.note] if record.note else []
         name = record.path.name if record.path else record.note
         yield Progress(id=request.id, doing="writing", name=name, fraction=record.done / max(record.total, 1))
-    yield Exported(id=request.id, folder=request.folder, files=files, skipped=tuple(skipped))
+    yield Exported(id=request.id, folder=request.folder, files=files, skipped=tuple(skipped), replaced=replaced)
 
 
 def _packed(statistics: Statistics) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -758,6 +758,8 @@ class Exported(Reply, frozen=True, kw_only=True):
     folder: str
     files: int
     skipped: tuple[str, ...]
+    replaced: int = 0
+    """How many of the files are in place of older ones of the same name."""
 
 
 class TidiedUp(Reply, frozen=True, kw_only=True):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
-from driving import Desk
+from driving import Desk, until
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QMenu
 
 from fmviz.app.actions import ACTIONS, MENUS, Row
@@ -38,3 +41,54 @@ def test_docks_close_and_come_back(started: Desk) -> None:
     started.window.docks["channel"].setFloating(True)
     started.do("reset_layout")
     assert not started.window.docks["channel"].isFloating()
+
+
+def test_the_keys_of_the_export_work_in_text_fields_too(desk: Desk) -> None:
+    window = desk.window
+    for field in (window.layers.field, window.setup_bar.side):
+        window.activateWindow()
+        field.setFocus()
+        until(lambda field=field: window.isActiveWindow() and field.hasFocus(), "the field has the keys")
+        QTest.keyClick(field, Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
+        until(
+            lambda: desk.app.commands.dialog is not None and desk.app.commands.dialog.isVisible(), "the export dialog"
+        )
+        desk.app.commands.dialog.close()
+    QTest.keyClicks(window.layers.field, "body")
+    assert window.layers.field.text() == "body", "what is typed is the field's"
+
+
+def test_after_a_number_was_entered_the_keys_are_for_the_layers(desk: Desk) -> None:
+    side = desk.window.setup_bar.side
+    desk.window.activateWindow()
+    side.setFocus()
+    until(lambda: desk.window.isActiveWindow() and side.hasFocus(), "the field has the keys")
+    QTest.keyClick(side, Qt.Key.Key_Return)
+    assert desk.window.layers.tree.hasFocus()
+
+
+def test_what_mends_nothing_cannot_be_chosen(desk: Desk) -> None:
+    actions = desk.window.actions_by_name
+    assert not any(actions[name].isEnabled() for name in ("trust_model", "use_cpu", "restore_session"))
+    desk.app.controller.tell("out of memory", ("use_cpu",))
+    assert actions["use_cpu"].isEnabled()
+    desk.app.controller.dismiss("maps")
+    assert not actions["use_cpu"].isEnabled()
+    desk.app.store.update(setup=msgspec.structs.replace(desk.state.setup, device="cuda:0"))
+    assert actions["use_cpu"].isEnabled()
+    desk.app.controller.cancel()
+    desk.settle()
+
+
+def test_a_step_to_a_picture_that_is_not_there_folds_nothing(desk: Desk) -> None:
+    tree = desk.window.layers.tree
+    desk.choose_layer("body.stage3")
+    desk.window.activateWindow()
+    tree.setFocus()
+    here = tree.currentIndex()
+    assert tree.model().hasChildren(here)
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Left):
+        before = tree.isExpanded(here)
+        QTest.keyClick(tree, key, Qt.KeyboardModifier.AltModifier)
+        assert tree.isExpanded(here) == before
+        tree.setExpanded(here, not before)

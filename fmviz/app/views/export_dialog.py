@@ -209,13 +209,15 @@ class ExportDialog(QDialog):
         self._progress.setValue(round(fraction * 1000))
         self._message.setText(text)
 
-    def show_done(self, folder: str, files: int, skipped: Sequence[str]) -> None:
-        """All is written."""
+    def show_done(self, folder: str, files: int, skipped: Sequence[str], replaced: int = 0) -> None:
+        """All is written, some of it in place of older files of the same names."""
         self._set_running(False)
         link = f'<a href="{QUrl.fromLocalFile(folder).toString()}">{_escaped(folder)}</a>'
         text = self.tr("{count} files written to {folder}").format(count=files, folder=link)
         if files == 1:
             text = self.tr("1 file written to {folder}").format(folder=link)
+        if replaced:
+            text += self.tr(" ({count} in place of older ones of the same name)").format(count=replaced)
         if skipped:
             text += "<br>" + "<br>".join(_escaped(note) for note in skipped[:5])
         self._message.setText(text)

@@ -174,7 +174,9 @@ class _Tree(QTreeView):
         self.setAccessibleName(self.tr("Layers"))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() in (Qt.Key.Key_PageDown, Qt.Key.Key_PageUp):
+        if event.modifiers() & Qt.KeyboardModifier.AltModifier:
+            event.ignore()  # a step to a picture that is not there folds nothing
+        elif event.key() in (Qt.Key.Key_PageDown, Qt.Key.Key_PageUp):
             self.stage_step.emit(1 if event.key() == Qt.Key.Key_PageDown else -1)
         else:
             super().keyPressEvent(event)

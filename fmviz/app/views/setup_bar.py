@@ -22,6 +22,8 @@ _SEED_TOP = 2**31 - 1
 
 
 class SetupBar(QWidget):
+    done = Signal()
+    """A number was entered: the keys may be for something else again."""
     changed = Signal(object)
     """A dict of the fields of `Setup` that the user changed."""
     chooser_wanted = Signal()
@@ -60,6 +62,8 @@ class SetupBar(QWidget):
         self.device.activated.connect(lambda: self.changed.emit({"device": self.device.currentData()}))
         self.side.valueChanged.connect(lambda value: self.changed.emit({"side": value}))
         self.seed.valueChanged.connect(lambda value: self.changed.emit({"seed": value}))
+        for box in (self.side, self.seed):
+            box.lineEdit().returnPressed.connect(self.done)
         self.setEnabled(False)
 
     def _combo(self, name: str, length: int) -> QComboBox:
