@@ -247,6 +247,18 @@ def test_a_file_is_dragged_in_from_another_program(
     running.shows(f"{picture.name} – efficientnet_lite0_fpn – fmviz")
 
 
+def test_the_keys_of_the_export_work_in_a_text_field(running: Running) -> None:
+    """With X11's habits a field would take them to go to the end of its line."""
+    running.shows(SAMPLE_TITLE)
+    screen, process = running.screen, running.process.pid
+    screen.xdotool("windowfocus", "--sync", running.window(), "key", "ctrl+f", "key", "ctrl+e")
+
+    def dialog() -> str:
+        return screen.xdotool("search", "--all", "--onlyvisible", "--pid", process, "--name", "^Export")
+
+    running.until(dialog, "the export dialog")
+
+
 def test_it_ends_by_its_key_and_leaves_nothing(running: Running) -> None:
     window = running.window()
     running.until(lambda: children(running.process.pid), "the engine runs")
