@@ -170,9 +170,8 @@ class Session:
         """The layer table of this network for an input of `size` (height, width); the crop's where None."""
         from fmviz.table import tabulated
 
-        # What a program or a file of code made is measured itself: another one might be made differently.
-        live = self.model if self.backbone.group == "own" else None
-        return tabulated(self.backbone.name, live, self.backbone, size or self.preprocessing.crop)
+        # Itself, for another one might be made differently: a pyramid's weights may bring another width, and a head.
+        return tabulated(self.backbone.name, self.model, self.backbone, size or self.preprocessing.crop)
 
     def time_layers(
         self,

@@ -265,6 +265,9 @@ def tabulated(
     if row and (why := row.why_not((height, width))):
         raise BackboneError(why)
     twin = _built(row) if network is None and row else without_values(cast(nn.Module, network), name)
+    if network is not None and row and row.group != "own":
+        # They were frozen when weights were loaded, and not by who made the network.
+        twin.requires_grad_(True)
     twin.train(False)
     image = torch.empty(1, _channels(twin), height, width, dtype=_dtype(twin), device="meta")
     run = _Run(twin, row, (height, width))

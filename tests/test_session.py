@@ -255,8 +255,22 @@ def test_a_weights_file_is_told_by_its_name_alone(tmp_path, small):
 
 
 def test_the_table_is_that_of_the_crop_unless_a_size_is_given(session):
-    assert session.table().totals.parameters == session.backbone.parameters
+    assert session.table().totals.activation_bytes == session.table(224).totals.activation_bytes
     assert session.table(64).totals.activation_bytes < session.table().totals.activation_bytes
+
+
+def test_the_table_is_that_of_the_network_with_what_its_weights_brought():
+    """A trained pyramid has a head, which the network by its name has not."""
+    trained, bare = (
+        Session("efficientnet_lite0_fpn", weights="shapes"),
+        Session("efficientnet_lite0_fpn", weights="random"),
+    )
+    for session in (trained, bare):
+        totals = session.table().totals
+        assert totals.parameters == totals.trainable == sum(one.numel() for one in session.model.parameters())
+        assert totals.capture_bytes == session.run(torch.zeros(1, 3, 224, 224)).nbytes
+    assert trained.table().row("head").parameters_in_all > 0
+    assert bare.table().totals == fmviz.layer_table("efficientnet_lite0_fpn").totals
 
 
 # The public names

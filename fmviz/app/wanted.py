@@ -65,6 +65,8 @@ class ThingsWanted(msgspec.Struct, frozen=True):
 class TableWanted(msgspec.Struct, frozen=True):
     backbone: str
     size: tuple[int, int]
+    weights: str
+    """Those of what is shown: a pyramid's may bring another width, and a head."""
 
 
 def run_wanted(state: ViewState) -> RunWanted | None:
@@ -145,7 +147,8 @@ def table_wanted(state: ViewState) -> TableWanted | None:
     """The layer table of what is shown, once somebody looks at it."""
     if state.shown is None or not state.table_wanted:
         return None
-    return TableWanted(state.shown.setup.backbone, state.table_size or state.shown.geometry.input_size)
+    size = state.table_size or state.shown.geometry.input_size
+    return TableWanted(state.shown.setup.backbone, size, state.shown.setup.weights or state.shown.weights.name)
 
 
 def remedies_of_pyramid(state: ViewState) -> dict[str, Any]:

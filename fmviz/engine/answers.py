@@ -270,10 +270,10 @@ class Answers:
         from fmviz.table import layer_table
 
         shown, live = self._shown, self._live
-        # What a program or a file of code made is measured itself: another one might be made differently.
+        # What is there is measured itself: another one might be made differently.
         if live is not None and name == live.backbone.name:
             return live.table(size)
-        if shown is not None and shown.setup.backbone == name and shown.session.backbone.group == "own":
+        if shown is not None and shown.setup.backbone == name:
             return shown.session.table(size)
         return layer_table(name, size)
 
