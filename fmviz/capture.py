@@ -105,7 +105,7 @@ class Capture(Mapping[Layer, Activation]):
         self._by_text = {str(layer): layer for layer in self._activations}
         self.output = output
         self.seconds = seconds
-        self.taps: Mapping[str, Activation] = MappingProxyType(self._tapped(taps or {}))
+        self.taps: Mapping[str, Activation] = MappingProxyType(_Taps(self._tapped(taps or {})))
         self.predictions = list(predictions)
         self.input = input
         self.picture = picture
@@ -203,6 +203,12 @@ class Capture(Mapping[Layer, Activation]):
         }
 
 
+class _Taps(dict[str, Activation]):
+    def __missing__(self, name: str) -> Activation:
+        there = f"choose from {', '.join(self)}" if self else "the network has none, or none was kept"
+        raise LayerError(f"There is no tap “{name}” in this capture: {there}.")
+
+
 def capture_activations(
     model: nn.Module,
     *args: Any,
@@ -235,6 +241,8 @@ def capture_activations(
         >>> [str(layer) for layer in capture]
         ['0', '1', '(output)']
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"a model is a torch.nn.Module and not a {type(model).__name__}")
     keep_freed_memory()
     knowledge = _KNOWLEDGE.setdefault(model, Knowledge())
     failures = 0

@@ -8,8 +8,11 @@ import json as json_writer
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from torch import nn
+
 from fmviz import table_formats
-from fmviz.table import LayerTable, Row
+from fmviz.errors import FmvizError
+from fmviz.table import LayerTable, Row, layer_table
 
 WHOLE = ""
 """The stage of lines that are about the whole network."""
@@ -65,11 +68,15 @@ class Comparison(Sequence[Line]):
         return f"<Comparison of {self.one.network} and {self.other.network}>"
 
     def line(self, quantity: str, stage: str = WHOLE) -> Line:
-        """`KeyError` where there is none."""
+        """The line of a quantity, in any case; `FmvizError` where there is none."""
         for line in self._lines:
-            if (line.stage, line.quantity) == (stage, quantity):
+            if line.stage == stage and line.quantity.casefold() == quantity.casefold():
                 return line
-        raise KeyError(f"{quantity} of {stage or 'the whole'}")
+        stages = ", ".join(sorted({line.stage for line in self._lines} - {WHOLE}))
+        raise FmvizError(
+            f"There is no {quantity} of {stage or 'the whole'}: choose from {', '.join(QUANTITIES)}"
+            f"{f'; of the whole, or of {stages}' if stages else ''}."
+        )
 
     def to_text(self) -> str:
         """Aligned columns."""
@@ -101,8 +108,11 @@ class Comparison(Sequence[Line]):
         return json_writer.dumps(facts, ensure_ascii=False, indent=2) + "\n"
 
 
-def compare(one: LayerTable, other: LayerTable) -> Comparison:
+def compare(one: LayerTable | str | nn.Module, other: LayerTable | str | nn.Module) -> Comparison:
     """What the two have in all, and in each stage that either of them has.
+
+    Args:
+        one, other: tables; or what `layer_table` makes one of, at the size that it takes where none is given.
 
     Layers are counted that have no modules in them. The stride of a stage is that of its last map, and its receptive
     field the longer side of what its cells see, without borders where that is known.
@@ -113,6 +123,8 @@ def compare(one: LayerTable, other: LayerTable) -> Comparison:
         >>> line.one, line.other, round(line.ratio, 3)
         (138357544, 25557032, 0.185)
     """
+    one = one if isinstance(one, LayerTable) else layer_table(one)
+    other = other if isinstance(other, LayerTable) else layer_table(other)
     lines = [Line(WHOLE, name, _of_whole(one, name), _of_whole(other, name)) for name in QUANTITIES]
     for stage in STAGES:
         if any(row.stage == stage for table in (one, other) for row in table):

@@ -137,6 +137,8 @@ def read_picture(
         return _from_file(io.BytesIO(source), _printable(name or "picture"))
     if isinstance(source, str | os.PathLike):
         path = Path(source)
+        if not os.fspath(source):
+            raise PictureError("The path of the picture is empty: give the path of a file.")
         return _from_path(path, _printable(name or path.name or str(path)))
     raise PictureError(
         f"An object of type {type(source).__name__} is not a picture: give a path, bytes, a PIL image or a uint8 array."

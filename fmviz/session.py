@@ -86,6 +86,8 @@ class Session:
             raise TypeError("a model that is given has its weights: give no backbone and no weights beside it")
         if model is not None and not isinstance(model, nn.Module):
             raise TypeError(f"a model is a torch.nn.Module and not a {type(model).__name__}")
+        if not hasattr(seed, "__index__"):
+            raise TypeError(f"a seed is a whole number and not {seed!r}")
         if preprocess is not None and not isinstance(preprocess, Preprocessing):
             if not callable(preprocess):
                 raise TypeError(f"preprocess is a Preprocessing or a function and not a {type(preprocess).__name__}")

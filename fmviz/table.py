@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
@@ -518,7 +519,10 @@ def _dtype(network: nn.Module) -> torch.dtype:
 
 
 def _checked(size: int | tuple[int, int], name: str) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
+    sides = (size, size) if isinstance(size, int) else size
+    if not isinstance(sides, tuple | list) or len(sides) != 2 or not all(isinstance(side, Integral) for side in sides):
+        raise TypeError(f"a size is one whole number or (height, width) and not {size!r}")
+    height, width = sides
     if height < 1 or width < 1:
         raise BackboneError(f"{name} cannot run on an input of {height} × {width} pixels: choose a size of 1 or more.")
     return height, width

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from fmviz.comparing import QUANTITIES, STAGES, WHOLE, Comparison, compare
+from fmviz.errors import FmvizError
 from fmviz.table import layer_table
 
 
@@ -48,7 +49,7 @@ def test_a_stage_that_one_of_them_has() -> None:
     assert (line.one, line.difference, line.ratio) == (None, None, None)
     assert line.other
     assert comparison.line("parameters", "C3").difference == 0
-    with pytest.raises(KeyError):
+    with pytest.raises(FmvizError, match="choose from"):
         comparison.line("parameters", "C1")
 
 

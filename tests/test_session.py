@@ -13,7 +13,7 @@ import torch
 import fmviz
 from fmviz.assets import asset
 from fmviz.devices import device_words, devices, find_device
-from fmviz.errors import BackboneError, Cancelled, DeviceError, ForwardError, PictureError, WeightsError
+from fmviz.errors import BackboneError, Cancelled, DeviceError, ForwardError, LayerError, PictureError, WeightsError
 from fmviz.networks.catalog import backbone
 from fmviz.preprocess import preprocess
 from fmviz.session import Session
@@ -271,6 +271,28 @@ def test_the_table_is_that_of_the_network_with_what_its_weights_brought():
         assert totals.capture_bytes == session.run(torch.zeros(1, 3, 224, 224)).nbytes
     assert trained.table().row("head").parameters_in_all > 0
     assert bare.table().totals == fmviz.layer_table("efficientnet_lite0_fpn").totals
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda session: session.run(torch.zeros(1, 3, 224, 224)).taps["P9"], LayerError, "choose from C2, C3"),
+        (lambda session: session.run(""), PictureError, "is empty"),
+        (lambda session: Session(seed="a"), TypeError, "a seed is a whole number"),
+        (lambda session: fmviz.layer_table("vgg19", "big"), TypeError, "a size is"),
+        (lambda session: fmviz.layer_table("vgg19", (224, 224, 3)), TypeError, "a size is"),
+        (lambda session: fmviz.capture_activations(None, torch.zeros(1)), TypeError, "a model is a torch.nn.Module"),
+        (lambda session: fmviz.compare("vgg16", "vgg19").line("wheels"), fmviz.FmvizError, "choose from"),
+    ],
+)
+def test_what_cannot_be_meant_gets_one_sentence(session, call, error, words):
+    with pytest.raises(error, match=words):
+        call(session)
+
+
+def test_networks_are_compared_by_their_names_too():
+    line = fmviz.compare("vgg16", fmviz.layer_table("vgg19")).line("macs")
+    assert line.one < line.other
 
 
 # The public names
