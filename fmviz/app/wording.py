@@ -417,6 +417,6 @@ def weights_notes(run: Ran) -> str:
 
 
 def picture_words(size: tuple[int, int], note: str) -> str:
-    """ "451 × 300 px · alpha over white": width first, as pictures are spoken of."""
+    """Size, and below it what was done: "451 × 300 px" and "alpha over white"; width first, as pictures are spoken of."""
     text = f"{size[1]} × {size[0]} px"
-    return f"{text}  ·  {note}" if note else text
+    return f"{text}\n{note}" if note else text

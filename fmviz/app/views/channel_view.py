@@ -83,7 +83,7 @@ class ChannelView(QWidget):
         layout.addLayout(self._numbers)
 
     def _add_number(self, place: int) -> None:
-        name, number = QLabel(self), SteadyLabel(self, widest="−0.0000")
+        name, number = QLabel(self), SteadyLabel(self, widest="−0.0000000")
         number.setFont(numbers_font())
         number.set_alignment(Qt.AlignmentFlag.AlignRight)
         number.set_selectable()
@@ -120,14 +120,14 @@ class ChannelView(QWidget):
         """Histogram (n counts, n + 1 edges) and the seven statistics, in the order of `fmviz.maps.Statistics`."""
         minimum, maximum, mean, std, zeros, nans, infinities = statistics
         rows = [
-            (self.tr("minimum"), value_words(minimum)),
-            (self.tr("maximum"), value_words(maximum)),
+            (self.tr("min"), value_words(minimum)),
+            (self.tr("max"), value_words(maximum)),
             (self.tr("mean"), value_words(mean)),
-            (self.tr("deviation"), value_words(std)),
+            (self.tr("std"), value_words(std)),
             (self.tr("zeros"), f"{zeros * 100:.1f} %"),
         ]
         if nans or infinities:
-            rows.append((self.tr("NaN, infinite"), f"{thousands(int(nans))}, {thousands(int(infinities))}"))
+            rows.append((self.tr("NaN, inf"), f"{thousands(int(nans))}, {thousands(int(infinities))}"))
         self._show_numbers(rows)
         self._histogram.set_counts(counts, edges)
 

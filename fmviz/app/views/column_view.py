@@ -136,7 +136,7 @@ class ColumnView(QWidget):
 
         from fmviz.app.views.plots import plot_widget
 
-        self._plot = plot_widget(self, bottom="", left=self.tr("magnitude, of the layer's largest"))
+        self._plot = plot_widget(self, bottom="", left=self.tr("share of the largest"))
         self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._plot.setYRange(0, 1.03, padding=0)
         self._plot.setMinimumHeight(120)

@@ -22,7 +22,8 @@ class InputView(QWidget):
         self._about_picture = self._line()
         self._about_input = self._line()
         self._prepared = self._line()
-        self._prepared.setWordWrap(True)
+        for line in (self._about_picture, self._about_input, self._prepared):
+            line.setWordWrap(True)
         self._notes = QLabel(self)
         self._notes.setWordWrap(True)
         self._notes.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QImage
+from PySide6.QtGui import QColor, QImage, QResizeEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QGridLayout,
@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
+    QSpacerItem,
     QSpinBox,
     QStackedWidget,
     QVBoxLayout,
@@ -48,6 +49,8 @@ class PyramidView(QWidget):
         self.banner = Banner(self)
         self.view = LinkedView(self)
         self.canvases: dict[str, MapCanvas] = {}
+        self._rows: frozenset[int] = frozenset()
+        self._columns = 0
         self._captions: dict[str, QLabel] = {}
         self._choice = PyramidChoice()
         self._offer = ""
@@ -121,6 +124,8 @@ class PyramidView(QWidget):
                 if level == "6" and letter != "P":
                     continue
                 self._add_cell(letter + level, row, column)
+        for row in (0, 2 * len(_ROWS) + 1):
+            self._grid.addItem(QSpacerItem(0, 0), row, 0)
         return page
 
     def _add_cell(self, tap: str, row: int, column: int) -> None:
@@ -129,9 +134,8 @@ class PyramidView(QWidget):
         caption.setFont(numbers_font())
         caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         caption.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-        self._grid.addWidget(canvas, 2 * row, column)
-        self._grid.addWidget(caption, 2 * row + 1, column)
-        self._grid.setRowStretch(2 * row, 1)
+        self._grid.addWidget(canvas, 2 * row + 1, column)
+        self._grid.addWidget(caption, 2 * row + 2, column)
         self._grid.setColumnStretch(column, 1)
         self.canvases[tap], self._captions[tap] = canvas, caption
         canvas.clicked.connect(lambda: self.tap_chosen.emit(tap))
@@ -194,10 +198,27 @@ class PyramidView(QWidget):
                 widget.setVisible(image is not None)
         for column, level in enumerate(_LEVELS):
             self._grid.setColumnStretch(column, int(any(letter + level in maps for letter in _ROWS)))
-        for row, letter in enumerate(_ROWS):
-            self._grid.setRowStretch(2 * row, int(any(tap[0] == letter for tap in maps)))
+        self._rows = frozenset(row for row, letter in enumerate(_ROWS) if any(tap[0] == letter for tap in maps))
+        self._columns = len({tap[1:] for tap in maps})
+        self._share_height()
         self.set_note(note)
         self._stack.setCurrentIndex(1)
+
+    def _share_height(self) -> None:
+        """A row is no higher than its maps are, so that their captions are below them: what is left is above and below all."""
+        region, rows = self.view.region, len(self._rows)
+        page = self._stack.contentsRect()
+        caption = max(label.sizeHint().height() for label in self._captions.values()) + 2 * self._grid.spacing()
+        height = page.width() / max(self._columns, 1) * region.height() / max(region.width(), 1.0)
+        left = page.height() - rows * (height + caption)
+        for row in range(len(_ROWS)):
+            self._grid.setRowStretch(2 * row + 1, max(1, round(height)) if row in self._rows else 0)
+        for row in (0, 2 * len(_ROWS) + 1):
+            self._grid.setRowStretch(row, max(0, round(left / 2)))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._share_height()
 
     def set_images(self, images: Mapping[str, QImage], region: QRectF) -> None:
         """The same maps in other colours: nothing is laid out anew."""

@@ -35,15 +35,15 @@ class SetupBar(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.backbone = _Chosen(self)
-        self.weights = self._combo(self.tr("Weights"), 9)
+        self.weights = self._combo(self.tr("Weights"), 8)
         self.fetch = QToolButton(self)
-        self.mode = self._combo(self.tr("Size"), 6)
+        self.mode = self._combo(self.tr("Size"), 4)
         self.side = _Side(self)
         self.seed = QSpinBox(self)
         self._offers: dict[str, OfferInfo] = {}
         self._best = ""
         self._crop = 0
-        self.device = self._combo(self.tr("Device"), 5)
+        self.device = self._combo(self.tr("Device"), 4)
         self.mode.addItem(self.tr("crop"), "crop")
         self.mode.addItem(self.tr("whole"), "whole")
         self.mode.setToolTip(self.tr("Crop the middle, as the weights were trained, or take the whole picture"))

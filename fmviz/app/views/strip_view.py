@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from PySide6.QtCore import Signal
@@ -46,5 +47,6 @@ class StripView(QTabBar):
 
 
 def _shown(name: str) -> str:
-    """A tab's text: & would be taken for a mnemonic."""
+    """A tab's text, in one line: & would be taken for a mnemonic."""
+    name = "".join(" " if unicodedata.category(letter) in ("Cc", "Zl", "Zp") else letter for letter in name)
     return (name if len(name) <= 28 else f"{name[:13]}…{name[-13:]}").replace("&", "&&")
