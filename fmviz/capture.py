@@ -304,10 +304,12 @@ def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, input_siz
     ]
     capture = Capture(activations, output=outcome.output, seconds=outcome.seconds)
     if outcome.error is not None:
-        before = "call" if recorder.hooks_called == 1 else f"{recorder.hooks_called} calls"
+        called = recorder.hooks_called
+        before = "call" if called == 1 else f"{called} calls"
+        kept = f"what the {before} before it put out is kept" if called else "no layer had put out anything by then"
         raise ForwardError(
             f"The network stopped in {layer_that_ran(model, outcome.error)} with {one_line(outcome.error)}; "
-            f"what the {before} before it put out is kept{ANOTHER_INPUT}",
+            f"{kept}{ANOTHER_INPUT}",
             capture,
         ) from outcome.error
     if not recorder.hooks_called:

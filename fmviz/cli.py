@@ -13,6 +13,7 @@ import gc
 import io
 import shlex
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,12 @@ def _let_everything_be_printed() -> None:
 
 def _complain(text: str) -> None:
     """One line on stderr, whatever is in the names that it quotes."""
-    print("fmviz: " + " ".join(text.splitlines()), file=sys.stderr)
+    # What steers a terminal is shown and not obeyed: a model's own message may hold anything.
+    line = "".join(
+        repr(letter)[1:-1] if unicodedata.category(letter) in ("Cc", "Cf", "Cs") else letter
+        for letter in " ".join(text.splitlines())
+    )
+    print(f"fmviz: {line}", file=sys.stderr)
 
 
 # The window

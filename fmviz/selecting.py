@@ -104,12 +104,18 @@ def _matching(pattern: str, names: Sequence[str], taps: Mapping[str, Sequence[st
     return found
 
 
+_FEW = 4
+
+
 def _hint(pattern: str, known: Sequence[str]) -> str:
     by_small = {text.lower(): text for text in known}
     close = difflib.get_close_matches(pattern.lower().strip("*?"), by_small, n=3, cutoff=0.5)
     if close:
         return f"did you mean {', '.join(by_small[text] for text in close)}"
-    return f"choose from {known[0]} to {known[-1]}" if known else "this run kept no layers"
+    if not known:
+        return "this run kept no layers"
+    more = ", …" if len(known) > _FEW else ""
+    return f"choose from {', '.join(known[:_FEW])}{more}"
 
 
 def file_stems(capture: Capture, facts: Mapping[str, Any], *, ending: str = "") -> dict[str, str]:

@@ -70,7 +70,7 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     except FileExistsError as error:
         raise ExportError(f"{folder} is not a folder but a file: choose another folder.") from error
     except OSError as error:
-        raise ExportError(_why(folder, error)) from error
+        raise ExportError(_why(folder, error, f"The folder {folder}")) from error
     return folder
 
 
@@ -82,7 +82,7 @@ def _check_letters(path: Path) -> None:
         raise ExportError(f"{path.name} could not be written: {reason}.") from error
 
 
-def _why(path: Path, error: OSError) -> str:
+def _why(path: Path, error: OSError, name: str = "") -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason, remedy = "the disk is full", "make room on it or choose another folder"
     elif error.errno == errno.EROFS:
@@ -102,7 +102,7 @@ def _why(path: Path, error: OSError) -> str:
         reason, remedy = "its name is too long", "choose a folder with a shorter path"
     else:
         reason, remedy = (error.strerror or str(error)).rstrip("."), "choose another folder"
-    return f"{path.name} could not be written: {reason}; {remedy}."
+    return f"{name or path.name} could not be {'made' if name else 'written'}: {reason}; {remedy}."
 
 
 def write_png(

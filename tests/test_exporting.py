@@ -228,7 +228,7 @@ def test_patterns(capture, tmp_path, patterns, names):
         ("latteral", "did you mean lateral"),
         ("p3", "did you mean P3"),
         ("STEM", "did you mean"),
-        ("zzz", "choose from stem to P4"),
+        ("zzz", "choose from stem, "),
     ],
 )
 def test_a_pattern_without_a_match_is_named_before_anything_is_written(capture, tmp_path, pattern, words):

@@ -57,7 +57,7 @@ def doing(progress: Progress) -> str:
         "comparing": QCoreApplication.translate("Words", "Comparing {name} with the networks"),
         "timing": QCoreApplication.translate("Words", "Measuring the layers of {name}"),
     }
-    return texts[progress.doing].format(name=progress.name)
+    return texts[progress.doing].format(name=shown_name(progress.name))
 
 
 def fetching(progress: Progress) -> str:
