@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -38,7 +39,12 @@ def load_later(*names: str) -> None:
         package, _, own = name.rpartition(".")
         holder = sys.modules.get(package)
         if name not in sys.modules and (not package or isinstance(holder, _Later)):
-            sys.modules[name] = stand_in = _Later(name)
+            stand_in = _Later(name)
+            # Whoever asks how it would be imported is answered; of what is in a package, only the package itself knows.
+            stand_in.__spec__ = None if package else find_spec(name)
+            if not package and stand_in.__spec__ is None:
+                continue  # It is not installed, and its import is to say so.
+            sys.modules[name] = stand_in
             if holder is not None:
                 setattr(holder, own, stand_in)
 

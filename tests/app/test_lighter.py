@@ -81,16 +81,25 @@ assert sys.modules["json"] is before
 """
 
 MISSING = """
+import sys
 from fmviz.app.lighter import load_later
-load_later("not_there_at_all")
-import not_there_at_all
-for _ in range(2):
-    try:
-        not_there_at_all.word
-    except ModuleNotFoundError as error:
-        assert error.name == "not_there_at_all"
-    else:
-        raise AssertionError
+load_later("not_there_at_all", "not_there_at_all.inside")
+assert not [name for name in sys.modules if "not_there" in name]
+try:
+    import not_there_at_all
+except ModuleNotFoundError as error:
+    assert error.name == "not_there_at_all"
+else:
+    raise AssertionError
+"""
+
+ASKED = """
+import importlib.util, sys
+from fmviz.app.lighter import load_later
+load_later("slow", "slow.inner")
+assert importlib.util.find_spec("slow").origin.endswith("__init__.py")
+import slow
+assert "asked for" not in sys.argv, "to ask how it would be imported does not load it"
 """
 
 SOURCES = """
@@ -119,8 +128,8 @@ def python(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "code",
-    [AT_ONCE, PACKAGE, INNER_FIRST, PYQTGRAPH, PACKAGE_LOADED, LOADED, MISSING],
-    ids=["threads", "package", "inner first", "pyqtgraph", "package loaded", "loaded", "missing"],
+    [AT_ONCE, PACKAGE, INNER_FIRST, PYQTGRAPH, PACKAGE_LOADED, LOADED, MISSING, ASKED],
+    ids=["threads", "package", "inner first", "pyqtgraph", "package loaded", "loaded", "missing", "asked"],
 )
 def test_a_module_is_loaded_when_something_in_it_is_wanted(python, code: str) -> None:
     python(code)
