@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from typing import Literal, TypeAlias
 
@@ -60,6 +59,8 @@ def colour_map(name: str) -> ColourMap:
     for entry in COLOURS:
         if entry.name == name:
             return entry
+    import difflib  # the window, which starts at once, has this module too
+
     close = difflib.get_close_matches(name, COLOUR_MAPS, n=1)
     hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(COLOUR_MAPS)}."
     raise FmvizError(f"There is no colour map “{name}”: {hint}")

@@ -22,7 +22,7 @@ from fmviz.maps import Normalisation, Reduction
 from fmviz.naming import distinct_names, safe_name
 from fmviz.plates import REDUCTION_WORDS, pyramid_figure
 from fmviz.selecting import Chosen, chosen_layers, file_stems
-from fmviz.writing import figure_png_bytes, make_folder, write_map_png, write_png
+from fmviz.writing import figure_png_bytes, make_folder, names_in, write_map_png, write_png
 
 if TYPE_CHECKING:
     from fmviz.capture import Capture
@@ -154,7 +154,7 @@ def _export_pictures(
     cancelled: Callable[[], bool],
 ) -> Iterator[Exported]:
     target = make_folder(folder)
-    there = frozenset(os.listdir(target))
+    there = names_in(target)
     counts = [drawing.count(layer) if drawing.form == "maps" and not layer.why_no_maps else 1 for layer in chosen]
     tasks = (
         task
@@ -213,7 +213,7 @@ def _export_values(
     first, last = stems[chosen[0].name], chosen[-1]
     name = first if len(chosen) == 1 else safe_name(f"{first}-{last.tap or last.name}")
     path = make_folder(folder) / f"{name}.{form}"
-    replaced = path.exists()
+    replaced = os.path.lexists(path)
     yield Exported(write_values(path, arrays, about, form), 1, 1, replaced=replaced)
 
 

@@ -5,7 +5,6 @@ No torch here: the window and the command line ask this as well. `fmviz.networks
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -44,6 +43,8 @@ def reference(name: str | os.PathLike[str]) -> str:
 
 def read(path: Path) -> tuple[bytes, str]:
     """The file's bytes, and their SHA-256 in hex. `BackboneError` where they cannot be read."""
+    import hashlib  # the window, which starts at once, has this module too
+
     try:
         source = path.read_bytes()
     except OSError as error:

@@ -74,6 +74,14 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def names_in(folder: str | os.PathLike[str]) -> frozenset[str]:
+    """What is in a folder already; nothing where that cannot be told."""
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
+
+
 def _check_letters(path: Path) -> None:
     try:
         os.fsencode(path)

@@ -3,4 +3,4 @@
 from fmviz.app.lighter import load_later, trust_modules
 
 trust_modules()
-load_later("numpy", "numpy.typing", "hashlib", "json", "difflib")
+load_later("numpy", "numpy.typing")

@@ -55,6 +55,8 @@ _CANCEL_PATIENCE_MS = 2000
 _SHORT_LIFE_S = 10.0
 _LONGEST_PAUSE_S = 30
 _SILENCE_MS = 3000
+_SLOWER = 5
+"""How much longer an engine on another computer may take."""
 _SILENT = -1
 """The number of no request: of the activity that is told while maps do not come."""
 
@@ -92,6 +94,7 @@ class Controller(QObject):
         self._run_number = 0
         self._given_up = 0
         self._captured = False
+        self._holds_nothing = True
         self._pictures: dict[PictureSource, ShownPicture] = {}
         self._started = 0.0
         self._short_lives = 0
@@ -104,11 +107,10 @@ class Controller(QObject):
         self._pause.timeout.connect(self._take_the_line_up)
         self._breaks = 0
         self._of_the_line = ""
-        self._silence = QTimer(self, singleShot=True, interval=_SILENCE_MS)
+        self._silence_ms = _SILENCE_MS
+        self._silence = QTimer(self, singleShot=True)
         self._silence.timeout.connect(self._tell_of_silence)
-        self.looking.maps_asked.connect(self._silence.start)
-        self.looking.maps_came.connect(self._heard)
-        self.looking.failed.connect(self._heard)
+        self.looking.maps_awaited.connect(self._await_maps)
         store.changed.connect(self._changed)
         link.lost.connect(self._lost)
 
@@ -125,6 +127,12 @@ class Controller(QObject):
         self.link.ask(Hello, self._welcomed)
         self._run_what_is_wanted()
         self.link.ask(Devices, self._devices_found)
+
+    def end(self) -> None:
+        """The window is closed: no engine is started any more."""
+        self._begun = False
+        for timer in (self._impatience, self._pause, self._silence):
+            timer.stop()
 
     def _welcomed(self, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, Welcome) and reply.protocol != PROTOCOL:
@@ -178,7 +186,7 @@ class Controller(QObject):
         current = state.current - (place < state.current)
         self.store.update(sources=sources, current=max(0, min(current, len(sources) - 1)))
         if not sources:
-            self.cancel()
+            self._cancel_run()
             lasting = tuple(problem for problem in state.problems if problem.until_dismissed)
             self.store.update(shown=None, shown_source=None, problems=lasting)
 
@@ -270,9 +278,10 @@ class Controller(QObject):
         if wanted is None or wanted == self._asked:
             return
         if not self.link.running:
-            if self._begun and not self._pause.isActive():
-                # None was started again after the last ones, but this is something else.
+            if self._begun:
+                # None was started again after the last ones, or a line is waited for; but this is something else.
                 self._short_lives = 0
+                self._pause.stop()
                 self.start()
             return
         self._asked = wanted
@@ -335,18 +344,34 @@ class Controller(QObject):
                 self._untrusted = wanted
                 self.trust_wanted.emit(reply.trust)
             if first and reply.kind in _OF_THE_NETWORK and wanted.setup.backbone != BACKBONE:
-                self.set_setup(backbone=BACKBONE)
+                self._run_the_usual(wanted)
+            self._capture_again_after(wanted)
         elif isinstance(reply, Dropped) and self._run_number == 0:
             self._failed = wanted
             self._go_back()
             if self.store.state.shown is None:
                 self._tell("maps", self.tr("Cancelled before there was anything to show."), ("retry",))
+            self._capture_again_after(wanted)
+
+    def _run_the_usual(self, failed: RunWanted) -> None:
+        """Instead of a first run that failed; what the banner offers is still for that one."""
+        self.set_setup(backbone=BACKBONE)
+        self._failed = failed
+
+    def _capture_again_after(self, given_up: RunWanted) -> None:
+        """What is shown cannot be looked at further in an engine that was started for something else, which failed."""
+        state = self.store.state
+        if state.shown is None or state.shown_source is None or not self._holds_nothing or self._run_number:
+            return
+        if given_up != RunWanted(state.shown_source, state.shown.setup):
+            self._capture_again(state.shown_source, state.shown.setup)
 
     def _commit(self, wanted: RunWanted, ran: Ran) -> None:
         """The network has run: now, and not before, does it replace what is shown."""
-        self._short_lives, self._failed, self._captured = 0, None, True
-        self._breaks = 0
+        self._short_lives, self._breaks, self._captured, self._holds_nothing = 0, 0, True, False
         state = self.store.state
+        if not any(problem.place == "maps" and problem.outlasts_a_run for problem in state.problems):
+            self._failed = None
         layer = layer_to_keep(state, ran)
         found = next((info for info in ran.layers if info.name == layer), None)
         channels = found.shape[1] if found is not None and found.spatial else 1
@@ -389,10 +414,18 @@ class Controller(QObject):
 
     def cancel(self) -> None:
         """Give up the run that is under way; by force where the engine does not listen, or has been silent for long."""
-        activity = self.store.state.activity
-        if activity is not None and activity.request == _SILENT:
+        state = self.store.state
+        works = any(one is not None and one.going for one in (state.learning, state.fetching))
+        if state.activity is None or state.activity.request != _SILENT:
+            self._cancel_run()
+        elif works:
+            # It is slow because of what the user wished for, and that must not be lost for a map.
+            self._end_activity(_SILENT)
+        else:
             self._lose_patience()
-        elif self._run_number:
+
+    def _cancel_run(self) -> None:
+        if self._run_number:
             self.link.cancel(self._run_number)
             self._given_up = self._run_number
             self._impatience.start()
@@ -403,16 +436,20 @@ class Controller(QObject):
         self._deaf = True
         self.link.kill()
 
+    def _await_maps(self, awaited: bool) -> None:
+        if awaited:
+            # Over a line, large maps take their time.
+            self._silence.start(self._silence_ms * (_SLOWER if self.link.remote else 1))
+        else:
+            self._silence.stop()
+            self._end_activity(_SILENT)
+
     def _tell_of_silence(self) -> None:
         """Maps were asked for and do not come: what is on the screen is of another layer."""
         if self.store.state.activity is not None:
-            self._silence.start()
+            self._await_maps(True)
         elif self.link.running:
             self.store.update(activity=Activity(_SILENT, self.tr("Waiting for the engine")))
-
-    def _heard(self) -> None:
-        self._silence.stop()
-        self._end_activity(_SILENT)
 
     def _end_activity(self, number: int) -> None:
         activity = self.store.state.activity
@@ -476,10 +513,9 @@ class Controller(QObject):
         asked, self._asked = self._asked, None
         self._impatience.stop()
         self._given_up = 0
-        self._captured = False
+        self._captured, self._holds_nothing = False, True
         number, self._run_number = self._run_number, 0
         self._end_activity(number)
-        self._heard()
         self.looking.forget()
         restarting, self._restarting = self._restarting, False
         deaf, self._deaf = self._deaf, False
@@ -491,6 +527,7 @@ class Controller(QObject):
         # What was given up before is not what the banner is about.
         self._failed = running
         if started and self.link.remote and not deaf:
+            self._go_back()
             self._wait_for_the_line(errors)
             return
         # An engine that was ended because the user wished it has done nothing wrong.
@@ -508,8 +545,8 @@ class Controller(QObject):
         if again:
             self._go_back()
             self.start_again()
-        if instead:
-            self.set_setup(backbone=BACKBONE)
+        if instead and running is not None:
+            self._run_the_usual(running)
 
     def _wait_for_the_line(self, errors: str) -> None:
         """A line to another computer breaks and comes back: it is tried after 1, 2, 4 … seconds, 30 at most."""
@@ -539,14 +576,16 @@ class Controller(QObject):
         self.link.start()
         self.link.ask(Hello, self._welcomed)
         if state.shown is not None and state.shown_source is not None:
-            wanted = RunWanted(state.shown_source, state.shown.setup)
-            self._asked = wanted
-            self._run_number = self.link.ask(
-                Run, partial(self._ran_again, wanted), lane="run", source=wanted.source, setup=wanted.setup
-            )
-            self.store.update(activity=Activity(self._run_number, self.tr("Starting the engine again")))
+            self._capture_again(state.shown_source, state.shown.setup)
         if not state.backbones:
             self.link.ask(Devices, self._devices_found)
+
+    def _capture_again(self, source: PictureSource, setup: Setup) -> None:
+        self._asked = wanted = RunWanted(source, setup)
+        self._run_number = self.link.ask(
+            Run, partial(self._ran_again, wanted), lane="run", source=wanted.source, setup=wanted.setup
+        )
+        self.store.update(activity=Activity(self._run_number, self.tr("Starting the engine again")))
 
     def _ran_again(self, wanted: RunWanted, reply: AnyReply, block: Block | None) -> None:
         problems, failed = self.store.state.problems, self._failed
@@ -557,7 +596,7 @@ class Controller(QObject):
             mended = self.tr("The line to the engine broke and was taken up again.")
             self.store.update(
                 problems=tuple(
-                    msgspec.structs.replace(problem, message=mended, remedies=())
+                    msgspec.structs.replace(problem, message=mended, remedies=("retry",) if failed else ())
                     if problem.message == self._of_the_line
                     else problem
                     for problem in problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class Exporting(QObject):
 
         try:
             path = make_folder(self._folder) / Path(made.name).name
-            there = path.exists()
+            there = os.path.lexists(path)
             write_whole(path, lambda file: file.write(made.data))
             self._replaced += there
         except ExportError as error:

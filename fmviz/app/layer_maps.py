@@ -38,6 +38,8 @@ class LayerMaps(QObject):
     """Asks for maps when what the state wants is not at hand."""
 
     asked = Signal()
+    awaited = Signal(object)
+    """Whether maps that are wanted have yet to come."""
     came = Signal(object)
     failed = Signal(object, object)
     """Message and details."""
@@ -58,12 +60,14 @@ class LayerMaps(QObject):
         """The capture that maps came from is gone."""
         self._maps = self._ahead = None
         self._at_hand.clear()
+        self.awaited.emit(False)
 
     def ask_for_the_difference(self) -> None:
         """Ask for the maps that the state wants, where none at hand will do."""
         wanted = maps_wanted(self._store.state)
         if wanted is None:
             self._maps = None
+            self.awaited.emit(False)
             if self._store.state.shown is None:
                 self._at_hand.clear()
         elif not wanted.served_by(self._maps):
@@ -76,6 +80,7 @@ class LayerMaps(QObject):
             if self._maps != self._ahead:
                 self._request(self._maps, "maps")
             self.asked.emit()
+            self.awaited.emit(True)
 
     def set_beside(self, above: str, below: str) -> None:
         """The layers above and below the current one in the list; empty where there is none."""
@@ -131,12 +136,15 @@ class LayerMaps(QObject):
         elif was_ahead and wanted == self._maps:
             # Somebody waits for it by now, and must hear why it fails.
             self._request(wanted, "maps")
-        elif isinstance(reply, Failed) and not was_ahead:
-            self.failed.emit(reply.message, reply.details)
+        elif wanted == self._maps:
+            self.awaited.emit(False)
+            if isinstance(reply, Failed):
+                self.failed.emit(reply.message, reply.details)
 
     def _show(self, wanted: MapsWanted) -> None:
         maps = self._at_hand[wanted] = self._at_hand.pop(wanted)
         self._keep_few()
+        self.awaited.emit(False)
         self.came.emit(maps)
         self._ask_ahead_later.start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -13,23 +14,29 @@ from typing import Any
 class _Later(ModuleType):
     """Stands in `sys.modules` for a module; the first look at anything in it loads the real one, in any thread.
 
-    `importlib.util.LazyLoader` would do, were it safe when two threads look at once in every Python from 3.11.
+    `importlib.util.LazyLoader` would do, were it safe when two threads look at once in every Python from 3.11. It is for
+    packages whose modules are looked at through them: `import package.module` as the very first look loads that module twice.
     """
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self.real(), name)
+        value = getattr(_real(self), name)
         setattr(self, name, value)
         return value
 
-    def real(self) -> ModuleType:
-        """The module itself, from now on in `sys.modules`; what is in a package is set there only where it is the real one."""
-        own = self.__name__
-        package, _, _ = own.rpartition(".")
-        load(package)
+
+_one_at_a_time = threading.Lock()
+
+
+def _real(stand_in: _Later) -> ModuleType:
+    """The module itself, from now on in `sys.modules`; what is in a package is set there only where it is the real one."""
+    own = stand_in.__name__
+    load(own.rpartition(".")[0])
+    # Whoever comes second must find the first one's module there; it then waits for its import, outside the lock.
+    with _one_at_a_time:
         for name, module in list(sys.modules.items()):
-            if isinstance(module, _Later) and (module is self or name.startswith(f"{own}.")):
-                sys.modules.pop(name, None)
-        return import_module(own)
+            if isinstance(module, _Later) and (module is stand_in or name.startswith(f"{own}.")):
+                del sys.modules[name]
+    return import_module(own)
 
 
 def load_later(*names: str) -> None:
@@ -53,7 +60,7 @@ def load(name: str) -> None:
     """Load module `name` now, where it was to load later."""
     stand_in = sys.modules.get(name)
     if isinstance(stand_in, _Later):
-        stand_in.real()
+        _real(stand_in)
 
 
 def trust_modules() -> None:

@@ -65,6 +65,8 @@ class Looking(QObject):
     """Asks the engine for what the state wants to see, when that differs from what was asked last."""
 
     maps_asked = Signal()
+    maps_awaited = Signal(object)
+    """Whether maps that are wanted have yet to come."""
     maps_came = Signal(object)
     vector_came = Signal(object)
     channel_came = Signal(object)
@@ -84,6 +86,7 @@ class Looking(QObject):
         self._link = link
         self._maps = LayerMaps(store, link, self)
         self._maps.asked.connect(self.maps_asked)
+        self._maps.awaited.connect(self.maps_awaited)
         self._maps.came.connect(self.maps_came)
         self._maps.failed.connect(lambda message, details: self.failed.emit("maps", message, (), details))
         self._vector: VectorWanted | None = None

@@ -114,8 +114,8 @@ class App:
         self._pictures = list(pictures) or [samples()[0][1]]
         self._coloured = False
         self._started = False
-        self._loading = _Loading()
-        self._loading.finished.connect(self._colour)
+        self.loading = _Loading()
+        self.loading.finished.connect(self._colour)
         self._follow_theme()
         self.window.closing.connect(self._closing)
         # Not at once: what else is in the window is painted first.
@@ -138,7 +138,7 @@ class App:
         if self._started:
             return
         self._started = True
-        self._loading.start()
+        self.loading.start()
         self.commands.open_paths(self._pictures)
         self._show_sample_at_once()
         self.controller.start()
@@ -180,7 +180,9 @@ class App:
 
     def end_without_display(self) -> None:
         """What can be done when there is nothing to show a window on any more."""
-        self._loading.wait()
+        self._started = True
+        self.loading.wait()
+        self.controller.end()
         self.preferences.save_choices(self.store.state)
         if self.keeper is not None:
             self.keeper.end()
@@ -193,8 +195,10 @@ class _Loading(QThread):
     def run(self) -> None:
         usual = sys.getswitchinterval()
         sys.setswitchinterval(_POLITE)
-        load("numpy")
-        sys.setswitchinterval(usual)
+        try:
+            load("numpy")
+        finally:
+            sys.setswitchinterval(usual)
 
 
 def _apply_theme(state: ViewState) -> None:
@@ -235,15 +239,16 @@ def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbo
     display.opened(app.end_without_display)
     app.faults.listen()
     app.show()
-    QTimer.singleShot(0, collect_garbage_from_now_on)
+    app.loading.finished.connect(collect_garbage_from_now_on)
     try:
         return application.exec()
     finally:
+        app.loading.wait()
         app.faults.stop()
         display.close()
 
 
 def collect_garbage_from_now_on() -> None:
-    """From the first paint on, and only of what comes after it: a pass through all that was imported stalls the window."""
+    """Once all is loaded, and only of what comes after it: a pass through all that was imported stalls the window."""
     gc.freeze()
     gc.enable()

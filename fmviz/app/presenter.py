@@ -333,7 +333,7 @@ class Presenter(QObject):
         self._maps = None
         if activity is not None:
             self.window.maps.show_waiting(activity.text + " …", activity.fraction)
-        elif state.source is not None and not state.problems:
+        elif state.source is not None and not state.problems and not state.backbones:
             self.window.maps.show_waiting(self.tr("Starting the engine …"), None)
         else:
             self.window.maps.show_samples(state.source.name if state.source is not None else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -67,6 +68,8 @@ class TableWanted(msgspec.Struct, frozen=True):
     size: tuple[int, int]
     weights: str
     """Those of what is shown: a pyramid's may bring another width, and a head."""
+    run: int = 0
+    """The run, where the weights are of a file, which may be another one by the next."""
 
 
 def run_wanted(state: ViewState) -> RunWanted | None:
@@ -148,7 +151,9 @@ def table_wanted(state: ViewState) -> TableWanted | None:
     if state.shown is None or not state.table_wanted:
         return None
     size = state.table_size or state.shown.geometry.input_size
-    return TableWanted(state.shown.setup.backbone, size, state.shown.setup.weights or state.shown.weights.name)
+    weights = state.shown.setup.weights
+    run = state.shown.run if PurePath(weights).is_absolute() else 0
+    return TableWanted(state.shown.setup.backbone, size, weights or state.shown.weights.name, run)
 
 
 def remedies_of_pyramid(state: ViewState) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -299,10 +298,11 @@ def _export_inline(request: Export, shown: Shown, capture: Capture, cancelled: A
 
 def _export(request: Export, shown: Shown, capture: Capture, cancelled: Ask) -> Iterator[Reply]:
     from fmviz.exporting import export, export_pyramid
+    from fmviz.writing import names_in
 
     facts = shown.session.facts(capture)
     if request.pyramid:
-        there = os.listdir(request.folder) if os.path.isdir(request.folder) else ()
+        there = names_in(request.folder)
         path = export_pyramid(
             capture,
             facts,

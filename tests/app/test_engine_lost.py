@@ -7,12 +7,16 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from desks import OpenDesk
 from driving import Desk, until
 
 from fmviz.app.link import RELAY
+from fmviz.app.state import Fetching
 from fmviz.assets import asset
 from fmviz.trust import trust
 
@@ -101,9 +105,11 @@ def test_a_first_network_that_ends_its_engine_leaves_the_usual_one(open_desk: Op
     assert "ended unexpectedly" in desk.problem()
     assert "efficientnet_lite0_fpn" in desk.window.windowTitle()
     assert desk.window.setup_bar.isEnabled()
+    process = desk.app.link.process_id
     desk.do("retry")
+    until(lambda: desk.app.link.process_id not in (0, process), "it is that network that is tried again")
     desk.settle()
-    assert desk.window.maps.has_maps
+    assert "efficientnet_lite0_fpn" in desk.window.windowTitle()
     desk.choose_backbone("resnet18")
     desk.settle()
     assert "resnet18" in desk.window.windowTitle()
@@ -120,42 +126,112 @@ def test_an_engine_that_is_restarted_runs_what_is_chosen_and_nothing_is_wrong(de
     assert "resnet34" in desk.window.windowTitle()
 
 
-def test_an_engine_that_falls_silent_is_told_and_can_be_given_up(desk: Desk) -> None:
-    """Between runs, when maps do not come."""
-    desk.app.controller._silence.setInterval(100)
+@contextmanager
+def stopped(desk: Desk) -> Iterator[None]:
+    """The engine hears nothing, and maps are asked for that are not at hand: inside, it was told that they do not come."""
+    for tap in ("P3", "P2", "C3", "C2"):
+        desk.choose_tap(tap)
     process = desk.app.link.process_id
-    desk.settle()
     os.kill(process, signal.SIGSTOP)
-    desk.app.presenter.choose_layer(desk.tapped("C5"))
-    until(lambda: desk.state.activity is not None, "it is told that the engine is waited for")
-    assert desk.window.actions_by_name["cancel"].isEnabled()
-    desk.do("cancel")
-    until(lambda: desk.app.link.process_id not in (0, process), "another engine")
+    try:
+        desk.app.presenter.choose_layer(desk.tapped("C5"))
+        until(lambda: desk.state.activity is not None, "it is told that the engine is waited for")
+        yield
+    finally:
+        if desk.app.link.process_id == process:
+            os.kill(process, signal.SIGCONT)
+
+
+@pytest.fixture
+def impatient(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A window that waits for maps no longer than a moment."""
+    monkeypatch.setattr(desk.app.controller, "_silence_ms", 1)
+    return desk
+
+
+def test_an_engine_that_falls_silent_is_told_and_can_be_given_up(impatient: Desk) -> None:
+    """Between runs, when maps do not come."""
+    desk, process = impatient, impatient.app.link.process_id
+    with stopped(desk):
+        assert desk.window.actions_by_name["cancel"].isEnabled()
+        desk.do("cancel")
+        until(lambda: desk.app.link.process_id not in (0, process), "another engine")
     assert "did not answer" in desk.problem()
     desk.settle()
-    assert desk.maps.layer == desk.tapped("C5")
+    until(lambda: desk.maps.layer == desk.tapped("C5"), "the maps")
     assert desk.state.activity is None
 
 
-def test_a_slow_answer_is_waited_for_and_then_forgotten(desk: Desk) -> None:
-    desk.app.controller._silence.setInterval(1)
-    desk.choose_tap("C5")
-    desk.choose_tap("P5")
-    desk.settle()
+def test_a_slow_answer_is_waited_for_and_then_forgotten(impatient: Desk) -> None:
+    desk = impatient
+    with stopped(desk):
+        pass
+    until(lambda: desk.maps.layer == desk.tapped("C5"), "the maps")
     assert desk.state.activity is None
     assert not desk.problem()
+
+
+def test_maps_that_are_no_longer_wanted_are_not_waited_for(impatient: Desk) -> None:
+    """The wait is for maps: a layer without any, or no picture at all, ends it."""
+    desk, process = impatient, impatient.app.link.process_id
+    for leave in (
+        lambda: desk.app.presenter.choose_layer("body.classifier"),
+        lambda: desk.app.controller.close_picture(0),
+    ):
+        with stopped(desk):
+            leave()
+            assert desk.state.activity is None
+        until(lambda: not desk.app.link._open, "all is answered")
+        assert desk.state.activity is None
+    assert desk.app.link.process_id == process
+
+
+def test_what_the_engine_works_at_is_not_lost_for_a_map(impatient: Desk) -> None:
+    desk, process = impatient, impatient.app.link.process_id
+    desk.app.store.update(fetching=Fetching("resnet50", "IMAGENET1K_V2", "half of it", going=True))
+    with stopped(desk):
+        desk.do("cancel")
+        assert desk.state.activity is None
+    until(lambda: desk.maps.layer == desk.tapped("C5"), "the maps")
+    assert desk.app.link.process_id == process
+    desk.app.store.update(fetching=None)
+
+
+@pytest.mark.parametrize("how", ["fails", "is cancelled"])
+def test_what_is_shown_can_be_looked_at_after_a_restart_whose_run_comes_to_nothing(
+    desk: Desk, tmp_path: Path, how: str
+) -> None:
+    process = desk.app.link.process_id
+    desk.choose_backbone("resnet50")
+    desk.do("restart_engine")
+    until(lambda: desk.app.link.process_id not in (0, process), "another engine")
+    if how == "fails":
+        # What is wanted then: weights that are not there.
+        desk.app.controller.set_setup(backbone="resnet18", weights=str(tmp_path / "none.pth"))
+        until(desk.problem, "it is told")
+    else:
+        desk.do("cancel")
+    desk.settle()
+    assert "efficientnet_lite0_fpn" in desk.window.windowTitle()
+    assert desk.state.setup.backbone == "efficientnet_lite0_fpn"
+    for tap in ("C5", "P4"):
+        desk.choose_tap(tap)
+    assert desk.state.activity is None
 
 
 def test_a_run_given_up_by_force_leaves_the_picture_that_is_shown(desk: Desk) -> None:
     desk.drop([asset("samples/coffee.png")])
     desk.settle()
-    desk.app.controller._impatience.setInterval(50)
+    impatience = desk.app.controller._impatience
+    usual = impatience.interval()
+    impatience.setInterval(50)
     process = desk.app.link.process_id
     os.kill(process, signal.SIGSTOP)
     desk.do("previous")
     assert desk.state.activity is not None
     desk.do("cancel")
     until(lambda: desk.app.link.process_id not in (0, process), "another engine")
+    impatience.setInterval(usual)
     desk.settle()
     assert desk.state.source == desk.state.shown_source
     assert desk.window.windowTitle().startswith("coffee.png")

@@ -64,6 +64,7 @@ class SetupBar(QWidget):
         self.seed.valueChanged.connect(lambda value: self.changed.emit({"seed": value}))
         for box in (self.side, self.seed):
             box.lineEdit().returnPressed.connect(self.done)
+        self._known = False
         self.setEnabled(False)
 
     def _combo(self, name: str, length: int) -> QComboBox:
@@ -101,6 +102,7 @@ class SetupBar(QWidget):
     ) -> None:
         """What is chosen, what there is to choose from, and what is being fetched."""
         row = next((row for row in backbones if row.name == setup.backbone), None)
+        self._known = bool(backbones)
         self._show_backbone(setup, row)
         self._fill_weights(setup, row)
         self._offer_to_fetch(setup, row, fetching)
@@ -121,9 +123,9 @@ class SetupBar(QWidget):
         self.seed.setVisible((self._chosen(setup, row) == "random" or pyramid) and not _is_live(row))
         self.setEnabled(bool(backbones))
 
-    @staticmethod
-    def _chosen(setup: Setup, row: BackboneInfo | None) -> str:
-        return setup.weights or (row.best_here if row else "")
+    def _chosen(self, setup: Setup, row: BackboneInfo | None) -> str:
+        """The name of the weights; "" as long as nobody knows which there are."""
+        return setup.weights or (row.best_here if row else "random" if self._known else "")
 
     def _show_backbone(self, setup: Setup, row: BackboneInfo | None) -> None:
         self.backbone.set_text(shown_name(setup.backbone))
@@ -138,8 +140,9 @@ class SetupBar(QWidget):
     def _fill_weights(self, setup: Setup, row: BackboneInfo | None) -> None:
         self._offers = {offer.name: offer for offer in (row.offers if row else ())}
         rows = [(_offer_words(offer), offer.name) for offer in self._offers.values()]
-        if row is not None:
-            rows.append((self.tr("its own") if row.group == "own" else self.tr("random"), "random"))
+        if self._known:
+            own = row is not None and row.group == "own"
+            rows.append((self.tr("its own") if own else self.tr("random"), "random"))
         chosen = self._chosen(setup, row)
         if chosen not in [data for _, data in rows]:
             rows.append((PurePath(chosen).name or "…", chosen))
