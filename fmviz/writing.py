@@ -8,7 +8,6 @@ there is removed.
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -17,23 +16,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
-import PIL.PngImagePlugin
 
 from fmviz.colours import Colours
 from fmviz.errors import ExportError
 from fmviz.figure import Figure, resized
 from fmviz.lettering import lettered
+from fmviz.png import png_bytes
 from fmviz.strays import aside, remove_strays
 
 KEY = "fmviz"
 """The key of a PNG's text chunk, a safetensors file's metadata and an npz file's array that hold the facts, as JSON."""
-
-# zlib's run-length strategy: twice as fast as its default on maps, and smaller. Where maps are enlarged, and rows come again
-# and again, a look back to the row before is still faster, and makes files of a third of the size.
-_RUN_LENGTH = {"compress_level": 1, "compress_type": 3}
-_LOOK_BACK = {"compress_level": 3, "compress_type": 0}
-_LONG_TEXT = 2000
 
 _tidied: set[Path] = set()
 """The folders that this process has looked for strays in."""
@@ -153,21 +145,7 @@ def write_map_png(
 
 
 def _png(indices: npt.NDArray[np.uint8], colours: Colours, facts: Mapping[str, Any]) -> bytes:
-    height, width = indices.shape
-    image = PIL.Image.frombuffer("P", (width, height), np.ascontiguousarray(indices), "raw", "P", 0, 1)
-    image.putpalette(colours.tobytes())
-    text = as_json(facts)
-    chunks = PIL.PngImagePlugin.PngInfo()
-    chunks.add_text(KEY, text, zip=len(text) > _LONG_TEXT)
-    stream = io.BytesIO()
-    image.save(stream, "PNG", pnginfo=chunks, **(_LOOK_BACK if _repeats(indices) else _RUN_LENGTH))
-    return stream.getvalue()
-
-
-def _repeats(indices: npt.NDArray[np.uint8]) -> bool:
-    """Whether many a row is the same as the one above it: a sample of them tells."""
-    rows = np.linspace(0, max(len(indices) - 2, 0), 64).astype(int)
-    return len(indices) > 1 and float((indices[rows] == indices[rows + 1]).all(axis=1).mean()) > 0.4
+    return png_bytes(indices, colours, {KEY: as_json(facts)})
 
 
 def as_json(facts: Mapping[str, Any]) -> str:
