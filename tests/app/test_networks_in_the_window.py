@@ -198,7 +198,7 @@ def test_weights_are_fetched_on_a_click_and_used(open_desk: object, shop: Shop) 
     until(lambda: desk.state.shown.weights.name == "IMAGENET1K_V1", "the fetched weights are used")
     desk.settle()
     assert len(shop.asked) == 2
-    assert desk.state.backbone_info.offers[0].here
+    until(lambda: desk.state.backbone_info.offers[0].here, "the list of networks knows of the file")
     until(lambda: page.files.rowCount() == 1, "the page lists the file")
     remove_it(desk, page)
     page.close()

@@ -249,7 +249,6 @@ def test_a_file_is_dragged_in_from_another_program(
 
 def test_the_keys_of_the_export_work_in_a_text_field(running: Running) -> None:
     """With X11's habits a field would take them to go to the end of its line."""
-    running.shows(SAMPLE_TITLE)
     screen, process = running.screen, running.process.pid
     screen.xdotool("windowfocus", "--sync", running.window(), "key", "ctrl+f", "key", "ctrl+e")
 
@@ -257,6 +256,8 @@ def test_the_keys_of_the_export_work_in_a_text_field(running: Running) -> None:
         return screen.xdotool("search", "--all", "--onlyvisible", "--pid", process, "--name", "^Export")
 
     running.until(dialog, "the export dialog")
+    screen.xdotool("windowfocus", "--sync", dialog().split()[0], "key", "Escape")
+    running.until(lambda: not dialog(), "it is closed again")
 
 
 def test_it_ends_by_its_key_and_leaves_nothing(running: Running) -> None:
