@@ -331,10 +331,11 @@ class Controller(QObject):
         if isinstance(reply, Ran):
             self._commit(wanted, reply)
         elif isinstance(reply, Failed):
-            self._failed = wanted
             unreadable = reply.kind == PictureError.__name__
             first = self.store.state.shown is None
             self._go_back(without=wanted.source if unreadable else None)
+            # After it: without the picture, the next one may be running by now, and the banner is not about that.
+            self._failed = wanted
             mended_by = remedies(reply.kind, wanted.setup)
             # What is run next at once must not wipe out what was wrong with this one.
             outlasts = first and (unreadable or reply.kind in _OF_THE_NETWORK)
