@@ -48,7 +48,7 @@ class _Together:
 
     def put_back(self) -> None:
         """Writes those that are other ones now; one that was written past torch's counter as well."""
-        same_shapes = all(tensor.shape == shape for tensor, shape in zip(self._tensors, self._shapes, strict=True))
+        same_shapes = [tensor.shape for tensor in self._tensors] == self._shapes
         if same_shapes and _same_bytes(_in_one(self._tensors), self._held):
             return
         parts = torch.split(self._held, [shape.numel() for shape in self._shapes])
@@ -73,14 +73,14 @@ class _Alone:
 
 def _copied(modules: Iterable[nn.Module]) -> list[_Together | _Alone]:
     """What their buffers hold; what is an inference tensor may not be written to, and what is not yet there holds nothing."""
-    alike: dict[object, list[Tensor]] = {}
+    alike: dict[tuple[torch.device, torch.dtype, bool], list[Tensor]] = {}
     alone: list[_Together | _Alone] = []
     for tensor in (tensor for module in modules for tensor in module._buffers.values() if tensor is not None):
-        if tensor.is_inference() or nn.parameter.is_lazy(tensor):
+        if tensor.is_inference():
             continue
-        if tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_nested) and type(tensor) in _PLAIN:
-            alike.setdefault((tensor.device, tensor.dtype), []).append(tensor)
-        else:
+        if type(tensor) in _PLAIN and tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_nested):
+            alike.setdefault((tensor.device, tensor.dtype, tensor.dim() == 0), []).append(tensor)
+        elif not nn.parameter.is_lazy(tensor):
             alone.append(_Alone(tensor))
     return [*map(_Together, alike.values()), *alone]
 
@@ -89,7 +89,9 @@ _PLAIN = (Tensor, nn.Buffer, nn.Parameter)
 
 
 def _in_one(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+    if all(tensor.dim() == 0 for tensor in tensors):
+        return torch.stack(tuple(tensors))
+    return torch.cat([tensor if tensor.dim() == 1 else tensor.reshape(-1) for tensor in tensors])
 
 
 def _same_bytes(one: Tensor, other: Tensor) -> bool:

@@ -12,9 +12,11 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -41,8 +43,7 @@ PATIENCE = 3
 """Runs that may each find something overwritten that the run before had not known; after these, all is copied."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Activation:
+class Activation(msgspec.Struct, frozen=True, eq=False):
     """A tensor that a layer put out.
 
     Attributes:
@@ -102,7 +103,6 @@ class Capture(Mapping[Layer, Activation]):
         picture: Picture | None = None,
     ) -> None:
         self._activations = {activation.layer: activation for activation in activations}
-        self._by_text = {str(layer): layer for layer in self._activations}
         self.output = output
         self.seconds = seconds
         self.taps: Mapping[str, Activation] = MappingProxyType(_Taps(self._tapped(taps or {})))
@@ -170,6 +170,10 @@ class Capture(Mapping[Layer, Activation]):
 
     def __repr__(self) -> str:
         return f"<Capture of {len(self)} layers, {self.nbytes / 1e6:.1f} MB>"
+
+    @cached_property
+    def _by_text(self) -> dict[str, Layer]:
+        return {str(layer): layer for layer in self._activations}
 
     def _placed(self, tokens: Finder) -> Iterator[Activation]:
         containers = {path.rpartition(".")[0] for path in (layer.path for layer in self._activations) if path}
@@ -328,6 +332,8 @@ def _input_size(given: object) -> tuple[int, int] | None:
 
 
 def _places(layer: Layer, record: Record, input_size: tuple[int, int] | None) -> Places | None:
+    if not record.channels_last:
+        return None
     shape = tuple(record.tensor.shape)
     return places_of(layer, shape, channels_last=record.channels_last, input_size=input_size, finder=None)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 ROOT = "(output)"
 """How the whole network, whose path is empty, is called."""
@@ -12,8 +13,7 @@ _ITEM = r"(?:\[(?:[^\[\]\\]|\\.)*\])*"
 _TEXT = re.compile(rf"(?P<path>.*?)(?::(?P<call>[1-9][0-9]*))?(?P<item>{_ITEM})", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True, order=True, gc=False):
     """One tensor that one call of one module put out.
 
     Attributes:

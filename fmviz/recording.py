@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -38,7 +40,7 @@ class Knowledge:
     quiet: bool = False
 
 
-class Noted(NamedTuple):
+class Noted(msgspec.Struct, frozen=True):
     """A tensor as the hook of a module saw it: shared with the network, and then watched, or `owned`."""
 
     layer: Layer
@@ -59,7 +61,7 @@ class Noted(NamedTuple):
         return ""
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True):
     """What a layer put out; see `fmviz.tokens.Layouts`."""
 
     kind: str
@@ -74,6 +76,7 @@ class Recorder:
         modules: path and module, as `named_modules` has them.
         hooks_called: how many calls of modules were seen.
         cancelled: whether the forward was broken off; a model that catches every exception does not hide it.
+        ask: whether to break off, where anybody may want that.
         devices: where the model's parameters and buffers are; the CPU always, for its random numbers.
     """
 
@@ -91,13 +94,14 @@ class Recorder:
         # Walking a large model takes as long as hooking it, so it is done once a run.
         self.modules = tuple(model.named_modules())
         self._knowledge = knowledge
+        self._overwritten = knowledge.overwritten
         self._copy_all = copy_all
         self._keep = keep
         self._plain = keep is None and not copy_all
-        self._ask = cancelled
+        self.ask = cancelled
         self._noted: list[Noted] = []
-        own = [tensor for _, module in self.modules for tensor in _own_tensors(module)]
-        self._own_before = {_storage(tensor) for tensor in own}
+        own = _own_tensors(self.modules)
+        self._own_before = set(map(_storage, own))
         self.devices = {torch.device("cpu")} | {tensor.device for tensor in own if not tensor.is_meta}
         self._last_copy: tuple[weakref.ref[Tensor], int, Tensor] | None = None
         self._last_sum: tuple[weakref.ref[Tensor], int, Tensor] | None = None
@@ -108,7 +112,7 @@ class Recorder:
         undo: list[Callable[[], object]] = []
         try:
             for path, module in self.modules:
-                undo.append(_add_hook(module, self._hook(path, module)))
+                undo.append(_add_hook(module, _Hook(self, path, module)))
             yield
         finally:
             for remove in undo:
@@ -117,7 +121,7 @@ class Recorder:
     def learn(self) -> bool:
         """Compare each shared tensor with what it was; True where all are true. Teaches the model's knowledge."""
         stale = {noted.layer: how for noted in self._noted if (how := noted.overwritten())}
-        known = self._knowledge.overwritten
+        known = self._overwritten
         known.update((noted.layer, False) for noted in self._noted if noted.checksum is not None)
         known.update(dict.fromkeys(stale, True))
         self._knowledge.quiet |= "quiet" in stale.values()
@@ -127,9 +131,10 @@ class Recorder:
         """By layer, in the order in which they were put out. Nothing of them is the model's own."""
         layouts, found = Layouts(), {}
         of_the_model, copies = self._of_the_model(), dict[object, Tensor]()
-        for layer, module, tensor, _, owned, _ in self._noted:
-            mine = tensor
-            where = None if owned else _storage(tensor)
+        for noted in self._noted:
+            module = noted.module
+            mine = tensor = noted.tensor
+            where = None if noted.owned else _storage(tensor)
             # A weight that is put out would change with the next weights file, and what a module keeps with the next run.
             if where in of_the_model:
                 # A block puts out what its last child does: they share one copy.
@@ -138,16 +143,20 @@ class Recorder:
                 if known is None:
                     known = copies[key] = tensor.clone()
                 mine = known
-            found[layer] = Record(type(module).__name__, mine, layouts.channels_last(module, tensor))
+            found[noted.layer] = Record(type(module).__name__, mine, layouts.channels_last(module, tensor))
         return found
 
     def _of_the_model(self) -> set[object]:
         """The memory of its parameters and buffers, before the forward and after it, and of what else its modules keep."""
-        found = set(self._own_before)
-        for _, module in self.modules:
-            own = (*module._parameters.values(), *module._buffers.values(), *vars(module).values())
-            found.update([_storage(tensor) for tensor in own if isinstance(tensor, Tensor)])
-        return found - {None}
+        kept = [
+            value
+            for _, module in self.modules
+            # In this way most modules are done with at once.
+            if not _NO_TENSORS.issuperset(map(type, vars(module).values()))
+            for value in vars(module).values()
+            if isinstance(value, Tensor)
+        ]
+        return self._own_before.union(map(_storage, _own_tensors(self.modules)), map(_storage, kept)) - {None}
 
     def forget(self) -> None:
         """Let go of every tensor, also where a traceback holds the recorder itself."""
@@ -155,42 +164,18 @@ class Recorder:
         self._last_copy = self._last_sum = None
 
     def stop_if_cancelled(self) -> None:
-        if self._ask is not None and self._ask():
+        if self.ask is not None and self.ask():
             self.cancelled = True
             raise Cancelled
 
-    def _hook(self, path: str, own: nn.Module) -> Callable[[nn.Module, Any, Any], None]:
-        """This runs once for every call of every module, beside layers that take a few microseconds themselves: what can be
-        found out afterwards is left for then."""
-        first = Layer(path)
-        known = self._knowledge.overwritten
-        calls = 0
-
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            nonlocal calls
-            # A copy of the module, made by `copy`, brings the hook along: it has another name, or none.
-            if module is not own:
-                return
-            if self._ask is not None:
-                self.stop_if_cancelled()
-            self.hooks_called += 1
-            calls += 1
-            if not isinstance(output, Tensor):
-                for where, tensor in tensors_in(output):
-                    self._note(Layer(path, calls, where), module, tensor)
-                return
-            layer = first if calls == 1 else Layer(path, calls)
-            if known.get(layer) is False and self._plain and not output.is_inference():
-                self._noted.append(Noted(layer, module, output.detach(), output._version))
-            else:
-                self._note(layer, module, output)
-
-        return hook
-
-    def _note(self, layer: Layer, module: nn.Module, tensor: Tensor) -> None:
+    def note(self, layer: Layer, module: nn.Module, tensor: Tensor) -> None:
+        """What a hook saw, in the way that is right for this layer: by reference, or as a copy."""
+        overwritten = self._overwritten.get(layer)
+        if overwritten is False and self._plain and not tensor.is_inference():
+            self._noted.append(Noted(layer, module, tensor.detach(), tensor._version))
+            return
         if self._keep is not None and not self._keep(layer):
             return
-        overwritten = self._knowledge.overwritten.get(layer)
         # Without a counter nothing tells whether it is written to.
         if overwritten or self._copy_all or tensor.is_inference():
             self._noted.append(Noted(layer, module, self._copy(tensor), 0, owned=True))
@@ -227,6 +212,38 @@ class Recorder:
         return found
 
 
+class _Hook:
+    """What one module puts out goes to the recorder.
+
+    It runs once for every call of every module, beside layers that take a few microseconds themselves: what can be found
+    out afterwards is left for then. An object like this is one for the garbage collector to walk, a closure a dozen.
+    """
+
+    __slots__ = ("_calls", "_first", "_own", "_recorder")
+
+    def __init__(self, recorder: Recorder, path: str, own: nn.Module) -> None:
+        self._recorder = recorder
+        self._own = own
+        self._first = Layer(path)
+        self._calls = 0
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        # A copy of the module, made by `copy`, brings the hook along: it has another name, or none.
+        if module is not self._own:
+            return
+        recorder = self._recorder
+        if recorder.ask is not None:
+            recorder.stop_if_cancelled()
+        recorder.hooks_called += 1
+        self._calls = calls = self._calls + 1
+        layer = self._first
+        if isinstance(output, Tensor):
+            recorder.note(layer if calls == 1 else Layer(layer.path, calls), module, output)
+        else:
+            for where, tensor in tensors_in(output):
+                recorder.note(Layer(layer.path, calls, where), module, tensor)
+
+
 def _add_hook(module: nn.Module, hook: Callable[[nn.Module, Any, Any], None]) -> Callable[[], object]:
     """Register `hook`, which runs after those that are there; call the result to remove it."""
     hooks = vars(module).get("_forward_hooks")
@@ -244,11 +261,19 @@ def not_compiled() -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
-def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
-    """Parameters and buffers of `module` without those of its children."""
-    for tensor in (*module._parameters.values(), *module._buffers.values()):
-        if tensor is not None:
-            yield tensor
+_NO_TENSORS = frozenset({type(None), bool, int, float, str, tuple, list, dict, OrderedDict, set})
+"""What the attributes of most modules are."""
+
+
+def _own_tensors(modules: Iterable[tuple[str, nn.Module]]) -> list[Tensor]:
+    """Parameters and buffers."""
+    return [
+        tensor
+        for _, module in modules
+        for tensors in (module._parameters, module._buffers)
+        for tensor in tensors.values()
+        if tensor is not None
+    ]
 
 
 def _required_checksum(tensor: Tensor) -> Tensor:
@@ -270,6 +295,9 @@ def _has_its_memory(tensor: Tensor) -> bool:
     """Whether the memory behind it still holds all of it: a model may give memory away before the forward is over."""
     if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested or not tensor.numel():
         return True
+    there = tensor.untyped_storage().nbytes()
+    if tensor.is_contiguous():
+        return bool((tensor.storage_offset() + tensor.numel()) * tensor.element_size() <= there)
     steps = zip(tensor.shape, tensor.stride(), strict=True)
     end = tensor.storage_offset() + 1 + sum((size - 1) * step for size, step in steps)
-    return bool(end * tensor.element_size() <= tensor.untyped_storage().nbytes())
+    return bool(end * tensor.element_size() <= there)
