@@ -18,6 +18,8 @@ from io import BytesIO
 from math import prod
 from typing import Any
 
+import msgspec
+
 DEEPEST = 64
 """Tuples within tuples at most: hashing one that is a million deep ends the process."""
 
@@ -59,15 +61,13 @@ class PickleError(Exception):
     """A pickle that is broken, or that declares what it does not hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(msgspec.Struct, frozen=True):
     """A class or function that a pickle asks for, by module and name."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
+class Storage(msgspec.Struct, frozen=True):
     """The numbers of one or more tensors, kept beside the pickle under `key`."""
 
     key: str
@@ -79,14 +79,14 @@ class Storage:
         return self.itemsize * self.numel
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
+class _Made(msgspec.Struct, frozen=True):
     """What calling `by` gave, of which no more need be known; "" for a list, a dictionary and the like."""
 
     by: str = ""
 
 
 _MARK = object()
+_FLAT = (None, 0)
 _OTHERS = {"MARK", "EMPTY_TUPLE", "GET", "BINGET", "LONG_BINGET", "GLOBAL"}
 _PUSHED = {
     opcode.name
@@ -165,13 +165,15 @@ class _Reader:
 
     def step(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
         name = opcode.name
-        # Nine in ten of a checkpoint's are these.
+        # Nine in ten of a checkpoint's are these, and the first that follow.
         if name in _PUSHED:
             self._stack.append(argument if isinstance(argument, int | str | bytes) else _Made())
             return
         match name:
-            case "BINPUT" | "LONG_BINPUT" | "PUT":
+            case "LONG_BINPUT" | "BINPUT" | "PUT":
                 self._memo[argument] = self._top()
+            case "BINGET" | "LONG_BINGET" | "GET":
+                self._stack.append(self._memo[argument])
             case "MARK":
                 self._stack.append(_MARK)
             case "TUPLE":
@@ -183,8 +185,6 @@ class _Reader:
                 self._push_tuple([self._pop() for _ in range(count)][::-1])
             case "MEMOIZE":
                 self._memo[len(self._memo)] = self._top()
-            case "GET" | "BINGET" | "LONG_BINGET":
-                self._stack.append(self._memo[argument])
             case "DUP":
                 self._stack.append(self._top())
             case "GLOBAL":
@@ -252,7 +252,10 @@ class _Reader:
 
     def _push_tuple(self, items: list[Any]) -> None:
         made = tuple(items)
-        depth = 1 + max((self._depths[id(item)][1] for item in items if id(item) in self._depths), default=0)
+        depth = 1
+        for item in items:
+            _, below = self._depths.get(id(item), _FLAT)
+            depth = max(depth, below + 1)
         if depth > DEEPEST:
             raise PickleError("it is nested too deeply")
         self._depths[id(made)] = (made, depth)
