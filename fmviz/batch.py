@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fmviz.capture import Capture
 from fmviz.defaults import BACKBONE
-from fmviz.errors import FmvizError, ForwardError
+from fmviz.errors import ExportError, FmvizError, ForwardError
 from fmviz.exporting import Form, distinct_names
 from fmviz.exporting import export as export_capture
 from fmviz.maps import Normalisation
@@ -29,7 +29,7 @@ log = logging.getLogger("fmviz")
 class PictureExported:
     """What came of one picture: the files that were written and what was left out, and what went wrong.
 
-    Where the network stopped half way there are both: the files of the layers up to there, and the error.
+    Where the network or the disk stopped half way there are both: the files up to there, and the error.
     """
 
     picture: str
@@ -72,7 +72,7 @@ def export(
 
     Returns:
         One record a picture, in their order. A picture that fails does not keep the others from being done: its record
-        holds the error.
+        holds the error. A disk that is full, or can only be read, does: those after it are not begun, and hold its error.
 
     Raises:
         BackboneError, WeightsError, DeviceError: the network itself cannot be had.
@@ -109,13 +109,19 @@ def export_pictures(
     **chosen: Any,
 ) -> Iterator[PictureExported]:
     """One record after the other, as the pictures are done; `progress` hears of every file. `chosen` as in `export`."""
+    full: ExportError | None = None
     stems = [Path(picture).stem for picture in pictures]
     folders = [folder] if len(stems) == 1 else [folder / name for name in distinct_names(stems)]
     for picture, target in zip(pictures, folders, strict=True):
         try:
-            yield _exported(session, picture, target, progress, chosen)
+            if full is not None:
+                raise full
+            done = _exported(session, picture, target, progress, chosen)
         except FmvizError as error:
-            yield PictureExported(os.fspath(picture), error=error)
+            done = PictureExported(os.fspath(picture), error=error)
+        if isinstance(done.error, ExportError) and done.error.whole_disk:
+            full = done.error
+        yield done
 
 
 def _exported(
@@ -134,8 +140,7 @@ def _exported(
         if not isinstance(error.capture, Capture) or not error.capture:
             raise
         return _exported_half_way(session, picture, folder, progress, chosen, error)
-    files, notes, replaced = _written(session, capture, folder, progress, chosen)
-    return PictureExported(os.fspath(picture), files, notes, replaced=replaced)
+    return _written(session, picture, capture, folder, progress, chosen)
 
 
 def _exported_half_way(
@@ -151,29 +156,35 @@ def _exported_half_way(
     assert isinstance(capture, Capture)
     layers = chosen["layers"] or tuple(capture.taps) or ("*",)
     try:
-        files, notes, replaced = _written(session, capture, folder, progress, {**chosen, "layers": layers})
+        done = _written(session, picture, capture, folder, progress, {**chosen, "layers": layers})
     except FmvizError as error:
         # A layer that was asked for may come after the end.
-        files, notes, replaced = (), (str(error),), 0
-    return PictureExported(os.fspath(picture), files, notes, stopped, replaced)
+        return PictureExported(os.fspath(picture), notes=(str(error),), error=stopped)
+    return done if done.error is not None else replace(done, error=stopped)
 
 
 def _written(
     session: Session,
+    picture: str | os.PathLike[str],
     capture: Capture,
     folder: Path,
     progress: Callable[[str], None] | None,
     chosen: dict[str, Any],
-) -> tuple[tuple[Path, ...], tuple[str, ...], int]:
-    """The files, what was left out, and how many older files were replaced."""
-    files, notes, replaced = [], [], 0
+) -> PictureExported:
+    files: list[Path] = []
+    notes: list[str] = []
+    replaced = 0
+    failed: ExportError | None = None
     layers = chosen["layers"] or tuple(capture.taps)
-    for record in export_capture(capture, session.facts(capture), folder=folder, **{**chosen, "layers": layers}):
-        if record.path is not None:
-            files.append(record.path)
-            replaced += record.replaced
-        if record.note:
-            notes.append(record.note)
-        if progress is not None:
-            progress(record.path.name if record.path else record.note)
-    return tuple(files), tuple(notes), replaced
+    try:
+        for record in export_capture(capture, session.facts(capture), folder=folder, **{**chosen, "layers": layers}):
+            if record.path is not None:
+                files.append(record.path)
+                replaced += record.replaced
+            if record.note:
+                notes.append(record.note)
+            if progress is not None:
+                progress(record.path.name if record.path else record.note)
+    except ExportError as error:
+        failed = error
+    return PictureExported(os.fspath(picture), tuple(files), tuple(notes), failed, replaced)

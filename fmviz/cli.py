@@ -12,7 +12,9 @@ import errno
 import gc
 import io
 import shlex
+import signal
 import sys
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import fmviz
 from fmviz import backbones_command, table_command, train_command, weights_command
-from fmviz.errors import FmvizError, TrustError
+from fmviz.errors import ExportError, FmvizError, TrustError
 from fmviz.model_options import add_model_options, network_of
 
 if TYPE_CHECKING:
@@ -234,8 +236,9 @@ def _export(options: argparse.Namespace) -> int:
     session.preprocessing = _sized(options, session.preprocessing)
     for note in notes_of_weights(session, options.weights):
         _complain(note)
-    failed = 0
-    with _progress() as progress:
+    failed = not_begun = 0
+    full = False
+    with _progress() as progress, _ended_like_by_ctrl_c():
         for done in export_pictures(
             session,
             options.pictures,
@@ -248,7 +251,13 @@ def _export(options: argparse.Namespace) -> int:
             size=options.size,
         ):
             failed += done.error is not None
+            if full:
+                not_begun += 1
+                continue
             _report(done, options.output)
+            full = isinstance(done.error, ExportError) and done.error.whole_disk
+    if not_begun:
+        _complain(f"{not_begun} more {'picture was' if not_begun == 1 else 'pictures were'} not begun.")
     return 1 if failed else 0
 
 
@@ -282,6 +291,19 @@ def _progress() -> Iterator[Callable[[str], None]]:
             bar.update()
 
         yield done
+
+
+@contextlib.contextmanager
+def _ended_like_by_ctrl_c() -> Iterator[None]:
+    """What a service manager or `kill` ends leaves no file half written either."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # Engine

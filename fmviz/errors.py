@@ -77,7 +77,15 @@ class DeviceError(FmvizError):
 
 
 class ExportError(FmvizError):
-    """A file that could not be written. What was there before is untouched."""
+    """A file that could not be written. What was there before is untouched.
+
+    Attributes:
+        whole_disk: whether its disk takes no other file either: it is full, or can only be read.
+    """
+
+    def __init__(self, message: str, *, whole_disk: bool = False) -> None:
+        super().__init__(message)
+        self.whole_disk = whole_disk
 
 
 class EngineError(FmvizError):

@@ -49,7 +49,7 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
             file.close()
             os.replace(place, path)
     except OSError as error:
-        raise ExportError(_why(path, error)) from error
+        raise _failure(path, error) from error
     return path
 
 
@@ -62,7 +62,7 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     except FileExistsError as error:
         raise ExportError(f"{folder} is not a folder but a file: choose another folder.") from error
     except OSError as error:
-        raise ExportError(_why(folder, error, f"The folder {folder}")) from error
+        raise _failure(folder, error, f"The folder {folder}") from error
     return folder
 
 
@@ -82,7 +82,7 @@ def _check_letters(path: Path) -> None:
         raise ExportError(f"{path.name} could not be written: {reason}.") from error
 
 
-def _why(path: Path, error: OSError, name: str = "") -> str:
+def _failure(path: Path, error: OSError, name: str = "") -> ExportError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason, remedy = "the disk is full", "make room on it or choose another folder"
     elif error.errno == errno.EROFS:
@@ -102,7 +102,8 @@ def _why(path: Path, error: OSError, name: str = "") -> str:
         reason, remedy = "its name is too long", "choose a folder with a shorter path"
     else:
         reason, remedy = (error.strerror or str(error)).rstrip("."), "choose another folder"
-    return f"{name or path.name} could not be {'made' if name else 'written'}: {reason}; {remedy}."
+    sentence = f"{name or path.name} could not be {'made' if name else 'written'}: {reason}; {remedy}."
+    return ExportError(sentence, whole_disk=error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 
 
 def write_png(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,12 @@ import PIL.Image
 import pytest
 
 import fmviz
+import fmviz.writing
 from fmviz import cli
 from fmviz.assets import asset
 from fmviz.batch import export_pictures
 from fmviz.cli import COMMANDS, main
+from fmviz.errors import ExportError
 from fmviz.networks.catalog import backbones
 from fmviz.session import Session
 
@@ -315,6 +319,55 @@ def test_what_is_not_there_is_one_line_and_exit_code_one(tmp_path, capsys, optio
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fmviz: ")
     assert words in line
+
+
+@pytest.fixture
+def filling_up(monkeypatch) -> None:
+    """A disk that takes three files, and no more."""
+    replace, calls = os.replace, []
+
+    def full(source: object, target: object) -> None:
+        calls.append(target)
+        if len(calls) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(fmviz.writing.os, "replace", full)
+
+
+def test_a_full_disk_is_said_once_and_ends_it(tmp_path, capsys, filling_up):
+    assert export(CAT, CUP, CAT, "-o", str(tmp_path / "out"), "--weights", "random") == 1
+    told = capsys.readouterr()
+    first, second = told.err.splitlines()
+    assert first.startswith(f"fmviz: {CAT}: chelsea")
+    assert first.endswith("could not be written: the disk is full; make room on it or choose another folder.")
+    assert second == "fmviz: 2 more pictures were not begun."
+    assert told.out.startswith(f"{CAT}: 3 files in ")
+    assert len(names(tmp_path / "out")) == 3
+
+
+def test_in_the_library_each_picture_has_its_record_where_the_disk_is_full(tmp_path, filling_up):
+    done = fmviz.export([CUP, CAT, CUP], tmp_path, backbone="resnet18", weights="random")
+    assert [record.picture for record in done] == [CUP, CAT, CUP]
+    assert [len(record.files) for record in done] == [3, 0, 0]
+    assert all(isinstance(record.error, ExportError) and record.error.whole_disk for record in done)
+
+
+def test_an_export_that_is_terminated_leaves_whole_files_only(tmp_path):
+    folder = tmp_path / "out"
+    ran = subprocess.Popen(
+        [sys.executable, "-m", "fmviz", "export", CAT, CUP, "-o", str(folder), "--as", "maps", "--layers", "*"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    while ran.poll() is None and not any(folder.rglob("*.png")):
+        time.sleep(0.01)
+    ran.terminate()
+    _, told = ran.communicate(timeout=60)
+    assert (ran.returncode, told.splitlines()[-1]) == (1, "fmviz: interrupted.")
+    for name in names(folder):
+        facts(folder / name)
 
 
 def test_an_interrupt_is_said_and_is_a_failure(capsys, monkeypatch):
