@@ -110,7 +110,7 @@ class Controller(QObject):
         self._silence_ms = _SILENCE_MS
         self._silence = QTimer(self, singleShot=True)
         self._silence.timeout.connect(self._tell_of_silence)
-        self.looking.maps_awaited.connect(self._await_maps)
+        self.looking.awaited.connect(self._await_looks)
         store.changed.connect(self._changed)
         link.lost.connect(self._lost)
 
@@ -437,7 +437,7 @@ class Controller(QObject):
         self._deaf = True
         self.link.kill()
 
-    def _await_maps(self, awaited: bool) -> None:
+    def _await_looks(self, awaited: bool) -> None:
         if awaited:
             # Over a line, large maps take their time.
             self._silence.start(self._silence_ms * (_SLOWER if self.link.remote else 1))
@@ -446,9 +446,9 @@ class Controller(QObject):
             self._end_activity(_SILENT)
 
     def _tell_of_silence(self) -> None:
-        """Maps were asked for and do not come: what is on the screen is of another layer."""
+        """Maps or the like were asked for and do not come: what is on the screen is of another layer."""
         if self.store.state.activity is not None:
-            self._await_maps(True)
+            self._await_looks(True)
         elif self.link.running:
             self.store.update(activity=Activity(_SILENT, self.tr("Waiting for the engine")))
 

@@ -65,8 +65,8 @@ class Looking(QObject):
     """Asks the engine for what the state wants to see, when that differs from what was asked last."""
 
     maps_asked = Signal()
-    maps_awaited = Signal(object)
-    """Whether maps that are wanted have yet to come."""
+    awaited = Signal(object)
+    """Whether something of the layer that is wanted has yet to come: its maps, its channel, its vector."""
     maps_came = Signal(object)
     vector_came = Signal(object)
     channel_came = Signal(object)
@@ -86,7 +86,7 @@ class Looking(QObject):
         self._link = link
         self._maps = LayerMaps(store, link, self)
         self._maps.asked.connect(self.maps_asked)
-        self._maps.awaited.connect(self.maps_awaited)
+        self._maps.awaited.connect(partial(self._await, "maps"))
         self._maps.came.connect(self.maps_came)
         self._maps.failed.connect(lambda message, details: self.failed.emit("maps", message, (), details))
         self._vector: VectorWanted | None = None
@@ -94,12 +94,15 @@ class Looking(QObject):
         self._taps: TapsWanted | None = None
         self._things: ThingsWanted | None = None
         self._input = 0
+        self._awaited: set[str] = set()
 
     def forget(self) -> None:
         """The capture that answers came from is gone: ask for everything anew."""
         self._maps.forget()
         self._vector = self._channel = self._taps = self._things = None
         self._input = 0
+        self._await("vector", False)
+        self._await("channel", False)
 
     def set_beside(self, above: str, below: str) -> None:
         """The layers above and below the current one in the list; empty where there is none."""
@@ -114,13 +117,28 @@ class Looking(QObject):
         self._ask_things()
         self._ask_input()
 
+    def _await(self, what: str, awaited: bool) -> None:
+        if awaited:
+            self._awaited.add(what)
+            self.awaited.emit(True)
+        elif what in self._awaited:
+            self._awaited.remove(what)
+            if not self._awaited:
+                self.awaited.emit(False)
+
     def _ask_vector(self) -> None:
         wanted = vector_wanted(self._store.state)
         if wanted is not None and wanted != self._vector:
-            self._link.ask(ReadVector, self._vector_read, lane="maps", run=wanted.run, layer=wanted.layer)
+            heard = partial(self._vector_read, wanted)
+            self._link.ask(ReadVector, heard, lane="maps", run=wanted.run, layer=wanted.layer)
+            self._await("vector", True)
+        elif wanted is None:
+            self._await("vector", False)
         self._vector = wanted
 
-    def _vector_read(self, reply: AnyReply, _block: Block | None) -> None:
+    def _vector_read(self, wanted: VectorWanted, reply: AnyReply, _block: Block | None) -> None:
+        if wanted == self._vector:
+            self._await("vector", False)
         if isinstance(reply, VectorRead) and self._vector is not None and reply.layer == self._vector.layer:
             self.vector_came.emit((reply.layer, _floats(reply.values), reply.count, reply.reason))
         elif isinstance(reply, Failed):
@@ -142,9 +160,14 @@ class Looking(QObject):
             self._link.ask(
                 DescribeChannel, partial(self._described, wanted), lane="description", channel=wanted.channel, **same
             )
+            self._await("channel", True)
+        elif wanted is None:
+            self._await("channel", False)
         self._channel = wanted
 
     def _channel_rendered(self, wanted: ChannelWanted, reply: AnyReply, block: Block | None) -> None:
+        if wanted == self._channel:
+            self._await("channel", False)
         if isinstance(reply, MapsRendered) and wanted == self._channel:
             low, high = _floats(reply.limits)[:2]
             pixels = SharedPixels.of(reply.pixels, block)

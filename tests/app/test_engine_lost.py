@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,14 +127,15 @@ def test_an_engine_that_is_restarted_runs_what_is_chosen_and_nothing_is_wrong(de
 
 
 @contextmanager
-def stopped(desk: Desk) -> Iterator[None]:
-    """The engine hears nothing, and maps are asked for that are not at hand: inside, it was told that they do not come."""
+def stopped(desk: Desk, look: Callable[[], object] | None = None) -> Iterator[None]:
+    """The engine hears nothing, and what is looked at is not at hand, maps if nothing else: inside, it was told that it does
+    not come."""
     for tap in ("P3", "P2", "C3", "C2"):
         desk.choose_tap(tap)
     process = desk.app.link.process_id
     os.kill(process, signal.SIGSTOP)
     try:
-        desk.app.presenter.choose_layer(desk.tapped("C5"))
+        look() if look else desk.app.presenter.choose_layer(desk.tapped("C5"))
         until(lambda: desk.state.activity is not None, "it is told that the engine is waited for")
         yield
     finally:
@@ -172,18 +173,30 @@ def test_a_slow_answer_is_waited_for_and_then_forgotten(impatient: Desk) -> None
 
 
 def test_maps_that_are_no_longer_wanted_are_not_waited_for(impatient: Desk) -> None:
-    """The wait is for maps: a layer without any, or no picture at all, ends it."""
+    """Where there is no picture any more, nothing is waited for."""
     desk, process = impatient, impatient.app.link.process_id
-    for leave in (
-        lambda: desk.app.presenter.choose_layer("body.classifier"),
-        lambda: desk.app.controller.close_picture(0),
-    ):
-        with stopped(desk):
-            leave()
-            assert desk.state.activity is None
-        until(lambda: not desk.app.link._open, "all is answered")
+    with stopped(desk):
+        desk.app.controller.close_picture(0)
         assert desk.state.activity is None
+    until(lambda: not desk.app.link._open, "all is answered")
+    assert desk.state.activity is None
     assert desk.app.link.process_id == process
+
+
+@pytest.mark.parametrize("what", ["vector", "channel"])
+def test_what_else_does_not_come_is_told_as_well(impatient: Desk, what: str) -> None:
+    desk, process = impatient, impatient.app.link.process_id
+    look = {
+        "vector": lambda: desk.app.presenter.choose_layer("body.classifier"),
+        "channel": lambda: desk.app.presenter.choose_channel(7),
+    }
+    with stopped(desk, look[what]):
+        pass
+    until(lambda: desk.state.activity is None, "it came")
+    with stopped(desk):
+        desk.do("cancel")
+        until(lambda: desk.app.link.process_id not in (0, process), "another engine")
+    desk.settle()
 
 
 def test_what_the_engine_works_at_is_not_lost_for_a_map(impatient: Desk) -> None:
