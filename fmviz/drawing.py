@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
 
 from fmviz.colours import Colours, colour_table
 from fmviz.figure import map_facts
@@ -120,6 +121,6 @@ def _too_large(chosen: Chosen, drawing: Drawing) -> str:
 
 def _one_of(maps: Maps, index: int) -> Maps:
     part = slice(index, index + 1)
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         maps, pixels=maps.pixels[part], limits=maps.limits[part], channels=maps.channels[part] if maps.channels else ()
     )

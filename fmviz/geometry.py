@@ -7,11 +7,11 @@ the first pixel covers [0, 1) × [0, 1). Neither torch nor Qt is needed here: th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(msgspec.Struct, frozen=True):
     """An axis-parallel box, left < right and top < bottom, in the pixels of whatever it lies on."""
 
     left: float
@@ -37,8 +37,7 @@ class Box:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Geometry:
+class Geometry(msgspec.Struct, frozen=True):
     """How a picture became the network's input: resized, then cropped.
 
     Attributes:

@@ -11,9 +11,9 @@ so that a colour map is changed without touching a pixel, on the screen and in a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -35,8 +35,7 @@ NORMALISATIONS: tuple[Normalisation, ...] = ("map", "layer", "symmetric", "fixed
 REDUCTIONS: tuple[Reduction, ...] = ("mean", "max", "l2")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Statistics:
+class Statistics(msgspec.Struct, frozen=True, eq=False):
     """Numbers about each of n channels, over its finite values only; arrays of length n.
 
     Where a channel has no finite value, minimum, maximum, mean and std are NaN.
@@ -56,8 +55,7 @@ class Statistics:
     infinities: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Maps:
+class Maps(msgspec.Struct, frozen=True, eq=False):
     """n maps ready to be coloured.
 
     Attributes:

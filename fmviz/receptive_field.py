@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -14,8 +14,7 @@ Sides: TypeAlias = "npt.NDArray[np.int32]"
 Status = Literal["exact", "whole picture", "unknown"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ReceptiveField:
+class ReceptiveField(msgspec.Struct, frozen=True, eq=False):
     """The receptive fields of all cells of a map: the smallest boxes that hold every input pixel with a path to the cell.
 
     Found by index propagation: of every tensor it is known for each index which input pixels it can depend on, first and

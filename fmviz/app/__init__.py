@@ -1,6 +1,6 @@
 """The window: everything that knows Qt, and nothing that knows torch."""
 
-from fmviz.app.lighter import load_later, trust_modules
+from fmviz.app.lighter import load_later, load_pyside
 
-trust_modules()
+load_pyside()
 load_later("numpy", "numpy.typing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 import msgspec
 from PySide6.QtCore import QT_TRANSLATE_NOOP, QByteArray, QCoreApplication, QEvent, QObject, QRectF, Qt
@@ -95,16 +95,14 @@ ACTIONS: tuple[Row, ...] = (
 )
 
 
-def made(parent: QObject, does: Mapping[str, Callable[[], object]], ink: QColor) -> dict[str, QAction]:
-    """A QAction for each row; `does` has what each of them calls."""
+def made(parent: QObject, does: Mapping[str, Callable[[], object]]) -> dict[str, QAction]:
+    """A QAction for each row, without its icon; `does` has what each of them calls."""
     actions = {}
     for row in ACTIONS:
         action = QAction(QCoreApplication.translate(_TEXTS, str(row.text)), parent)
         action.setObjectName(row.name)
         action.setCheckable(row.checkable)
         action.setShortcuts([QKeySequence(keys) for keys in row.keys])
-        if row.icon:
-            action.setIcon(icon(row.icon, ink))
         call = does[row.name]
         action.triggered.connect(lambda _checked=False, call=call: call())
         actions[row.name] = action
@@ -131,10 +129,10 @@ class KeysFirst(QObject):
         return False
 
 
-def recolour(actions: Mapping[str, QAction], ink: QColor) -> None:
-    """The icons in another colour, after the palette changed."""
+def set_icons(actions: Mapping[str, QAction], ink: QColor, names: Container[str] | None = None) -> None:
+    """Draw the icons of those in `names`, all where None, in the colour `ink`."""
     for row in ACTIONS:
-        if row.icon:
+        if row.icon and (names is None or row.name in names):
             actions[row.name].setIcon(icon(row.icon, ink))
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QBuffer, QByteArray, QDir, QIODevice, QMimeData, QObject, Qt
+from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QMimeData, QObject, Qt
 from PySide6.QtGui import QGuiApplication, QImage, QKeySequence
-from PySide6.QtWidgets import QFileDialog, QMessageBox
 
 import fmviz
 from fmviz.app.controller import Controller
@@ -155,6 +154,8 @@ class Commands(QObject):
         from fmviz.pictures import SUFFIXES
 
         patterns = " ".join(f"*{suffix}" for suffix in SUFFIXES)
+        from PySide6.QtWidgets import QFileDialog
+
         names, _ = QFileDialog.getOpenFileNames(
             self._window,
             self.tr("Open pictures"),
@@ -251,7 +252,7 @@ class Commands(QObject):
             layer=state.layer,
             colour_map=state.colour_map,
             normalisation=state.normalisation,
-            folder=self._preferences.folder("export") or os.path.join(QDir.homePath(), "fmviz"),
+            folder=self._preferences.folder("export") or os.path.join(os.path.expanduser("~"), "fmviz"),
             pyramid=any(layer.taps for layer in state.shown.layers),
         )
         self._dialog.show()
@@ -329,12 +330,16 @@ class Commands(QObject):
             (self.tr("See the picture in the map's place"), self.tr("Space, held")),
         ]
         body = "".join(f"<tr><td style='padding-right:24px'>{text}</td><td>{keys}</td></tr>" for text, keys in rows)
+        from PySide6.QtWidgets import QMessageBox
+
         box = QMessageBox(QMessageBox.Icon.NoIcon, self.tr("Keys"), f"<table>{body}</table>", parent=self._window)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.setModal(False)
         box.show()
 
     def about(self) -> None:
+        from PySide6.QtWidgets import QMessageBox
+
         box = QMessageBox(QMessageBox.Icon.NoIcon, self.tr("About fmviz"), about_text(self.tr), parent=self._window)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.setIconPixmap(self._window.windowIcon().pixmap(96, 96))

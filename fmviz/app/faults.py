@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QWidget
 
-from fmviz.app import report
 from fmviz.app.state import Store
-from fmviz.app.views.report_dialog import ReportDialog
 
-log = logging.getLogger("fmviz")
+if TYPE_CHECKING:
+    from fmviz.app.views.report_dialog import ReportDialog
 
 
 class Faults(QObject):
@@ -50,8 +49,13 @@ class Faults(QObject):
         if issubclass(kind, KeyboardInterrupt):
             self._window.close()
             return
+        # What only an error needs is loaded when there is one.
+        import logging
+
+        from fmviz.app import report
+
         found = error if error is not None else kind()
-        log.error("unexpected error", exc_info=(kind, found, trace))
+        logging.getLogger("fmviz").error("unexpected error", exc_info=(kind, found, trace))
         names = report.names_of_files(self._store.state)
         what = report.without_files(f"{kind.__name__}: {found}", names)
         self._happened.emit(what[:500], report.of_error(kind, found, trace, names))
@@ -60,6 +64,8 @@ class Faults(QObject):
         if self.dialog is not None:
             self.dialog.also(text)
             return
+        from fmviz.app.views.report_dialog import ReportDialog
+
         self.dialog = ReportDialog(what, text, self._window)
         self.dialog.setModal(True)
         self.dialog.gone_on.connect(self._read)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import os
+import re
 import sys
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -24,7 +28,7 @@ class _Later(ModuleType):
         return value
 
 
-_one_at_a_time = threading.Lock()
+_one_at_a_time = threading.RLock()
 
 
 def _real(stand_in: _Later) -> ModuleType:
@@ -51,6 +55,9 @@ def load_later(*names: str) -> None:
             stand_in.__spec__ = None if package else find_spec(name)
             if not package and stand_in.__spec__ is None:
                 continue  # It is not installed, and its import is to say so.
+            # PySide6 asks all modules for it before it makes a sentence of wrong arguments, and ends the process where modules
+            # come and go meanwhile.
+            stand_in.__file__ = stand_in.__spec__.origin if stand_in.__spec__ else None
             sys.modules[name] = stand_in
             if holder is not None:
                 setattr(holder, own, stand_in)
@@ -63,11 +70,65 @@ def load(name: str) -> None:
         _real(stand_in)
 
 
-def trust_modules() -> None:
-    """Keep PySide6 from reading the source of every module that is imported after it, in search of its own name.
+def load_pyside() -> None:
+    """Load what all of PySide6 stands on, without what takes a fifth of the window's start and is of no use in it.
 
-    It does so for `from __feature__ import …`, which nothing here uses, and takes an eighth of the time of our imports.
+    It comes with 100 KB of Python in a zip file, which it compiles at each start and needs for sentences about wrong
+    arguments: they are compiled when they are first looked at. And it takes the place of `import`, to read the source of
+    every module in search of `from __feature__ import …`, which nothing here uses: it is given back.
     """
-    with contextlib.suppress(ImportError, AttributeError):
+    usual_compile = builtins.compile
+
+    def compiled_later(source: Any, filename: Any, mode: str, *rest: Any, **named: Any) -> Any:
+        if filename not in _ABOUT_ARGUMENTS:
+            return usual_compile(source, filename, mode, *rest, **named)
+        _put_off[filename] = source
+        return usual_compile(_STUB.format(filename=filename), filename, mode)
+
+    if _is_known():
+        vars(builtins)["compile"] = compiled_later
+    try:
         import_module("shiboken6")
-        vars(import_module("shibokensupport.feature"))["_mod_uses_pyside"] = lambda _module: True
+    # There is no window then, and whoever opens it says so.
+    except ImportError:
+        pass
+    finally:
+        vars(builtins)["compile"] = usual_compile
+    # What it would call itself, which knows how its classes are loaded.
+    vars(builtins)["__import__"] = vars(builtins).get("__orig_import__", builtins.__import__)
+
+
+def _is_known() -> bool:
+    """Whether this PySide6 is one that looks for those modules' content in the usual way, as all up to now do."""
+    found = find_spec("shiboken6")
+    if found is None or found.origin is None:
+        return False
+    about = os.path.join(os.path.dirname(found.origin), "_config.py")
+    with contextlib.suppress(OSError), open(about, encoding="utf-8") as file:
+        return re.search(r'^version = "6\.1[012]\.', file.read(), re.MULTILINE) is not None
+    return False
+
+
+_ABOUT_ARGUMENTS = {
+    f"shibokensupport/signature/{name}.py"
+    for name in ("errorhandler", "layout", "parser", "lib/enum_sig", "lib/pyi_generator")
+}
+_STUB = "from fmviz.app.lighter import filled_later\n__getattr__ = filled_later({filename!r}, globals())"
+_put_off: dict[str, Any] = {}
+"""Sources by their names."""
+
+
+def filled_later(filename: str, module: dict[str, Any]) -> Callable[[str], Any]:
+    """What stands in for all of a module whose source was put off, until something is looked for in it."""
+
+    def found(name: str) -> Any:
+        # Whoever walks through all modules asks for such names, and wants nothing of this one.
+        if not name.startswith("__"):
+            with _one_at_a_time:
+                if source := _put_off.pop(filename, None):
+                    exec(compile(source, filename, "exec"), module)
+        if name in module:
+            return module[name]
+        raise AttributeError(f"module {filename!r} has no attribute {name!r}")
+
+    return found

@@ -86,7 +86,7 @@ class Looking(QObject):
         self._link = link
         self._maps = LayerMaps(store, link, self)
         self._maps.asked.connect(self.maps_asked)
-        self._maps.awaited.connect(partial(self._await, "maps"))
+        self._maps.awaited.connect(lambda awaited: self._await("maps", awaited))
         self._maps.came.connect(self.maps_came)
         self._maps.failed.connect(lambda message, details: self.failed.emit("maps", message, (), details))
         self._vector: VectorWanted | None = None

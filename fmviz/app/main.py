@@ -218,8 +218,8 @@ def make_application() -> QApplication:
     QCoreApplication.setOrganizationName("fmviz")
     QCoreApplication.setApplicationVersion(fmviz.__version__)
     QGuiApplication.setDesktopFileName("fmviz")
-    application = QApplication(sys.argv[:1])
-    application.setStyle("Fusion")
+    # As an option and not by `setStyle`, which would make an object of Python of the style: ten milliseconds of the start.
+    application = QApplication([*sys.argv[:1], "-style", "Fusion"])
     application.setWindowIcon(QIcon(str(asset("icons/fmviz.svg"))))
     translator = QTranslator(application)
     if translator.load(QLocale(), "qtbase", "_", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)):

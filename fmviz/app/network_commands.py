@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QFileDialog
 
 from fmviz.app.controller import Controller
 from fmviz.app.preferences import Preferences
@@ -152,6 +151,8 @@ class NetworkCommands(QObject):
 
     def open_weights(self) -> None:
         """Ask for a file of weights. The toolbar shows again what is chosen, whatever comes of it."""
+        from PySide6.QtWidgets import QFileDialog
+
         name, _ = QFileDialog.getOpenFileName(
             self._window,
             self.tr("Open weights"),
@@ -177,6 +178,8 @@ class NetworkCommands(QObject):
 
     def open_model(self) -> None:
         """Ask for a file of code that builds a network."""
+        from PySide6.QtWidgets import QFileDialog
+
         name, _ = QFileDialog.getOpenFileName(
             self._window,
             self.tr("Open model: a Python file with a function build()"),

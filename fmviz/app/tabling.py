@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QApplication
 
 from fmviz.app import wording
 from fmviz.app.blocks import Block
@@ -207,6 +207,8 @@ class Tabling(QObject):
         kinds = {".csv": "CSV", ".md": "Markdown", ".tex": "LaTeX", ".json": "JSON", ".txt": self.tr("Text")}
         filters = ";;".join(f"{words} (*{suffix})" for suffix, words in kinds.items())
         start = str(Path(folder) / f"{name.replace('/', '-')}.csv")
+        from PySide6.QtWidgets import QFileDialog
+
         chosen, kind = QFileDialog.getSaveFileName(self._window, self.tr("Export the table"), start, filters)
         if not chosen:
             return

@@ -84,8 +84,9 @@ class MainWindow(QMainWindow):
         self._fresh = True
         self._painted = False
         self._dragged: list[QUrl] = []
+        self.actions_by_name = actions.made(self, does)
         self._icons_in = self._ink()
-        self.actions_by_name = actions.made(self, does, self._icons_in)
+        actions.set_icons(self.actions_by_name, self._icons_in, (*TOOLBAR_ACTIONS, "export"))
         self.addActions(list(self.actions_by_name.values()))
         self._window_banner = Banner(self, wide=True)
         self.banner_of_hidden_maps = Banner(self, wide=True)
@@ -104,7 +105,6 @@ class MainWindow(QMainWindow):
         self._fill_menus(samples)
         self._make_toolbars()
         self._make_status_bar()
-        actions.KeysFirst(self.actions_by_name["export"], self)
 
     # Docks
 
@@ -361,7 +361,7 @@ class MainWindow(QMainWindow):
         """After the palette changed."""
         if self._ink() != self._icons_in:
             self._icons_in = self._ink()
-            actions.recolour(self.actions_by_name, self._icons_in)
+            actions.set_icons(self.actions_by_name, self._icons_in)
 
     def _ink(self) -> QColor:
         return self.palette().color(QPalette.ColorRole.ButtonText)
@@ -378,6 +378,12 @@ class MainWindow(QMainWindow):
         if not self._painted:
             self._painted = True
             self.first_painted.emit()
+            QTimer.singleShot(0, self._complete)
+
+    def _complete(self) -> None:
+        """What nobody can see or type before the first paint."""
+        actions.set_icons(self.actions_by_name, self._icons_in)
+        actions.KeysFirst(self.actions_by_name["export"], self)
 
     # Layout that survives
 

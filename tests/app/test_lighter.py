@@ -109,6 +109,19 @@ read = [name for name in linecache.cache if "fmviz" in name]
 assert not read, read
 """
 
+WRONG_ARGUMENTS = """
+import sys
+import fmviz.app.main
+from PySide6.QtCore import QPoint
+try:
+    QPoint("a", "b")
+except TypeError as error:
+    assert "PySide6.QtCore.QPoint.__init__(xpos: int, ypos: int, /)" in str(error), error
+else:
+    raise AssertionError
+assert "numpy._core" not in sys.modules
+"""
+
 
 @pytest.fixture
 def python(tmp_path: Path):
@@ -137,3 +150,26 @@ def test_a_module_is_loaded_when_something_in_it_is_wanted(python, code: str) ->
 
 def test_no_source_of_ours_is_read_to_look_for_the_name_of_qt(python) -> None:
     python(SOURCES)
+
+
+LEFT_ALONE = """
+import builtins, linecache, sys
+compiler = builtins.compile
+{first}
+import fmviz.app.main
+import PySide6.QtWidgets
+assert builtins.compile is compiler
+assert builtins.__import__.__name__ != "__feature_import__"
+assert "numpy._core" not in sys.modules
+assert not [name for name in linecache.cache if "/app/" in name and "lighter" not in name]
+"""
+
+
+@pytest.mark.parametrize("first", ["import fmviz", "import PySide6.QtCore"])
+def test_import_is_given_back_and_compiling_too(python, first: str) -> None:
+    python(LEFT_ALONE.format(first=first))
+
+
+def test_a_wrong_argument_is_an_error_with_a_sentence_before_numpy_is_loaded_too(python) -> None:
+    """What makes the sentence looks at all modules, and once ended the process where it met one that loads later."""
+    python(WRONG_ARGUMENTS)

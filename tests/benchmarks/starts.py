@@ -36,9 +36,10 @@ application.exec()
 
 _OURS = """
 import gc, os, signal, sys
-gc.disable()  # as the command fmviz does
-from PySide6.QtCore import QEvent, QObject, QSettings
+gc.disable()
+import fmviz.cli  # as the command fmviz does, which imports nothing of Qt before the next
 from fmviz.app.main import App, make_application
+from PySide6.QtCore import QEvent, QObject, QSettings
 application = make_application()
 app = App(QSettings(sys.argv[2] + "/settings.ini", QSettings.Format.IniFormat))
 def seen():

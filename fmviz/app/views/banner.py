@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
-    QStyle,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -34,42 +33,51 @@ class Banner(QFrame):
         self.setObjectName("banner")
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setAutoFillBackground(True)
-        self._icon = QLabel(self)
+        self._buttons: list[QPushButton] = []
+        self._text: QLabel | None = None
+        self.hide()
+
+    @property
+    def text(self) -> str:
+        return self._text.text() if self._text is not None else ""
+
+    def _furnish(self) -> QLabel:
+        """Before it says something for the first time: of eight banners, most never do. The label of its words."""
+        from PySide6.QtWidgets import QStyle
+
+        icon = QLabel(self)
         size = self.style().pixelMetric(QStyle.PixelMetric.PM_SmallIconSize)
         warning = self.style().standardIcon(QStyle.StandardPixmap.SP_MessageBoxWarning)
-        self._icon.setPixmap(warning.pixmap(size, size))
-        self._text = QLabel(self)
-        self._text.setWordWrap(True)
-        self._text.setTextFormat(Qt.TextFormat.PlainText)
-        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        icon.setPixmap(warning.pixmap(size, size))
+        text = QLabel(self)
+        text.setWordWrap(True)
+        text.setTextFormat(Qt.TextFormat.PlainText)
+        text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         # A path or a checksum is one long word: it must not make the window wider.
-        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._text.setMinimumWidth(480 if wide else 160)
-        self._close = QToolButton(self)
-        self._close.setAutoRaise(True)
-        self._close.setIcon(self.style().standardIcon(QStyle.StandardPixmap.SP_TitleBarCloseButton))
-        self._close.setToolTip(self.tr("Dismiss"))
-        self._close.setAccessibleName(self.tr("Dismiss"))
-        self._close.clicked.connect(self.closed)
+        text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        text.setMinimumWidth(480 if self._wide else 160)
+        close = QToolButton(self)
+        close.setAutoRaise(True)
+        close.setIcon(self.style().standardIcon(QStyle.StandardPixmap.SP_TitleBarCloseButton))
+        close.setToolTip(self.tr("Dismiss"))
+        close.setAccessibleName(self.tr("Dismiss"))
+        close.clicked.connect(self.closed)
         self._beside, self._below = QHBoxLayout(), QHBoxLayout()
-        for widget, stretch in ((self._icon, 0), (self._text, 1), (self._close, 0)):
+        for widget, stretch in ((icon, 0), (text, 1), (close, 0)):
             self._beside.addWidget(widget, stretch)
         self._below.addStretch(1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(10, 6, 6, 6)
         layout.addLayout(self._beside)
         layout.addLayout(self._below)
-        self._buttons: list[QPushButton] = []
-        self.hide()
-
-    @property
-    def text(self) -> str:
-        return self._text.text()
+        self._text = text
+        return text
 
     def tell(self, message: str, remedies: Sequence[QAction], details: str = "") -> None:
         """Show `message` with a button for each remedy."""
-        self._text.setText(message)
-        self._text.setToolTip(details)
+        text = self._text or self._furnish()
+        text.setText(message)
+        text.setToolTip(details)
         for button in self._buttons:
             button.deleteLater()
         self._buttons = [self._button(remedy) for remedy in remedies]

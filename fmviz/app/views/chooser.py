@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QPoint, QSize, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent
@@ -15,7 +16,6 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QPushButton,
     QStyledItemDelegate,
-    QStyleOptionViewItem,
     QTreeView,
     QVBoxLayout,
     QWidget,
@@ -25,6 +25,10 @@ from fmviz.app.theme import numbers_font
 from fmviz.app.views.network_list import NAME_ROLE, NetworkFilter, NetworkList
 from fmviz.app.views.scroll_bar import give_scroll_bars
 from fmviz.engine.messages import BackboneInfo
+
+if TYPE_CHECKING:
+    # To load it takes ten milliseconds, for all that a style can draw.
+    from PySide6.QtWidgets import QStyleOptionViewItem
 
 Index = QModelIndex | QPersistentModelIndex
 _FOLDED = "·"

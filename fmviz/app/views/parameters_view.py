@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPersistentModelIndex, QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QColor, QKeyEvent, QKeySequence, QPainter, QPalette
@@ -20,7 +21,6 @@ from PySide6.QtWidgets import (
     QMenu,
     QSizePolicy,
     QStyledItemDelegate,
-    QStyleOptionViewItem,
     QToolButton,
     QTreeView,
     QVBoxLayout,
@@ -34,6 +34,10 @@ from fmviz.app.views.table_columns import COLUMNS, TIMES
 from fmviz.app.views.table_model import Arrangement, BarRole, Grouping, PathRole, TableModel
 from fmviz.engine.messages import Tabulated
 from fmviz.table_choice import Choice
+
+if TYPE_CHECKING:
+    # To load it takes ten milliseconds, for all that a style can draw.
+    from PySide6.QtWidgets import QStyleOptionViewItem
 
 PATIENCE = 150
 """Milliseconds after which a table that is being renewed is dimmed."""

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette, QPolygonF
-from PySide6.QtWidgets import QAbstractScrollArea, QScrollBar, QStyle, QStyleOptionSlider, QWidget
+from PySide6.QtWidgets import QAbstractScrollArea, QScrollBar, QWidget
 
 _MARGIN = 3
 _ARROW = 3.5
 """Half of an arrow's width."""
-_SLIDER = QStyle.SubControl.SC_ScrollBarSlider
-_BACK = QStyle.SubControl.SC_ScrollBarSubLine
-_ON = QStyle.SubControl.SC_ScrollBarAddLine
 
 
 class ScrollBar(QScrollBar):
@@ -22,24 +19,32 @@ class ScrollBar(QScrollBar):
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        option = QStyleOptionSlider()
-        self.initStyleOption(option)
         painter = QPainter(self)
         painter.fillRect(self.rect(), self.palette().color(QPalette.ColorRole.Window))
         if self.maximum() <= self.minimum():
             return
+        # Loaded here, and not while the window waits for its first paint, where nothing is to be scrolled yet.
+        from PySide6.QtWidgets import QStyle, QStyleOptionSlider
+
+        slider, back, on = (
+            QStyle.SubControl.SC_ScrollBarSlider,
+            QStyle.SubControl.SC_ScrollBarSubLine,
+            QStyle.SubControl.SC_ScrollBarAddLine,
+        )
+        option = QStyleOptionSlider()
+        self.initStyleOption(option)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         pointed = option.activeSubControls if option.state & QStyle.StateFlag.State_MouseOver else None
-        for part in (_BACK, _ON, _SLIDER):
-            chosen = pointed == part or (part == _SLIDER and self.isSliderDown())
+        for part in (back, on, slider):
+            chosen = pointed == part or (part == slider and self.isSliderDown())
             role = QPalette.ColorRole.PlaceholderText if chosen else QPalette.ColorRole.Mid
             painter.setBrush(self.palette().color(role))
             rect = self.style().subControlRect(QStyle.ComplexControl.CC_ScrollBar, option, part, self)
-            if part == _SLIDER:
+            if part == slider:
                 self._draw_slider(painter, rect)
             else:
-                self._draw_arrow(painter, rect, 1 if part == _ON else -1)
+                self._draw_arrow(painter, rect, 1 if part == on else -1)
 
     def _draw_slider(self, painter: QPainter, rect: QRect) -> None:
         upright = self.orientation() == Qt.Orientation.Vertical
