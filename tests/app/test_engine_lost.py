@@ -160,7 +160,7 @@ def test_an_engine_that_falls_silent_is_told_and_can_be_given_up(impatient: Desk
     assert "did not answer" in desk.problem()
     desk.settle()
     until(lambda: desk.maps.layer == desk.tapped("C5"), "the maps")
-    assert desk.state.activity is None
+    until(lambda: desk.state.activity is None, "the channel of that layer as well")
 
 
 def test_a_slow_answer_is_waited_for_and_then_forgotten(impatient: Desk) -> None:
@@ -168,7 +168,7 @@ def test_a_slow_answer_is_waited_for_and_then_forgotten(impatient: Desk) -> None
     with stopped(desk):
         pass
     until(lambda: desk.maps.layer == desk.tapped("C5"), "the maps")
-    assert desk.state.activity is None
+    until(lambda: desk.state.activity is None, "the channel of that layer as well")
     assert not desk.problem()
 
 
