@@ -29,7 +29,8 @@ log = logging.getLogger("fmviz")
 class PictureExported:
     """What came of one picture: the files that were written and what was left out, and what went wrong.
 
-    Where the network or the disk stopped half way there are both: the files up to there, and the error.
+    Where the network or the disk stopped half way there are both: the files up to there, and the error. Where both did, the
+    network's sentence is among the notes.
     """
 
     picture: str
@@ -160,7 +161,9 @@ def _exported_half_way(
     except FmvizError as error:
         # A layer that was asked for may come after the end.
         return PictureExported(os.fspath(picture), notes=(str(error),), error=stopped)
-    return done if done.error is not None else replace(done, error=stopped)
+    if done.error is not None:
+        return replace(done, notes=(*done.notes, str(stopped)))
+    return replace(done, error=stopped)
 
 
 def _written(

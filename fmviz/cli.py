@@ -18,6 +18,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import fmviz
@@ -296,14 +297,22 @@ def _progress() -> Iterator[Callable[[str], None]]:
 @contextlib.contextmanager
 def _ended_like_by_ctrl_c() -> Iterator[None]:
     """What a service manager or `kill` ends leaves no file half written either."""
-    if threading.current_thread() is not threading.main_thread():
+    # Whoever started us may have wished that it is ignored.
+    ends = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not ends or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # A second one ends us at once.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 # Engine

@@ -182,6 +182,15 @@ def _worked_off(tasks: Iterator[Task], total: int, cancelled: Callable[[], bool]
             while waiting:
                 done += 1
                 yield _record(waiting.popleft(), done, total)
+        except ExportError:
+            # What was begun beside it is finished, and told of.
+            for future in waiting:
+                future.cancel()
+            for future in waiting:
+                if not future.cancelled() and future.exception() is None:
+                    done += 1
+                    yield _record(future, done, total)
+            raise
         finally:
             # What is being written is finished, what has not begun is not begun.
             for future in waiting:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from fmviz.figure import Figure, grid, limits_words, resized, table_of_maps
 from fmviz.maps import Maps, Reduction
@@ -37,7 +38,7 @@ def layer_figure(
     second = " · ".join(filter(None, (detail, reduction)))
     title = "\n".join(filter(None, (name, second, _made_from(facts))))
     if size is not None:
-        maps, tile = dataclasses.replace(maps, pixels=resized(maps.pixels, size)), max(size)
+        maps, tile = msgspec.structs.replace(maps, pixels=resized(maps.pixels, size)), max(size)
     return grid(maps, tile=tile, title=title)
 
 

@@ -227,6 +227,13 @@ class _Hook:
         self._first = Layer(path)
         self._calls = 0
 
+    def __copy__(self) -> _Hook:
+        """A copy of a module, made in the forward, must not bring a copy of all that is recorded."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> _Hook:
+        return self
+
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         # A copy of the module, made by `copy`, brings the hook along: it has another name, or none.
         if module is not self._own:

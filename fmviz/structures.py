@@ -1,4 +1,4 @@
-"""Tensors inside tuples, lists, mappings and dataclasses: found, each with its place, and changed."""
+"""Tensors inside tuples, lists, mappings, dataclasses and msgspec's structs: found, each with its place, and changed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
 from torch import Tensor
 
 from fmviz.layers import item
@@ -36,6 +37,8 @@ def _parts(value: object) -> Iterator[tuple[object, object]]:
         yield from zip(value._fields, value, strict=True)
     elif isinstance(value, tuple | list):
         yield from enumerate(value)
+    elif isinstance(value, msgspec.Struct):
+        yield from ((name, getattr(value, name)) for name in value.__struct_fields__)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for part in dataclasses.fields(value):
             yield part.name, getattr(value, part.name, None)
@@ -54,6 +57,8 @@ def with_tensors(value: Any, change: Callable[[Tensor], Tensor], depth: int = 0)
     if isinstance(value, tuple):
         parts = [changed(part) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.replace(value, **{str(name): changed(part) for name, part in _parts(value)})
     twin = copy.copy(value)
     if isinstance(value, list):
         twin[:] = [changed(part) for part in value]

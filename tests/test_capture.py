@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import fmviz.capture
 import fmviz.recording
-from fmviz.capture import Capture, capture_activations
+from fmviz.capture import Activation, Capture, capture_activations
 from fmviz.checksums import checksum
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
 from fmviz.layers import Layer
@@ -527,6 +527,43 @@ def test_copies_of_a_module_do_not_bring_its_hook_along() -> None:
     capture = capture_activations(model, image(3))
     assert [str(layer) for layer in capture] == ["0.0", "0", "1", "0.0:2", "2", "(output)"]
     assert torch.equal(capture["2"].tensor, capture.output)
+
+
+class CopiesItself(nn.Module):
+    """Has a copy of its child made in the forward do the work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.child = nn.Conv2d(3, 3, 1)
+        self.cannot_be_copied = threading.Lock()
+        self.copies: list[nn.Module] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.copies.append(copy.deepcopy(self.child))
+        out: Tensor = self.copies[-1](x)
+        return out
+
+
+def test_a_deep_copy_made_in_the_forward_is_a_copy_of_that_module_alone() -> None:
+    model = CopiesItself()
+    capture = capture_activations(model, image(3), cancelled=threading.Event().is_set)
+    assert [str(layer) for layer in capture] == ["(output)"]
+    (hook,) = model.copies[0]._forward_hooks.values()
+    assert hook._own is model.child  # type: ignore[attr-defined]
+
+
+class InPlace(nn.Module):
+    """Takes an activation of another capture, writes to it, and puts it out."""
+
+    def forward(self, of: Activation) -> Activation:
+        return Activation(of.layer, of.kind, of.tensor.relu_())
+
+
+def test_an_activation_is_an_input_and_an_output_like_any_other() -> None:
+    given = Activation(Layer("there"), "Conv2d", torch.full((1, 1, 2, 2), -1.0))
+    capture = capture_activations(InPlace(), given)
+    assert given.tensor.min() == -1
+    assert torch.equal(capture["(output)[tensor]"].tensor, torch.zeros(1, 1, 2, 2))
 
 
 class Differentiated(nn.Module):

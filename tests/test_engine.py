@@ -13,11 +13,12 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 import PIL.Image
 import pytest
@@ -837,7 +838,7 @@ def test_a_process_that_is_fed_garbage_ends_by_itself(tmp_path):
 
 STUBBORN = textwrap.dedent("""
     import os, sys, threading
-    from dataclasses import astuple, replace
+    from dataclasses import replace
     from types import MappingProxyType
     from torch import nn
     from fmviz.networks import catalog
@@ -958,7 +959,7 @@ def test_what_will_be_asked_for_is_known_before_it_is_asked() -> None:
     assert len(shown.statistics) == sum(not found.why_no_maps for found in shown.capture.values()) > 40
     for layer in (begun, "layer2.0.relu:2"):
         known, found = shown.statistics[layer], statistics(shown.capture[layer].maps)
-        for one, other in zip(astuple(known), astuple(found), strict=True):
+        for one, other in zip(msgspec.structs.astuple(known), msgspec.structs.astuple(found), strict=True):
             np.testing.assert_array_equal(one, other)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import re
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import fmviz
+import fmviz.writing
 from fmviz import own_model, trust
 from fmviz.assets import asset
 from fmviz.cli import main
@@ -480,6 +482,18 @@ def test_what_a_forward_put_out_before_it_stopped_is_exported_and_the_stop_is_a_
     note, line = printed.err.splitlines()
     assert note.startswith(f"fmviz: {CAT}: No layer is called “second”")
     assert "stopped in layer “second”" in line
+
+
+def test_a_network_that_stops_and_a_full_disk_are_both_said(write, tmp_path, capsys, monkeypatch):
+    def full(source: object, target: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fmviz.writing.os, "replace", full)
+    sized = ["--whole", "32", "--device", "cpu", "--model", write(STOPS)]
+    assert main(["export", str(CAT), "-o", str(tmp_path / "out"), *sized]) == 1
+    note, line = capsys.readouterr().err.splitlines()
+    assert "The network stopped in layer “second”" in note
+    assert "the disk is full" in line
 
 
 # A live model

@@ -151,11 +151,11 @@ class Commands(QObject):
     def open(self) -> None:
         """Ask for pictures."""
         # The decoders of pictures work in the engine: the window's start need not wait for them.
+        from PySide6.QtWidgets import QFileDialog
+
         from fmviz.pictures import SUFFIXES
 
         patterns = " ".join(f"*{suffix}" for suffix in SUFFIXES)
-        from PySide6.QtWidgets import QFileDialog
-
         names, _ = QFileDialog.getOpenFileNames(
             self._window,
             self.tr("Open pictures"),
@@ -238,6 +238,8 @@ class Commands(QObject):
 
     def export(self) -> None:
         """Open the export dialog on what is shown."""
+        from PySide6.QtCore import QDir
+
         state = self._store.state
         if state.shown is None:
             self._window.statusBar().showMessage(self.tr("Open a picture first: there is nothing to export yet."), 4000)
@@ -252,7 +254,7 @@ class Commands(QObject):
             layer=state.layer,
             colour_map=state.colour_map,
             normalisation=state.normalisation,
-            folder=self._preferences.folder("export") or os.path.join(os.path.expanduser("~"), "fmviz"),
+            folder=self._preferences.folder("export") or os.path.join(QDir.homePath(), "fmviz"),
             pyramid=any(layer.taps for layer in state.shown.layers),
         )
         self._dialog.show()
@@ -317,6 +319,8 @@ class Commands(QObject):
 
     def shortcuts(self) -> None:
         """All keys, in one table."""
+        from PySide6.QtWidgets import QMessageBox
+
         rows = [
             (action.text().replace("&", ""), ", ".join(keys.toString(_NATIVE) for keys in action.shortcuts()))
             for action in self._window.actions_by_name.values()
@@ -330,8 +334,6 @@ class Commands(QObject):
             (self.tr("See the picture in the map's place"), self.tr("Space, held")),
         ]
         body = "".join(f"<tr><td style='padding-right:24px'>{text}</td><td>{keys}</td></tr>" for text, keys in rows)
-        from PySide6.QtWidgets import QMessageBox
-
         box = QMessageBox(QMessageBox.Icon.NoIcon, self.tr("Keys"), f"<table>{body}</table>", parent=self._window)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.setModal(False)

@@ -136,10 +136,10 @@ class LayerMaps(QObject):
         elif was_ahead and wanted == self._maps:
             # Somebody waits for it by now, and must hear why it fails.
             self._request(wanted, "maps")
-        elif wanted == self._maps:
+        elif wanted == self._maps and isinstance(reply, Failed):
+            # What was dropped gave way to a later request, which is still waited for.
             self.awaited.emit(False)
-            if isinstance(reply, Failed):
-                self.failed.emit(reply.message, reply.details)
+            self.failed.emit(reply.message, reply.details)
 
     def _show(self, wanted: MapsWanted) -> None:
         maps = self._at_hand[wanted] = self._at_hand.pop(wanted)

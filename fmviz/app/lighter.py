@@ -83,7 +83,7 @@ def load_pyside() -> None:
         if filename not in _ABOUT_ARGUMENTS:
             return usual_compile(source, filename, mode, *rest, **named)
         _put_off[filename] = source
-        return usual_compile(_STUB.format(filename=filename), filename, mode)
+        return usual_compile(_STUB.format(filename=filename), filename, mode, dont_inherit=True)
 
     if _is_known():
         vars(builtins)["compile"] = compiled_later
@@ -94,8 +94,10 @@ def load_pyside() -> None:
         pass
     finally:
         vars(builtins)["compile"] = usual_compile
-    # What it would call itself, which knows how its classes are loaded.
-    vars(builtins)["__import__"] = vars(builtins).get("__orig_import__", builtins.__import__)
+    names = vars(builtins)
+    if names["__import__"] is names.get("__feature_import__") and "__orig_import__" in names:
+        # What it would call itself, which knows how its classes are loaded.
+        names["__import__"] = names["__orig_import__"]
 
 
 def _is_known() -> bool:
@@ -107,6 +109,13 @@ def _is_known() -> bool:
     with contextlib.suppress(OSError), open(about, encoding="utf-8") as file:
         return re.search(r'^version = "6\.1[012]\.', file.read(), re.MULTILINE) is not None
     return False
+
+
+def fill_pyside() -> None:
+    """Compile what a sentence about wrong arguments needs: where that must be done in the middle of an error, and fails, Qt
+    ends the process."""
+    for name in ("parser", "layout", "errorhandler"):
+        getattr(sys.modules.get(f"shibokensupport.signature.{name}"), "filled", None)
 
 
 _ABOUT_ARGUMENTS = {
@@ -126,7 +135,11 @@ def filled_later(filename: str, module: dict[str, Any]) -> Callable[[str], Any]:
         if not name.startswith("__"):
             with _one_at_a_time:
                 if source := _put_off.pop(filename, None):
-                    exec(compile(source, filename, "exec"), module)
+                    try:
+                        exec(compile(source, filename, "exec", dont_inherit=True), module)
+                    except BaseException:
+                        _put_off[filename] = source
+                        raise
         if name in module:
             return module[name]
         raise AttributeError(f"module {filename!r} has no attribute {name!r}")

@@ -28,6 +28,7 @@ from fmviz.engine.messages import (
     AnyReply,
     ChannelDescribed,
     DescribeChannel,
+    Dropped,
     Failed,
     FindThings,
     InputRead,
@@ -137,7 +138,7 @@ class Looking(QObject):
         self._vector = wanted
 
     def _vector_read(self, wanted: VectorWanted, reply: AnyReply, _block: Block | None) -> None:
-        if wanted == self._vector:
+        if wanted == self._vector and not isinstance(reply, Dropped):
             self._await("vector", False)
         if isinstance(reply, VectorRead) and self._vector is not None and reply.layer == self._vector.layer:
             self.vector_came.emit((reply.layer, _floats(reply.values), reply.count, reply.reason))
@@ -166,7 +167,7 @@ class Looking(QObject):
         self._channel = wanted
 
     def _channel_rendered(self, wanted: ChannelWanted, reply: AnyReply, block: Block | None) -> None:
-        if wanted == self._channel:
+        if wanted == self._channel and not isinstance(reply, Dropped):
             self._await("channel", False)
         if isinstance(reply, MapsRendered) and wanted == self._channel:
             low, high = _floats(reply.limits)[:2]

@@ -30,7 +30,7 @@ from fmviz.app.display import Display
 from fmviz.app.exporting import Exporting
 from fmviz.app.faults import Faults
 from fmviz.app.keeping import Keeper
-from fmviz.app.lighter import load
+from fmviz.app.lighter import fill_pyside, load
 from fmviz.app.link import EngineLink
 from fmviz.app.preferences import Preferences
 from fmviz.app.presenter import Presenter
@@ -190,13 +190,14 @@ class App:
 
 
 class _Loading(QThread):
-    """Loads numpy while the window, which is painted already, goes on."""
+    """Loads numpy and what Qt needs for errors while the window, which is painted already, goes on."""
 
     def run(self) -> None:
         usual = sys.getswitchinterval()
         sys.setswitchinterval(_POLITE)
         try:
             load("numpy")
+            fill_pyside()
         finally:
             sys.setswitchinterval(usual)
 

@@ -203,12 +203,12 @@ class Tabling(QObject):
             self._export(shown_name(state.shown.setup.backbone), self._as_text)
 
     def _export(self, name: str, as_text: Callable[[TableForm, Callable[[str], None]], None]) -> None:
+        from PySide6.QtWidgets import QFileDialog
+
         folder = self._preferences.folder("export")
         kinds = {".csv": "CSV", ".md": "Markdown", ".tex": "LaTeX", ".json": "JSON", ".txt": self.tr("Text")}
         filters = ";;".join(f"{words} (*{suffix})" for suffix, words in kinds.items())
         start = str(Path(folder) / f"{name.replace('/', '-')}.csv")
-        from PySide6.QtWidgets import QFileDialog
-
         chosen, kind = QFileDialog.getSaveFileName(self._window, self.tr("Export the table"), start, filters)
         if not chosen:
             return

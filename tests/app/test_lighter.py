@@ -112,7 +112,11 @@ assert not read, read
 WRONG_ARGUMENTS = """
 import sys
 import fmviz.app.main
+from fmviz.app.lighter import _put_off, fill_pyside
 from PySide6.QtCore import QPoint
+assert "shibokensupport/signature/errorhandler.py" in _put_off
+{first}
+assert len(_put_off) == 5 - 3 * bool({first!r})
 try:
     QPoint("a", "b")
 except TypeError as error:
@@ -170,6 +174,7 @@ def test_import_is_given_back_and_compiling_too(python, first: str) -> None:
     python(LEFT_ALONE.format(first=first))
 
 
-def test_a_wrong_argument_is_an_error_with_a_sentence_before_numpy_is_loaded_too(python) -> None:
+@pytest.mark.parametrize("first", ["", "fill_pyside()"])
+def test_a_wrong_argument_is_an_error_with_a_sentence_before_numpy_is_loaded_too(python, first: str) -> None:
     """What makes the sentence looks at all modules, and once ended the process where it met one that loads later."""
-    python(WRONG_ARGUMENTS)
+    python(WRONG_ARGUMENTS.format(first=first))
