@@ -488,8 +488,8 @@ def test_a_network_that_stops_and_a_full_disk_are_both_said(write, tmp_path, cap
     def full(source: object, target: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(fmviz.writing.os, "replace", full)
     sized = ["--whole", "32", "--device", "cpu", "--model", write(STOPS)]
+    monkeypatch.setattr(fmviz.writing.os, "replace", full)
     assert main(["export", str(CAT), "-o", str(tmp_path / "out"), *sized]) == 1
     note, line = capsys.readouterr().err.splitlines()
     assert "The network stopped in layer “second”" in note
