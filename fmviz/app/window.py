@@ -12,6 +12,7 @@ from PySide6.QtGui import (
     QColor,
     QDragEnterEvent,
     QDropEvent,
+    QGuiApplication,
     QIcon,
     QPaintEvent,
     QPalette,
@@ -364,7 +365,8 @@ class MainWindow(QMainWindow):
             actions.set_icons(self.actions_by_name, self._icons_in)
 
     def _ink(self) -> QColor:
-        return self.palette().color(QPalette.ColorRole.ButtonText)
+        # The window's own palette follows a little later.
+        return QGuiApplication.palette().color(QPalette.ColorRole.ButtonText)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

@@ -92,3 +92,16 @@ def test_a_step_to_a_picture_that_is_not_there_folds_nothing(desk: Desk) -> None
         QTest.keyClick(tree, key, Qt.KeyboardModifier.AltModifier)
         assert tree.isExpanded(here) == before
         tree.setExpanded(here, not before)
+
+
+def test_the_icons_are_drawn_in_the_ink_of_the_appearance(started: Desk) -> None:
+    def brightness(name: str) -> float:
+        image = started.window.actions_by_name[name].icon().pixmap(24, 24).toImage()
+        pixels = [image.pixelColor(x, y) for x in range(image.width()) for y in range(image.height())]
+        return max((pixel.lightnessF() for pixel in pixels if pixel.alphaF() > 0.9), default=-1.0)
+
+    with_icons = [row.name for row in ACTIONS if row.icon]
+    for appearance, light in (("dark", True), ("light", False), ("dark", True)):
+        started.do(f"appearance_{appearance}")
+        assert all((brightness(name) > 0.5) == light for name in with_icons), appearance
+    started.do("appearance_system")
