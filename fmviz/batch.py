@@ -50,7 +50,7 @@ def export(
     device: str = "cpu",
     seed: int = 0,
     preprocessing: Preprocessing | None = None,
-    layers: Sequence[str] | None = None,
+    layers: str | Sequence[str] | None = None,
     form: Form = "grid",
     colour_map: str = "viridis",
     normalisation: Normalisation = "map",

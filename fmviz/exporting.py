@@ -66,7 +66,7 @@ def export(
     capture: Capture,
     facts: Facts,
     *,
-    layers: Sequence[str] = ("*",),
+    layers: str | Sequence[str] = ("*",),
     folder: str | os.PathLike[str],
     form: Form = "grid",
     colour_map: str = "viridis",

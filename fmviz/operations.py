@@ -568,7 +568,7 @@ _SEES: dict[str, Callable[[Operation], Field | list[Field | None] | None]] = {
     "linear": _multiplied,
     **dict.fromkeys(_ATTENTION, _attended),
     **dict.fromkeys(("max_pool2d_with_indices",), lambda op: [_pooled(op)] * 2),
-    **dict.fromkeys(("avg_pool2d", "avg_pool1d"), _pooled),
+    **dict.fromkeys(("avg_pool2d", "avg_pool1d", "avg_pool3d"), _pooled),
     "_adaptive_avg_pool2d": _pooled_adaptively,
     "adaptive_max_pool2d": lambda op: [_pooled_adaptively(op)] * 2,
     **dict.fromkeys(

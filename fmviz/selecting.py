@@ -62,7 +62,7 @@ class Chosen:
         }
 
 
-def chosen_layers(capture: Capture, patterns: Sequence[str]) -> list[Chosen]:
+def chosen_layers(capture: Capture, patterns: str | Sequence[str]) -> list[Chosen]:
     """The layers that any of `patterns` names, in the order in which they ran.
 
     A pattern is the exact name of a layer ("fpn[p3]") or a tap ("P3"), or has `*`, `?` and `[…]` in it, which match
@@ -74,7 +74,7 @@ def chosen_layers(capture: Capture, patterns: Sequence[str]) -> list[Chosen]:
     taps = _taps(capture)
     names = [str(layer) for layer in capture]
     wanted: set[str] = set()
-    for pattern in patterns:
+    for pattern in (patterns,) if isinstance(patterns, str) else patterns:
         wanted |= _matching(pattern, names, taps)
     if not wanted:
         raise LayerError("No layer was chosen: name at least one, or “*” for all.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -71,7 +72,8 @@ class Described(Protocol):
 
 def matches(row: Described, choice: Choice) -> bool:
     """Whether `choice` is about this row."""
-    words = choice.words.lower().split()
+    # No keyboard has the sign that sizes are written with.
+    words = re.sub(r"(?<=\d)x(?=\d)", "×", choice.words.lower()).split()
     return (
         all(word in f"{row.path} {row.kind} {row.detail} {row.stage}".lower() for word in words)
         and choice.kind.lower() in ("", row.kind.lower())

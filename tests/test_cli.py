@@ -256,7 +256,7 @@ def test_the_library_exports_the_same_and_reports_what_failed(tmp_path, broken):
     assert good.error is None
     assert isinstance(bad.error, fmviz.PictureError)
     assert bad.files == ()
-    (alone,) = fmviz.export(CAT, tmp_path / "b", layers=["P3"], preprocessing=whole)
+    (alone,) = fmviz.export(CAT, tmp_path / "b", layers="P3", preprocessing=whole)
     assert alone.files[0].read_bytes() == good.files[0].read_bytes()
     assert export(CAT, "-o", str(tmp_path / "c"), "--layers", "P3") == 0
     assert (tmp_path / "c" / alone.files[0].name).read_bytes() == alone.files[0].read_bytes()

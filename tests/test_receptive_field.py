@@ -270,6 +270,13 @@ def test_resnet() -> None:
     assert last.box(0, 0) == Box(0, 0, 214, 214)
 
 
+def test_normalisation_across_channels_sees_what_its_input_sees() -> None:
+    """`nn.LocalResponseNorm` is an average pooling over the channels."""
+    table = layer_table("inception_v1")
+    assert sizes(table, "pool1", "norm1") == [11, 11]
+    assert all(row.receptive_field is None or row.receptive_field.status != "unknown" for row in table)
+
+
 def test_inception_v2() -> None:
     table = layer_table("inception_v2")
     modules = [row.path for row in table if row.depth == 1 and row.path.startswith("inception")]

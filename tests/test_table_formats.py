@@ -177,6 +177,7 @@ def test_by_words_and_kind(resnet: LayerTable) -> None:
     found = chosen(resnet, Choice(words="layer1 conv", kind="Conv2d"))
     assert [row.path for row in found] == [f"layer1.{block}.conv{number}" for block in (0, 1) for number in (1, 2)]
     assert chosen(resnet, Choice(words="nothing of the kind")) == []
+    assert chosen(resnet, Choice(words="conv 3x3")) == chosen(resnet, Choice(words="conv 3×3")) != []
     assert {row.kind for row in chosen(resnet, Choice(kind="relu"))} == {"ReLU"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QColor, QPalette
+from PySide6.QtGui import QColor, QKeyEvent, QPalette
 from PySide6.QtWidgets import (
     QDialog,
     QDoubleSpinBox,
@@ -123,6 +123,13 @@ class LearningPage(QDialog):
         layout.addWidget(holder, 1)
         layout.addWidget(self.matrix)
         layout.addLayout(buttons)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Esc gives up what is under way, as everywhere, and does not only hide it."""
+        if event.key() == Qt.Key.Key_Escape and not self.cancel.isHidden():
+            self.cancel.click()
+        else:
+            super().keyPressEvent(event)
 
     def set_learning(self, learning: Learning | None, chosen: str, *, possible: bool = True) -> None:
         """How training is; `chosen` is the network for which another one would begin, where that is `possible`."""
