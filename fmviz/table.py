@@ -247,6 +247,7 @@ def layer_table(network: str | nn.Module, size: int | tuple[int, int] | None = N
 
     Raises:
         BackboneError: no such backbone, or it cannot run at this size, or not on the meta device.
+        TypeError: it is neither a name nor a module.
 
     Example:
         >>> table = layer_table("vgg19")
@@ -255,6 +256,8 @@ def layer_table(network: str | nn.Module, size: int | tuple[int, int] | None = N
     """
     if isinstance(network, str):
         return tabulated(network, None, backbone(network), size)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"a network is the name of a backbone or a torch.nn.Module and not a {type(network).__name__}")
     return tabulated(type(network).__name__, network, None, size)
 
 

@@ -458,3 +458,9 @@ def test_a_table_is_a_sequence() -> None:
 
 def test_the_examples_run() -> None:
     assert doctest.testmod(fmviz.table).failed == 0
+
+
+@pytest.mark.parametrize("network", [None, 3, nn.Conv2d])
+def test_what_is_no_network_is_said_to_be_none(network: object) -> None:
+    with pytest.raises(TypeError, match=r"^a network is the name of a backbone or a torch\.nn\.Module and not a "):
+        layer_table(network)  # type: ignore[arg-type]
