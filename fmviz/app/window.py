@@ -51,6 +51,7 @@ from fmviz.app.views.strip_view import StripView
 from fmviz.assets import asset
 
 TOOLBAR_ACTIONS = ("open", "previous", "next")
+_SOON_MS = 50
 
 
 class MainWindow(QMainWindow):
@@ -380,7 +381,8 @@ class MainWindow(QMainWindow):
         if not self._painted:
             self._painted = True
             self.first_painted.emit()
-            QTimer.singleShot(0, self._complete)
+            # Not in the turn in which the engine is started: each would wait for the other.
+            QTimer.singleShot(_SOON_MS, self._complete)
 
     def _complete(self) -> None:
         """What nobody can see or type before the first paint."""
