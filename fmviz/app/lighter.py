@@ -88,10 +88,9 @@ def load_pyside() -> None:
     if _is_known():
         vars(builtins)["compile"] = compiled_later
     try:
-        import_module("shiboken6")
-    # There is no window then, and whoever opens it says so.
-    except ImportError:
-        pass
+        # Where it is not there, there is no window, and whoever opens it says so.
+        with contextlib.suppress(ImportError):
+            import_module("shiboken6")
     finally:
         vars(builtins)["compile"] = usual_compile
     names = vars(builtins)

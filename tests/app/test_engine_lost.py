@@ -166,7 +166,8 @@ def test_an_engine_that_falls_silent_is_told_and_can_be_given_up(impatient: Desk
 def test_a_slow_answer_is_waited_for_and_then_forgotten(impatient: Desk) -> None:
     desk = impatient
     with stopped(desk):
-        pass
+        assert desk.state.activity.text == "Waiting for the engine"
+        assert desk.maps.layer != desk.tapped("C5")
     until(lambda: desk.maps.layer == desk.tapped("C5"), "the maps")
     until(lambda: desk.state.activity is None, "the channel of that layer as well")
     assert not desk.problem()
@@ -191,7 +192,7 @@ def test_what_else_does_not_come_is_told_as_well(impatient: Desk, what: str) -> 
         "channel": lambda: desk.app.presenter.choose_channel(7),
     }
     with stopped(desk, look[what]):
-        pass
+        assert desk.state.activity.text == "Waiting for the engine"
     until(lambda: desk.state.activity is None, "it came")
     with stopped(desk):
         desk.do("cancel")
