@@ -85,6 +85,7 @@ class MainWindow(QMainWindow):
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self._fresh = True
         self._painted = False
+        self._icons_drawn = 0
         self._dragged: list[QUrl] = []
         self.actions_by_name = actions.made(self, does)
         self._icons_in = self._ink()
@@ -385,9 +386,14 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(_SOON_MS, self._complete)
 
     def _complete(self) -> None:
-        """What nobody can see or type before the first paint."""
-        actions.set_icons(self.actions_by_name, self._icons_in)
-        actions.KeysFirst(self.actions_by_name["export"], self)
+        """What nobody can see or type before the first paint: one thing a turn, so that the window answers in between."""
+        waiting = [row.name for row in actions.ACTIONS if row.icon]
+        if self._icons_drawn < len(waiting):
+            actions.set_icons(self.actions_by_name, self._icons_in, (waiting[self._icons_drawn],))
+            self._icons_drawn += 1
+            QTimer.singleShot(1, self._complete)
+        else:
+            actions.KeysFirst(self.actions_by_name["export"], self)
 
     # Layout that survives
 
