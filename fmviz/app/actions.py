@@ -144,8 +144,7 @@ def icon(name: str, ink: QColor) -> QIcon:
     for edge in (16, 24, 32, 48):
         pixmap = QPixmap(edge, edge)
         pixmap.fill(Qt.GlobalColor.transparent)
-        painter = QPainter(pixmap)
-        renderer.render(painter, QRectF(0, 0, edge, edge))
-        painter.end()
+        with QPainter(pixmap) as painter:
+            renderer.render(painter, QRectF(0, 0, edge, edge))
         made.addPixmap(pixmap)
     return made

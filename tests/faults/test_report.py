@@ -14,7 +14,7 @@ import pytest
 from desks import OpenDesk
 from driving import Desk, until
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QPainter
 from PySide6.QtTest import QTest
 
 from fmviz.app import report
@@ -76,6 +76,21 @@ def test_an_error_is_a_dialog_and_the_window_goes_on(listening: Desk, caplog: py
     listening.choose_tap("C4")
     listening.settle()
     assert any("unexpected error" in record.message for record in caplog.records)
+
+
+def test_an_error_in_a_paint_ends_the_painter(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trace that is kept, as a report keeps it, holds the painter: one that lives on would be found by Qt, and crash it."""
+    canvas = desk.window.maps.canvas
+
+    def fails(painter: QPainter) -> None:
+        raise ValueError("no ink")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(canvas, "_paint_current", fails)
+        with pytest.raises(ValueError, match="no ink") as kept:
+            canvas.viewport().repaint()
+    canvas.viewport().repaint()
+    assert kept.traceback
 
 
 def test_more_of_them_are_counted_in_one_dialog(listening: Desk) -> None:

@@ -30,7 +30,8 @@ class _Ramp(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         if self._image is not None:
-            QPainter(self).drawImage(self.rect(), self._image)
+            with QPainter(self) as painter:
+                painter.drawImage(self.rect(), self._image)
 
 
 class ColourBar(QWidget):

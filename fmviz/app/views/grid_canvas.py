@@ -250,7 +250,10 @@ class GridCanvas(QAbstractScrollArea):
     # Painting
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self.viewport())
+        with QPainter(self.viewport()) as painter:
+            self._paint(painter)
+
+    def _paint(self, painter: QPainter) -> None:
         painter.fillRect(self.viewport().rect(), QColor(self._colours[PAPER]))
         if self._layout is None or self._pixels is None:
             return
@@ -282,9 +285,8 @@ class GridCanvas(QAbstractScrollArea):
             self._mosaic = (part, self._composed(layout, *rows, *columns))
         if self._cache is None or self._cache[0] != part:
             image = coloured_image(self._mosaic[1], self._colours)
-            lettering = QPainter(image)
-            self._paint_letters(lettering, rows, columns, (x, y))
-            lettering.end()
+            with QPainter(image) as lettering:
+                self._paint_letters(lettering, rows, columns, (x, y))
             self._cache = (part, image)
         left, top = self._offset()
         painter.drawImage(QPoint(x - left, y - top), self._cache[1])

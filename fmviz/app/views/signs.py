@@ -52,9 +52,8 @@ def _drawn(text: str, font: QFont, ratio: float, paper: QColor, ink: QColor) -> 
     width = metrics.horizontalAdvance(text) + round(_MARGIN * ratio)
     image = QImage(width, metrics.height(), QImage.Format.Format_ARGB32_Premultiplied)
     image.fill(QColor(paper.red(), paper.green(), paper.blue(), _OPACITY))
-    painter = QPainter(image)
-    painter.setFont(font)
-    painter.setPen(ink)
-    painter.drawText(image.rect(), Qt.AlignmentFlag.AlignCenter, text)
-    painter.end()
+    with QPainter(image) as painter:
+        painter.setFont(font)
+        painter.setPen(ink)
+        painter.drawText(image.rect(), Qt.AlignmentFlag.AlignCenter, text)
     return image

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
@@ -19,6 +19,7 @@ class VectorView(QWidget):
         self._reason = QLabel(self)
         self._reason.setWordWrap(True)
         self._reason.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._values: npt.NDArray[np.float64] = np.empty(0)
         self._plot: Any = None
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -27,14 +28,24 @@ class VectorView(QWidget):
     def set_values(self, values: npt.NDArray[np.float64], reason: str) -> None:
         """Bars of `values`, those that are finite, numbered from 0."""
         self._reason.setText(reason)
+        self._values = values
+        if self._plot is None:
+            self._make_plot()
+            # In a turn of its own: made, filled and painted in one, it kept the window for 50 ms.
+            QTimer.singleShot(0, self, self._fill)
+        else:
+            self._fill()
+
+    def _fill(self) -> None:
         from fmviz.app.views.plots import recolour
 
-        plot = self._made_plot()
-        plot.clear()
-        finite = np.isfinite(values)
-        places = np.arange(len(values))[finite]
-        plot.plot(self._edges(places), values[finite], stepMode="center", fillLevel=0, brush=self._brush(), pen=None)
-        recolour(plot, self)
+        self._plot.clear()
+        finite = np.isfinite(self._values)
+        places = np.arange(len(self._values))[finite]
+        self._plot.plot(
+            self._edges(places), self._values[finite], stepMode="center", fillLevel=0, brush=self._brush(), pen=None
+        )
+        recolour(self._plot, self)
 
     @staticmethod
     def _edges(places: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
@@ -43,11 +54,9 @@ class VectorView(QWidget):
     def _brush(self) -> Any:
         return self.palette().color(QPalette.ColorRole.Highlight)
 
-    def _made_plot(self) -> Any:
-        if self._plot is None:
-            from fmviz.app.views.plots import plot_widget
+    def _make_plot(self) -> None:
+        from fmviz.app.views.plots import plot_widget
 
-            self._plot = plot_widget(self, bottom=self.tr("index"), left=self.tr("value"))
-            self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            self._layout.insertWidget(0, self._plot, 1)
-        return self._plot
+        self._plot = plot_widget(self, bottom=self.tr("index"), left=self.tr("value"))
+        self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._layout.insertWidget(0, self._plot, 1)
