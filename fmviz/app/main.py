@@ -15,7 +15,6 @@ from PySide6.QtCore import (
     QLibraryInfo,
     QLocale,
     QSettings,
-    QThread,
     QTimer,
     QTranslator,
 )
@@ -32,6 +31,7 @@ from fmviz.app.faults import Faults
 from fmviz.app.keeping import Keeper
 from fmviz.app.lighter import fill_pyside, load
 from fmviz.app.link import EngineLink
+from fmviz.app.loading import Loading, PlotsAhead
 from fmviz.app.preferences import Preferences
 from fmviz.app.presenter import Presenter
 from fmviz.app.probing import Probing
@@ -60,8 +60,6 @@ SAMPLES = (
 
 _UNSEEN_MS = 500
 """After which a window that nobody has seen yet, as it is minimised, starts all the same."""
-_POLITE = 0.0005
-"""Seconds after which a thread that loads a module lets the window have its turn."""
 
 
 class App:
@@ -114,12 +112,15 @@ class App:
         self._pictures = list(pictures) or [samples()[0][1]]
         self._coloured = False
         self._started = False
-        self.loading = _Loading()
+        self.loading = Loading(lambda: load("numpy"), fill_pyside)
         self.loading.finished.connect(self._colour)
+        self.plots_ahead = PlotsAhead(self.window)
+        self.controller.looking.maps_came.connect(self.plots_ahead.begin)
+        self.plots_ahead.loaded.connect(self.window.maps.prepare_plot)
         self._follow_theme()
         self.window.closing.connect(self._closing)
         # Not at once: what else is in the window is painted first.
-        self.window.first_painted.connect(lambda: QTimer.singleShot(0, self._start))
+        self.window.first_painted.connect(lambda: QTimer.singleShot(1, self._start))
 
     def show(self) -> None:
         """The window, as it was left; the engine starts once it is painted."""
@@ -182,24 +183,12 @@ class App:
         """What can be done when there is nothing to show a window on any more."""
         self._started = True
         self.loading.wait()
+        self.plots_ahead.end()
         self.controller.end()
         self.preferences.save_choices(self.store.state)
         if self.keeper is not None:
             self.keeper.end()
         self.link.stop()
-
-
-class _Loading(QThread):
-    """Loads numpy and what Qt needs for errors while the window, which is painted already, goes on."""
-
-    def run(self) -> None:
-        usual = sys.getswitchinterval()
-        sys.setswitchinterval(_POLITE)
-        try:
-            load("numpy")
-            fill_pyside()
-        finally:
-            sys.setswitchinterval(usual)
 
 
 def _apply_theme(state: ViewState) -> None:

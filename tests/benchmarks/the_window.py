@@ -19,7 +19,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import pyqtgraph
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, QSettings, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
 
@@ -187,6 +186,8 @@ class Bench:
 
 def pyqtgraphs(application: QCoreApplication, shape: tuple[int, int, int], count: int) -> list[float]:
     """The usual way, in one process: floats in a mosaic, an ImageItem with a colour map."""
+    import pyqtgraph  # Not before the window's own time to load it.
+
     view = pyqtgraph.GraphicsView()
     item = pyqtgraph.ImageItem(axisOrder="row-major")
     box = pyqtgraph.ViewBox()

@@ -35,6 +35,8 @@ class LayerTree(QStandardItemModel):
         self._by_name: dict[str, QStandardItem] = {}
         self._layers: tuple[LayerInfo, ...] = ()
         self._gone: list[QStandardItem] = []
+        self._number = QStandardItem()
+        self._number.setTextAlignment(_RIGHT)
         self._clear_away_later = QTimer(self, interval=0)
         self._clear_away_later.timeout.connect(self._clear_away)
         self._set_header()
@@ -98,9 +100,7 @@ class LayerTree(QStandardItemModel):
         return self._added(row, layer.name, label + suffix)
 
     def _added(self, parent: list[QStandardItem], key: str, label: str) -> list[QStandardItem]:
-        row = [QStandardItem(label), QStandardItem(), QStandardItem()]
-        for item in row[1:]:
-            item.setTextAlignment(_RIGHT)
+        row = [QStandardItem(label), self._number.clone(), self._number.clone()]
         parent[0].appendRow(row)
         self._rows[key] = row
         return row
@@ -109,7 +109,8 @@ class LayerTree(QStandardItemModel):
         name = row[0]
         taps = " ".join(layer.taps)
         kind = "" if name.hasChildren() else layer.kind
-        name.setText("   ".join(part for part in (name.text(), taps or kind) if part))
+        if beside := taps or kind:
+            name.setText(f"{name.text()}   {beside}")
         name.setData(layer.name, self.LayerRole)
         name.setToolTip(f"{layer.name} — {layer.kind}")
         row[1].setText(shape_words(layer.shape))

@@ -160,6 +160,10 @@ class MapsView(QWidget):
         self._stack.setCurrentWidget(self.canvas)
         self._controls.setEnabled(True)
 
+    def prepare_plot(self) -> None:
+        """Have the plot of a vector ready before one is looked at."""
+        self.vector.prepare()
+
     def show_vector(self, values: npt.NDArray[np.float64], reason: str) -> None:
         """A layer that has no maps."""
         self.vector.set_values(values, reason)

@@ -19,7 +19,7 @@ class VectorView(QWidget):
         self._reason = QLabel(self)
         self._reason.setWordWrap(True)
         self._reason.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._values: npt.NDArray[np.float64] = np.empty(0)
+        self._values: npt.NDArray[np.float64] | None = None
         self._plot: Any = None
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -30,13 +30,23 @@ class VectorView(QWidget):
         self._reason.setText(reason)
         self._values = values
         if self._plot is None:
-            self._make_plot()
+            self.prepare()
             # In a turn of its own: made, filled and painted in one, it kept the window for 50 ms.
-            QTimer.singleShot(0, self, self._fill)
+            QTimer.singleShot(1, self, self._fill)
         else:
             self._fill()
 
+    def prepare(self) -> None:
+        """Make the plot, where there is none yet: that takes as long as filling and painting it."""
+        if self._plot is None:
+            from fmviz.app.views.plots import plot_widget
+
+            self._plot = plot_widget(self, bottom=self.tr("index"), left=self.tr("value"))
+            self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            self._layout.insertWidget(0, self._plot, 1)
+
     def _fill(self) -> None:
+        assert self._values is not None
         from fmviz.app.views.plots import recolour
 
         self._plot.clear()
@@ -53,10 +63,3 @@ class VectorView(QWidget):
 
     def _brush(self) -> Any:
         return self.palette().color(QPalette.ColorRole.Highlight)
-
-    def _make_plot(self) -> None:
-        from fmviz.app.views.plots import plot_widget
-
-        self._plot = plot_widget(self, bottom=self.tr("index"), left=self.tr("value"))
-        self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._layout.insertWidget(0, self._plot, 1)
