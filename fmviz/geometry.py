@@ -99,6 +99,7 @@ def stride_of(input_size: tuple[int, int], map_size: tuple[int, int]) -> float |
     A power of two where dividing both sides by it, rounded up or down, gives the map; else the ratio of the longer sides,
     to one decimal. None where there is no map, where its two sides differ so much that it is
     none of the input, and where it is of one cell, which has no next.
+    A side of one cell speaks against no power from its length on.
 
     Example:
         >>> stride_of((200, 300), (7, 10)), stride_of((299, 299), (35, 35))
@@ -107,8 +108,6 @@ def stride_of(input_size: tuple[int, int], map_size: tuple[int, int]) -> float |
     if not all((*input_size, *map_size)) or map_size == (1, 1):
         return None
     ratios = [whole / part for whole, part in zip(input_size, map_size, strict=True)]
-    if max(ratios) > 2 * min(ratios):
-        return None
     ratio = ratios[input_size.index(max(input_size))]
     nearest = 2.0 ** round(math.log2(ratio))
     # A map of few cells can be explained both ways. Padded convolutions, which round up, are the more common.
@@ -116,4 +115,4 @@ def stride_of(input_size: tuple[int, int], map_size: tuple[int, int]) -> float |
         for power in (nearest, nearest / 2, nearest * 2):
             if all(rounded(whole / power) == part for whole, part in zip(input_size, map_size, strict=True)):
                 return power
-    return round(ratio, 1)
+    return round(ratio, 1) if max(ratios) <= 2 * min(ratios) else None

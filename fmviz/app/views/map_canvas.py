@@ -165,7 +165,13 @@ class MapCanvas(QWidget):
         )
 
     def _drawn(self, box: QRectF) -> QRectF:
-        return QRectF(self.to_widget(box.left(), box.top()), self.to_widget(box.right(), box.bottom()))
+        drawn = QRectF(self.to_widget(box.left(), box.top()), self.to_widget(box.right(), box.bottom()))
+        # Of what is a thousand times as long as it is high, a line is seen.
+        if drawn.width() < 1:
+            drawn.setWidth(1)
+        if drawn.height() < 1:
+            drawn.setHeight(1)
+        return drawn
 
     # Painting
 
