@@ -77,13 +77,8 @@ class Presenter(QObject):
             reason = f"{reason} {more}"
         self._maps = self._channel = None
         self.window.maps.show_vector(values, reason)
-        self._show_no_channel()
+        self.window.channel.show_none(of_vector=True)
         self._push_heading()
-
-    def _show_no_channel(self) -> None:
-        self.window.channel.canvas.set_map(None, QRectF())
-        self.window.channel.set_channel(0, 0)
-        self.window.channel.clear_description()
 
     def _channel_came(self, channel: ShownChannel) -> None:
         self._channel = channel
@@ -206,7 +201,7 @@ class Presenter(QObject):
             self.window.input.predictions.set_predictions((), "")
             self.window.input.set_notes("")
             self.window.input.network_input.set_picture(None, QRectF())
-            self._show_no_channel()
+            self.window.channel.show_none()
             self.window.pyramid.show_empty("")
             return
         self.window.set_run_words(wording.run_words(run))

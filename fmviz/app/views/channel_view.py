@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QGridLayout,
@@ -36,7 +36,6 @@ class ChannelView(QWidget):
         super().__init__(parent)
         self.banner = Banner(self)
         self.canvas = MapCanvas(parent=self)
-        self.canvas.set_empty_text(self.tr("The chosen channel is shown large here."))
         self._channel = QSpinBox(self)
         self._channel.setAccessibleName(self.tr("Channel"))
         self._channel.setEnabled(False)
@@ -56,6 +55,7 @@ class ChannelView(QWidget):
         self._build()
         self._channel.valueChanged.connect(self.channel_chosen.emit)
         self._over.toggled.connect(self.over_picture_chosen.emit)
+        self.show_none()
         self._opacity.valueChanged.connect(lambda value: self.opacity_chosen.emit(value / 100))
 
     def _build(self) -> None:
@@ -99,6 +99,16 @@ class ChannelView(QWidget):
         self._channel.setValue(channel)
         self._channel.blockSignals(False)
         self._of.setText(self.tr("of {count}, from 0").format(count=thousands(count)) if count else "")
+
+    def show_none(self, *, of_vector: bool = False) -> None:
+        """No channel: nothing is shown yet, or a layer without maps."""
+        text = self.tr("The chosen channel is shown large here.")
+        if of_vector:
+            text = self.tr("This layer has no maps, so it has no channel to look at: its values are in the Maps dock.")
+        self.canvas.set_empty_text(text, map_needed=True)
+        self.canvas.set_map(None, QRectF())
+        self.set_channel(0, 0)
+        self.clear_description()
 
     def set_over_picture(self, over: bool, opacity: float) -> None:
         """Whether the map lies over the picture, and how opaque it is then."""

@@ -53,6 +53,7 @@ class MapCanvas(QWidget):
         self._accent = QColor(Qt.GlobalColor.yellow)
         self._selected = False
         self._empty = ""
+        self._map_needed = False
         self._grabbed: QPointF | None = None
         self._moved = False
         self.view.changed.connect(self.update)
@@ -136,9 +137,9 @@ class MapCanvas(QWidget):
             self._selected = selected
             self.update()
 
-    def set_empty_text(self, text: str) -> None:
-        """What stands here while there is nothing to draw."""
-        self._empty = text
+    def set_empty_text(self, text: str, *, map_needed: bool = False) -> None:
+        """What stands here while there is nothing to draw; where a map is needed, the picture alone is nothing."""
+        self._empty, self._map_needed = text, map_needed
         self.update()
 
     # Places
@@ -180,7 +181,7 @@ class MapCanvas(QWidget):
             self._paint(painter)
 
     def _paint(self, painter: QPainter) -> None:
-        if self._map is None and self._picture is None:
+        if self._map is None and (self._picture is None or self._map_needed):
             painter.setPen(self.palette().placeholderText().color())
             flags = int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap)
             painter.drawText(self.rect().adjusted(8, 8, -8, -8), flags, self._empty)
