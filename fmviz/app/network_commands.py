@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
+from fmviz.app import wording
 from fmviz.app.controller import Controller
 from fmviz.app.preferences import Preferences
 from fmviz.app.shelf import Shelf
-from fmviz.app.state import Store, ViewState
-from fmviz.app.teaching import Teaching
+from fmviz.app.state import Learning, Store, ViewState
+from fmviz.app.teaching import Teaching, obstacle
 from fmviz.app.views.chooser import Chooser
 from fmviz.engine.messages import Proposed, TrustWanted
 from fmviz.own_model import PREFIX
@@ -75,8 +76,14 @@ class NetworkCommands(QObject):
         if self._page is not None and old.fetching != new.fetching:
             self._show_fetching(new)
 
-        if self._learning_page is not None and (old.learning, old.setup) != (new.learning, new.setup):
+        if self._learning_page is not None and (old.learning, old.setup, old.backbones) != (
+            new.learning,
+            new.setup,
+            new.backbones,
+        ):
             self._show_learning(self._learning_page, new)
+        if self._learning_page is not None and old.learning != new.learning:
+            self._tell_of_learning(self._learning_page, new.learning)
 
     # A pyramid that is trained
 
@@ -89,6 +96,7 @@ class NetworkCommands(QObject):
             self._window.statusBar().showMessage(told, 6000)
             return
         page = self._learning_page or self._made_learning_page()
+        self._window.statusBar().clearMessage()
         self._show_learning(page, state)
         page.show()
         page.raise_()
@@ -97,8 +105,13 @@ class NetworkCommands(QObject):
 
     @staticmethod
     def _show_learning(page: LearningPage, state: ViewState) -> None:
-        info = state.backbone_info
-        page.set_learning(state.learning, state.setup.backbone, possible=info is not None and info.pyramid)
+        page.set_learning(state.learning, state.setup.backbone, obstacle=obstacle(state))
+
+    def _tell_of_learning(self, page: LearningPage, learning: Learning | None) -> None:
+        """In the status line, where the page is closed meanwhile."""
+        if learning is not None and not page.isVisible():
+            text = wording.learning_unseen(learning.text) if learning.going else learning.text
+            self._window.statusBar().showMessage(text, 0 if learning.going else 10_000)
 
     def _made_learning_page(self) -> LearningPage:
         from fmviz.app.views.learning_page import LearningPage
@@ -108,7 +121,13 @@ class NetworkCommands(QObject):
         page.cancel_wanted.connect(self._teaching.cancel)
         page.keep_wanted.connect(self._teaching.keep)
         page.throw_wanted.connect(self._teaching.throw_away)
+        page.finished.connect(self._page_closed)
         return page
+
+    def _page_closed(self) -> None:
+        learning = self._store.state.learning
+        if self._learning_page is not None and learning is not None and learning.going:
+            self._tell_of_learning(self._learning_page, learning)
 
     # Weights
 

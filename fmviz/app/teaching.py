@@ -15,6 +15,7 @@ from fmviz.app.shelf import Shelf
 from fmviz.app.state import Learning, Store, ViewState
 from fmviz.engine.messages import (
     AnyReply,
+    BackboneInfo,
     Dropped,
     Failed,
     KeepPyramid,
@@ -43,7 +44,7 @@ class Teaching(QObject):
     def begin(self, *, minutes: float, seed: int, scenes: int = 0, steps: int = 0) -> None:
         """Train a pyramid for the network that is chosen, over the weights that its body has."""
         state = self._store.state
-        if self._number or not self._link.running or state.backbone_info is None or not state.backbone_info.pyramid:
+        if self._number or not self._link.running or obstacle(state):
             return
         setup = state.setup
         weights = body_weights(state)
@@ -135,11 +136,27 @@ class Teaching(QObject):
 def body_weights(state: ViewState) -> str:
     """The weights of the body that a pyramid is to be trained over: those that are chosen, where they are a body's."""
     setup, shown = state.setup, state.shown
-    body = next((row for row in state.backbones if row.name == setup.backbone.removesuffix("_fpn")), None)
+    body = _body(state)
     if body is not None and body.offer(setup.weights):
         return setup.weights
     is_file = PurePath(setup.weights).is_absolute() and shown is not None and not shown.weights.trained_on
     return setup.weights if is_file else ""
+
+
+def obstacle(state: ViewState) -> str:
+    """Why no pyramid can be trained for the network that is chosen, in words; "" where one can."""
+    row = state.backbone_info
+    if row is None or not row.pyramid:
+        return wording.no_pyramid_to_train()
+    body = _body(state)
+    if body is not None and body.best_here == "random" and not body_weights(state):
+        return wording.no_body_to_train_over(body.name)
+    return ""
+
+
+def _body(state: ViewState) -> BackboneInfo | None:
+    name = state.setup.backbone.removesuffix("_fpn")
+    return next((row for row in state.backbones if row.name == name), None)
 
 
 def _followed(learning: Learning, progress: Progress, news: LearningInfo) -> Learning:

@@ -150,6 +150,23 @@ def learning_cancelled() -> str:
     return QCoreApplication.translate("Words", "Cancelled: nothing was kept.")
 
 
+def no_pyramid_to_train() -> str:
+    return QCoreApplication.translate("Words", "This network has no pyramid to train.")
+
+
+def no_body_to_train_over(body: str) -> str:
+    return QCoreApplication.translate(
+        "Words",
+        "{name} has no trained weights here to train a pyramid over: fetch some, or choose a file of them (Network › "
+        "Weights).",
+    ).format(name=body)
+
+
+def learning_unseen(text: str) -> str:
+    """For the status line, where the page of the training is closed."""
+    return QCoreApplication.translate("Words", "Training goes on. {text}").format(text=text)
+
+
 def learning_kept(path: str) -> str:
     return QCoreApplication.translate("Words", "Kept as {path}.").format(path=path)
 

@@ -68,6 +68,10 @@ def test_what_it_makes_of_the_picture_is_shown_meanwhile(desk: Desk) -> None:
     first = desk.state.learning.news.snapshot
     until(lambda: "Learning" in desk.window.pyramid._note.text(), "the Pyramid dock says what it shows")
     until_learned(lambda: desk.state.learning.news.snapshot not in ("", first), "more is learned")
+    page.close()
+    until(lambda: "goes on" in desk.window.statusBar().currentMessage(), "it is not forgotten")
+    assert page_of(desk) is page
+    assert "goes on" not in desk.window.statusBar().currentMessage()
     # The same as a click on Cancel: what is under way does not go on behind a dialog that is gone.
     QTest.keyClick(page, Qt.Key.Key_Escape)
     until_learned(lambda: not desk.state.learning.going, "it is cancelled")
@@ -101,9 +105,11 @@ def test_what_cannot_be_trained_is_said(desk: Desk) -> None:
     desk.choose_backbone("resnet18_fpn")
     desk.settle()
     page = page_of(desk)
-    desk.app.teaching.begin(**SMALL)
-    until_learned(lambda: not desk.state.learning.going, "it is refused")
-    assert "no trained weights" in page.told
+    assert not page.begin.isEnabled(), "before anybody tries in vain"
+    assert "resnet18 has no trained weights" in page.told
+    desk.choose_backbone("efficientnet_lite0_fpn")
+    until(lambda: page.begin.isEnabled(), "another network can be trained")
+    assert not page.told
     page.close()
 
 

@@ -131,8 +131,8 @@ class LearningPage(QDialog):
         else:
             super().keyPressEvent(event)
 
-    def set_learning(self, learning: Learning | None, chosen: str, *, possible: bool = True) -> None:
-        """How training is; `chosen` is the network for which another one would begin, where that is `possible`."""
+    def set_learning(self, learning: Learning | None, chosen: str, *, obstacle: str = "") -> None:
+        """How training is; `chosen` is the network for which another one would begin, if there is no `obstacle`."""
         going = learning is not None and learning.going
         waits = learning is not None and bool(learning.path)
         name = learning.backbone if learning is not None and (going or waits) else chosen
@@ -144,10 +144,11 @@ class LearningPage(QDialog):
         self._progress.setRange(0, 0 if fraction is None else 1000)
         self._progress.setValue(round((fraction or 0.0) * 1000))
         self.begin.setVisible(not going and not waits)
-        self.begin.setEnabled(possible)
+        self.begin.setEnabled(not obstacle)
         if learning is not None and not going and not waits and learning.backbone != chosen:
             learning = None
-            self._told.setText("" if possible else self.tr("This network has no pyramid to train."))
+        if learning is None:
+            self._told.setText(obstacle)
         self.cancel.setVisible(going)
         for button in (self.keep, self.keep_as, self.throw):
             button.setVisible(waits)
