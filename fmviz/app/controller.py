@@ -531,18 +531,19 @@ class Controller(QObject):
             self._go_back()
             self._wait_for_the_line(errors)
             return
+        gone = self.link.program_ended(errors) if started else ""
         # An engine that was ended because the user wished it has done nothing wrong.
-        again = started and (deaf or self._short_lives < 3)
+        again = started and not gone and (deaf or self._short_lives < 3)
         if deaf:
             message = wording.ended_by_force(running.setup.backbone if running else "")
         else:
-            message = self._obituary(errors, running, again=again) if started else errors
+            message = gone or (self._obituary(errors, running, again=again) if started else errors)
         state = self.store.state
         setup = running.setup if running else state.setup
         # As after any first run that fails: nobody is left with an empty window because of a network that ends engines.
         instead = again and not deaf and state.shown is None and running is not None and setup.backbone != BACKBONE
-        mended_by = ("retry",) if setup.device == "cpu" else ("retry", "use_cpu")
-        self._tell("maps", message, mended_by, errors, outlasts_a_run=instead)
+        remedies = ("retry",) if setup.device == "cpu" else ("retry", "use_cpu")
+        self._tell("maps", message, () if gone else remedies, errors, outlasts_a_run=instead)
         if again:
             self._go_back()
             self.start_again()

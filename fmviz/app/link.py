@@ -56,7 +56,8 @@ class EngineLink(QObject):
     def __init__(self, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._command = list(command) if command else [sys.executable, "-m", "fmviz", "engine"]
-        self.remote = command is not None and RELAY not in command
+        self._relayed = RELAY in self._command
+        self.remote = command is not None and not self._relayed
         self._pool = BlockPool()
         self._process: QProcess | None = None
         self._unframer = Unframer()
@@ -68,6 +69,14 @@ class EngineLink(QObject):
         self._unheard: deque[AnyReply] = deque()
         self._hear_more = QTimer(self, singleShot=True, interval=0)
         self._hear_more.timeout.connect(self._hear_some)
+
+    def program_ended(self, errors: str) -> str:
+        """Where `lost` says that the program whose model was shown has ended: what to tell of it. Else ""."""
+        if not self._relayed:
+            return ""
+        from fmviz.relay import GONE
+
+        return GONE if GONE in errors else ""
 
     @property
     def process_id(self) -> int:

@@ -30,6 +30,9 @@ class Link(QObject):
     def cancel(self, number: int) -> None:
         self.cancelled.append(number)
 
+    def program_ended(self, errors: str) -> str:
+        return ""
+
     def kill(self) -> None:
         self.killed = True
 

@@ -18,6 +18,7 @@ from driving import Desk, until
 from fmviz.app.link import RELAY
 from fmviz.app.state import Fetching
 from fmviz.assets import asset
+from fmviz.relay import GONE
 from fmviz.trust import trust
 
 
@@ -311,6 +312,16 @@ from fmviz.cli import main
 sys.exit(main())
 """
 """An engine that hears nothing the first time that a window starts it."""
+
+
+def test_a_program_that_has_ended_is_told_as_that(open_desk: OpenDesk) -> None:
+    """What `fmviz.show` opened: another engine, or a smaller size, would be in vain."""
+    code = "import sys; from fmviz.relay import GONE; sys.stdin.buffer.read(1); sys.exit(GONE)"
+    desk = open_desk(engine=[sys.executable, "-c", code, RELAY])
+    until(lambda: desk.state.problem("maps") is not None, "the banner")
+    problem = desk.state.problem("maps")
+    assert (problem.message, problem.remedies) == (GONE, ())
+    assert not desk.app.link.running
 
 
 def test_what_is_named_is_what_is_drawn(open_desk: OpenDesk, tmp_path: Path) -> None:
