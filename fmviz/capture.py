@@ -257,7 +257,7 @@ def capture_activations(
             # Raised here and not where it was caught: there the traceback would keep the tensors alive.
             raise DeviceError(outcome.out_of_memory)
         if recorder.learn():
-            return _finished(model, recorder, outcome, _input_size((args, kwargs)))
+            return _finished(model, recorder, outcome, (args, kwargs))
         failures += 1
 
 
@@ -301,7 +301,17 @@ def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs
     return _Outcome(with_tensors(output, Tensor.detach), seconds)
 
 
-def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, input_size: tuple[int, int] | None) -> Capture:
+def _remedy(given: tuple[tuple[Any, ...], dict[str, Any]]) -> str:
+    """What to do about a forward that raised."""
+    inputs = (*given[0], *given[1].values())
+    if not inputs or next(iter(tensors_in(given)), None) is not None:
+        return ANOTHER_INPUT
+    kind = type(inputs[0]).__name__
+    return f": what it was given is of type {kind} and no tensor; `fmviz.Session` runs pictures, arrays and paths to files."
+
+
+def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, given: tuple[Any, Any]) -> Capture:
+    input_size = _input_size(given)
     activations = [
         Activation(layer, record.kind, record.tensor, _places(layer, record, input_size))
         for layer, record in recorder.records().items()
@@ -313,7 +323,7 @@ def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, input_siz
         kept = f"what the {before} before it put out is kept" if called else "no layer had put out anything by then"
         raise ForwardError(
             f"The network stopped in {layer_that_ran(model, outcome.error)} with {one_line(outcome.error)}; "
-            f"{kept}{ANOTHER_INPUT}",
+            f"{kept}{_remedy(given)}",
             capture,
         ) from outcome.error
     if not recorder.hooks_called:

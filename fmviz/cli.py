@@ -269,7 +269,9 @@ def _report(done: PictureExported, output: str) -> None:
         for note in done.notes:
             _complain(f"{done.picture}: {note}")
         if done.error is not None:
-            _complain(f"{done.picture}: {done.error}")
+            told = str(done.error)
+            # Most sentences about a picture begin with its name.
+            _complain(told if done.picture in told else f"{done.picture}: {told}")
             if not done.files:
                 return
         count = len(done.files)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -873,6 +874,12 @@ def test_an_exception_half_way() -> None:
     with torch.no_grad():
         assert torch.equal(partial["0"].tensor, model[0](image(4)))
     assert partial.output is None
+
+
+@pytest.mark.parametrize(("fed", "kind"), [("cat.png", "str"), (np.zeros((8, 8, 3), np.uint8), "ndarray")])
+def test_what_is_no_tensor_is_said_to_be_none(fed: object, kind: str) -> None:
+    with pytest.raises(ForwardError, match=rf"of type {kind} and no tensor; `fmviz\.Session` runs pictures"):
+        capture_activations(nn.Conv2d(3, 4, 1), fed)
 
 
 def test_a_forward_that_takes_something_else() -> None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 TO_SCALE = {"shapes.png": 512, "eyes.png": 512}
 """Samples whose things are 20 to 160 pixels large, and their longer side: at another size the pyramid would see others."""
+_OF_A_FOLDER = 500
+"""Pictures that are opened where a folder of them is."""
 
 
 class Commands(QObject):
@@ -173,7 +175,8 @@ class Commands(QObject):
             self._controller.set_setup(mode="whole", side=TO_SCALE[Path(path).name])
 
     def open_paths(self, paths: list[Path]) -> None:
-        """Files of any kind: pictures become a strip; of weights and of code the first is taken."""
+        """Files of any kind: pictures become a strip, as do those in a folder; of weights and of code the first is taken."""
+        paths = [each for path in paths for each in (self._pictures_in(path) if path.is_dir() else [path])]
         weights = [path for path in paths if path.suffix.lower() in WEIGHTS_SUFFIXES]
         models = [path for path in paths if path.suffix.lower() == ".py"]
         self._controller.open_paths([path for path in paths if path not in weights and path not in models])
@@ -181,6 +184,27 @@ class Commands(QObject):
             self.networks.take_model(models[0].absolute())
         if weights:
             self._shelf.open_weights(str(weights[0].absolute()))
+
+    def _pictures_in(self, folder: Path) -> list[Path]:
+        """The pictures in this folder, by name; not those in folders in it."""
+        from fmviz.pictures import SUFFIXES
+
+        try:
+            found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+        except OSError as error:
+            told = self.tr("The folder {name} cannot be read ({reason}): choose another one.")
+            self._controller.tell_at("window", told.format(name=folder.name, reason=error.strerror))
+            return []
+        if not found:
+            told = self.tr(
+                "There is no picture in the folder {name}: choose one that holds PNG, JPEG or other pictures."
+            )
+            self._controller.tell_at("window", told.format(name=folder.name))
+        elif len(found) > _OF_A_FOLDER:
+            told = self.tr("The folder {name} holds {count} pictures: the first {most} were opened.")
+            told = told.format(name=folder.name, count=len(found), most=_OF_A_FOLDER)
+            self._window.statusBar().showMessage(told, 15_000)
+        return found[:_OF_A_FOLDER]
 
     def paste(self) -> None:
         """The picture, or the files, on the clipboard."""

@@ -65,6 +65,8 @@ def palette(*, dark: bool) -> QPalette:
     faint = QColor("#858585" if dark else "#9a9a9a")
     for role in (QPalette.ColorRole.WindowText, QPalette.ColorRole.Text, QPalette.ColorRole.ButtonText):
         made.setColor(QPalette.ColorGroup.Disabled, role, faint)
+    for role in (QPalette.ColorRole.Highlight, QPalette.ColorRole.Accent):
+        made.setColor(QPalette.ColorGroup.Disabled, role, QColor("#5c5c5c" if dark else "#b8b8b8"))
     return made
 
 

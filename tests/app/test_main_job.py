@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,38 @@ def test_several_become_a_strip_that_the_arrows_walk(desk: Desk, pictures: list[
     desk.do("close_picture")
     desk.settle()
     assert desk.names == ["chelsea.png", "one.png", "three.bmp"]
+
+
+def test_a_folder_is_the_pictures_in_it(desk: Desk, pictures: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "holiday"
+    (folder / "further.png").mkdir(parents=True)
+    desk.drop([folder])
+    until(lambda: desk.state.problem("window") is not None, "it is said that it holds none")
+    assert "no picture in the folder holiday" in desk.state.problem("window").message
+    assert desk.names == ["chelsea.png"]
+    for path in pictures:
+        shutil.copy(path, folder)
+    (folder / "notes.txt").write_text("nothing to see")
+    desk.drop([folder])
+    desk.settle()
+    assert desk.names == ["chelsea.png", "one.png", "three.bmp", "two.jpg"]
+    assert desk.window.windowTitle().startswith("one.png")
+
+
+def test_of_a_large_folder_the_first_are_opened(desk: Desk, pictures: list[Path], tmp_path: Path) -> None:
+    (folder := tmp_path / "many").mkdir()
+    for number in range(501):
+        os.link(pictures[0], folder / f"{number:03}.png")
+    desk.drop([folder])
+    desk.settle()
+    assert (len(desk.names), desk.names[-1]) == (501, "499.png")
+    assert "501 pictures: the first 500" in desk.window.statusBar().currentMessage()
+    strip = desk.window.strip
+    assert not strip.tabsClosable()
+    desk.do("close_picture")
+    desk.settle()
+    assert desk.names[1] == "001.png"
+    assert strip.count() == 500
 
 
 def test_the_arrows_stop_at_both_ends(desk: Desk, pictures: list[Path]) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QTabBar, QWidget
 
+_CLOSABLE = 100
+"""Tabs that have a button to close them: Qt takes two seconds to make five hundred of these. A key closes any."""
+
 
 class StripView(QTabBar):
     """A tab a picture; hidden where there is only one."""
@@ -20,7 +23,6 @@ class StripView(QTabBar):
         super().__init__(parent)
         self.setExpanding(False)
         self.setUsesScrollButtons(True)
-        self.setTabsClosable(True)
         self.setDrawBase(False)
         self.setAccessibleName(self.tr("Pictures"))
         self.currentChanged.connect(self._changed)
@@ -33,7 +35,8 @@ class StripView(QTabBar):
         self._setting = True
         if [self.tabText(place) for place in range(self.count())] != [_shown(name) for name in names]:
             while self.count():
-                self.removeTab(0)
+                self.removeTab(self.count() - 1)
+            self.setTabsClosable(len(names) <= _CLOSABLE)
             for name in names:
                 self.setTabToolTip(self.addTab(_shown(name)), name)
         if names:
