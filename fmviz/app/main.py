@@ -7,6 +7,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from PySide6.QtCore import (
@@ -45,6 +46,9 @@ from fmviz.assets import asset
 from fmviz.colours import colour_table
 from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import Setup, TidyUp
+
+if TYPE_CHECKING:
+    from fmviz.app.ending import SignalsEnd
 from fmviz.errors import ExportError
 from fmviz.places import state_folder
 
@@ -112,6 +116,7 @@ class App:
         self._pictures = list(pictures) or [samples()[0][1]]
         self._coloured = False
         self._started = False
+        self.signals: SignalsEnd | None = None
         self.loading = Loading(lambda: load("numpy"), fill_pyside)
         self.loading.finished.connect(self._colour)
         self.plots_ahead = PlotsAhead(self.window)
@@ -175,6 +180,17 @@ class App:
         self.window.recolour()
         self.window.set_checked(f"appearance_{state.appearance}", True)
 
+    def hear_signals(self) -> None:
+        """From now on `kill` and the like close the window: what they need is loaded after the first paint."""
+        from fmviz.app.ending import SignalsEnd
+
+        self.signals = SignalsEnd(self._end, self.window)
+
+    def _end(self) -> None:
+        self.window.close()
+        # A file dialog of the system, in a loop of its own, would keep the process.
+        QCoreApplication.quit()
+
     def _closing(self) -> None:
         self.preferences.save_layout(*self.window.saved_layout())
         self.end_without_display()
@@ -230,9 +246,12 @@ def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbo
     app.faults.listen()
     app.show()
     app.loading.finished.connect(collect_garbage_from_now_on)
+    app.loading.finished.connect(app.hear_signals)
     try:
         return application.exec()
     finally:
+        if app.signals is not None:
+            app.signals.stop()
         app.loading.wait()
         app.faults.stop()
         display.close()

@@ -227,6 +227,36 @@ def test_the_display_goes_away(tmp_path, screen):
     assert not list(Path("/dev/shm").glob(f"fmviz-blocks-{process.pid}-*"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_closes_the_window_in_good_order(tmp_path, number):
+    place = environment({"QT_QPA_PLATFORM": "offscreen"}, home=tmp_path)
+    (tmp_path / "config").mkdir()
+    with subprocess.Popen([sys.executable, "-m", "fmviz"], env=place, stderr=subprocess.PIPE) as process:
+        engines = _children_of(process)
+        _until_it_listens_to(process, number)
+        process.send_signal(number)
+        said = process.communicate(timeout=LIMIT)[1].decode()
+    assert process.returncode == 0, said
+    assert [line for line in said.splitlines() if "propagateSizeHints" not in line] == []
+    assert "choices=" in (tmp_path / "config" / "fmviz" / "fmviz.conf").read_text()
+    assert not any(Path(f"/proc/{engine}").exists() for engine in engines)
+    # Nothing is left that the next start would offer as lost.
+    assert not list(tmp_path.rglob("*.json"))
+    assert not list(tmp_path.rglob("*.crash"))
+
+
+def _until_it_listens_to(process: subprocess.Popen[bytes], number: int) -> None:
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
+        # Python itself catches SIGINT from the start; all three come together.
+        if caught >> (signal.SIGTERM - 1) & 1 and caught >> (number - 1) & 1:
+            return
+        time.sleep(0.02)
+    raise AssertionError("it does not listen")
+
+
 def _children_of(process: subprocess.Popen[bytes]) -> list[int]:
     """Its children, as soon as there are some: the window is painted then, and the engine starts."""
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
