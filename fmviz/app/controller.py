@@ -52,6 +52,8 @@ _OF_THE_NETWORK = ("BackboneError", "TrustError", "WeightsError")
 """Errors after which a first run is tried again with the network that always works: nobody is left with an empty window
 because a file of last time is gone."""
 _CANCEL_PATIENCE_MS = 2000
+_PATIENCE_WITH_TORCH = 15
+"""Times longer, while it loads torch: an engine hears nothing then, and another one would load it all over again."""
 _SHORT_LIFE_S = 10.0
 _LONGEST_PAUSE_S = 30
 _SILENCE_MS = 3000
@@ -97,11 +99,13 @@ class Controller(QObject):
         self._holds_nothing = True
         self._pictures: dict[PictureSource, ShownPicture] = {}
         self._started = 0.0
+        self._loads_torch = True
         self._short_lives = 0
         self._begun = False
         self._deaf = False
         self._restarting = False
-        self._impatience = QTimer(self, singleShot=True, interval=_CANCEL_PATIENCE_MS)
+        self._patience_ms = _CANCEL_PATIENCE_MS
+        self._impatience = QTimer(self, singleShot=True)
         self._impatience.timeout.connect(self._lose_patience)
         self._pause = QTimer(self, singleShot=True)
         self._pause.timeout.connect(self._take_the_line_up)
@@ -119,7 +123,7 @@ class Controller(QObject):
     def start(self) -> None:
         """Start the engine and ask for what the state wants."""
         self._begun = True
-        self._started = time.monotonic()
+        self._started, self._loads_torch = time.monotonic(), True
         self._asked = None
         self.link.start()
         if not self.link.running:
@@ -318,6 +322,10 @@ class Controller(QObject):
 
     def _ran(self, wanted: RunWanted, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, Progress):
+            loaded = self._loads_torch and reply.doing != "loading torch"
+            self._loads_torch = self._loads_torch and not loaded
+            if loaded and self._impatience.isActive():
+                self._impatience.start(self._patience_ms)
             if not self._impatience.isActive():
                 self.store.update(activity=Activity(reply.id, wording.doing(reply), reply.fraction))
             return
@@ -329,6 +337,7 @@ class Controller(QObject):
             self._run_number = 0
             self._end_activity(reply.id)
         if isinstance(reply, Ran):
+            self._loads_torch = False
             self._commit(wanted, reply)
         elif isinstance(reply, Failed):
             unreadable = reply.kind == PictureError.__name__
@@ -429,7 +438,7 @@ class Controller(QObject):
         if self._run_number:
             self.link.cancel(self._run_number)
             self._given_up = self._run_number
-            self._impatience.start()
+            self._impatience.start(self._patience_ms * (_PATIENCE_WITH_TORCH if self._loads_torch else 1))
             # Said at once: the layer that computes may take its time to come to its end.
             self.store.update(activity=Activity(self._run_number, self.tr("Cancelling")))
 
@@ -574,7 +583,7 @@ class Controller(QObject):
     def start_again(self) -> None:
         """A new engine makes what is shown again, so that it can be looked at further."""
         state = self.store.state
-        self._started = time.monotonic()
+        self._started, self._loads_torch = time.monotonic(), True
         self.link.start()
         self.link.ask(Hello, self._welcomed)
         if state.shown is not None and state.shown_source is not None:

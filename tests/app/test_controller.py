@@ -10,7 +10,7 @@ from test_state import layer, ran
 
 from fmviz.app.controller import Controller
 from fmviz.app.state import Store, ViewState
-from fmviz.engine.messages import Dropped, PictureSource
+from fmviz.engine.messages import Dropped, PictureSource, Progress
 
 A, B, C = (PictureSource(name=name, path=f"/pictures/{name}.png") for name in "abc")
 PATIENCE_MS = 20
@@ -23,7 +23,7 @@ class Runs:
         self.link = Link()
         self.store = Store(ViewState())
         self.controller = Controller(self.store, self.link)  # type: ignore[arg-type]
-        self.controller._impatience.setInterval(PATIENCE_MS)
+        self.controller._patience_ms = PATIENCE_MS
         self.controller.open_pictures([A, B, C])
         self.choose(A)
         self.end()
@@ -65,6 +65,24 @@ def test_what_is_run_after_a_cancel_is_not_ended_by_force(runs: Runs, qtbot: QtB
     assert not runs.link.killed
     runs.end(wanted)
     assert runs.store.state.shown_source == C
+
+
+def test_an_engine_that_still_loads_torch_hears_of_a_cancel_later(qtbot: QtBot) -> None:
+    """It is not ended for that: another one would load it all over again."""
+    link, store = Link(), Store(ViewState())
+    controller = Controller(store, link)  # type: ignore[arg-type]
+    controller._patience_ms = PATIENCE_MS
+    controller.open_pictures([A])
+    controller._run_what_is_wanted()
+    [(number, _)] = link.runs()
+    link.reply(Progress(id=number, doing="loading torch", name="", fraction=None))
+    controller.cancel()
+    qtbot.wait(5 * PATIENCE_MS)
+    assert not link.killed
+    assert store.state.activity is not None
+    # It has loaded, and does not stop all the same.
+    link.reply(Progress(id=number, doing="loading", name="resnet18", fraction=None))
+    qtbot.waitUntil(lambda: link.killed)
 
 
 def test_an_engine_that_does_not_hear_of_a_cancel_is_ended_by_force(runs: Runs, qtbot: QtBot) -> None:

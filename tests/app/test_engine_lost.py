@@ -237,16 +237,15 @@ def test_what_is_shown_can_be_looked_at_after_a_restart_whose_run_comes_to_nothi
 def test_a_run_given_up_by_force_leaves_the_picture_that_is_shown(desk: Desk) -> None:
     desk.drop([asset("samples/coffee.png")])
     desk.settle()
-    impatience = desk.app.controller._impatience
-    usual = impatience.interval()
-    impatience.setInterval(50)
+    usual = desk.app.controller._patience_ms
+    desk.app.controller._patience_ms = 50
     process = desk.app.link.process_id
     os.kill(process, signal.SIGSTOP)
     desk.do("previous")
     assert desk.state.activity is not None
     desk.do("cancel")
     until(lambda: desk.app.link.process_id not in (0, process), "another engine")
-    impatience.setInterval(usual)
+    desk.app.controller._patience_ms = usual
     desk.settle()
     assert desk.state.source == desk.state.shown_source
     assert desk.window.windowTitle().startswith("coffee.png")
@@ -275,7 +274,7 @@ def test_a_loss_is_told_in_whatever_dock_is_in_front(desk: Desk) -> None:
 def test_a_first_run_that_is_given_up_leaves_an_engine_for_the_next(open_desk: OpenDesk, tmp_path: Path) -> None:
     """It does not listen, and is ended by force."""
     desk = open_desk(engine=[sys.executable, "-c", DEAF, RELAY, str(tmp_path / "mark")])
-    desk.app.controller._impatience.setInterval(50)
+    desk.app.controller._patience_ms = 50
     until(lambda: desk.state.activity is not None and (tmp_path / "mark").exists(), "it runs, and is deaf")
     deaf = desk.app.link.process_id
     desk.do("cancel")
