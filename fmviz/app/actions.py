@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 
 import msgspec
-from PySide6.QtCore import QT_TRANSLATE_NOOP, QByteArray, QCoreApplication, QEvent, QObject, QRectF, Qt
-from PySide6.QtGui import QAction, QColor, QIcon, QKeyEvent, QKeySequence, QPainter, QPixmap
-from PySide6.QtSvg import QSvgRenderer
+from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, QEvent, QObject
+from PySide6.QtGui import QAction, QColor, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QAbstractSpinBox, QLineEdit, QWidget
 
-from fmviz.assets import asset
+from fmviz.app.icons import icon
 
 _TEXTS = "Actions"
 
@@ -134,17 +133,3 @@ def set_icons(actions: Mapping[str, QAction], ink: QColor, names: Container[str]
     for row in ACTIONS:
         if row.icon and (names is None or row.name in names):
             actions[row.name].setIcon(icon(row.icon, ink))
-
-
-def icon(name: str, ink: QColor) -> QIcon:
-    """An icon of ours, its strokes in the colour `ink`."""
-    drawing = asset(f"icons/{name}.svg").read_bytes().replace(b"currentColor", ink.name().encode())
-    renderer = QSvgRenderer(QByteArray(drawing))
-    made = QIcon()
-    for edge in (16, 24, 32, 48):
-        pixmap = QPixmap(edge, edge)
-        pixmap.fill(Qt.GlobalColor.transparent)
-        with QPainter(pixmap) as painter:
-            renderer.render(painter, QRectF(0, 0, edge, edge))
-        made.addPixmap(pixmap)
-    return made

@@ -32,7 +32,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from fmviz.app import actions
+from fmviz.app import actions, icons
 from fmviz.app.preferences import LAYOUT
 from fmviz.app.state import Place
 from fmviz.app.theme import numbers_font
@@ -131,6 +131,8 @@ class MainWindow(QMainWindow):
             # A floating dock is a window of its own, which a drop would otherwise fall through.
             dock.setAcceptDrops(True)
             dock.installEventFilter(self)
+            # Qt draws them anew then.
+            dock.topLevelChanged.connect(lambda _, dock=dock: icons.draw_buttons(dock, self._icons_in))
             docks[name] = dock
         docks["maps"].visibilityChanged.connect(self.maps_shown.emit)
         docks["parameters"].visibilityChanged.connect(self.table_shown.emit)
@@ -365,6 +367,11 @@ class MainWindow(QMainWindow):
         if self._ink() != self._icons_in:
             self._icons_in = self._ink()
             actions.set_icons(self.actions_by_name, self._icons_in)
+            self._draw_dock_buttons()
+
+    def _draw_dock_buttons(self) -> None:
+        for dock in self.docks.values():
+            icons.draw_buttons(dock, self._icons_in)
 
     def _ink(self) -> QColor:
         # The window's own palette follows a little later.
@@ -393,6 +400,7 @@ class MainWindow(QMainWindow):
             self._icons_drawn += 1
             QTimer.singleShot(1, self._complete)
         else:
+            self._draw_dock_buttons()
             actions.KeysFirst(self.actions_by_name["export"], self)
 
     # Layout that survives

@@ -8,7 +8,7 @@ from driving import Desk, until
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QMenu
+from PySide6.QtWidgets import QAbstractButton, QMenu
 
 from fmviz.app.actions import ACTIONS, MENUS, Row
 
@@ -96,12 +96,19 @@ def test_a_step_to_a_picture_that_is_not_there_folds_nothing(desk: Desk) -> None
 
 def test_the_icons_are_drawn_in_the_ink_of_the_appearance(started: Desk) -> None:
     def brightness(name: str) -> float:
-        image = started.window.actions_by_name[name].icon().pixmap(24, 24).toImage()
+        of_docks = [dock.findChild(QAbstractButton, name) for dock in started.window.docks.values()]
+        icons = [button.icon() for button in of_docks if button] or [started.window.actions_by_name[name].icon()]
+        image = icons[-1].pixmap(24, 24).toImage()
         pixels = [image.pixelColor(x, y) for x in range(image.width()) for y in range(image.height())]
         return max((pixel.lightnessF() for pixel in pixels if pixel.alphaF() > 0.9), default=-1.0)
 
     with_icons = [row.name for row in ACTIONS if row.icon]
+    with_icons += ["qt_dockwidget_closebutton", "qt_dockwidget_floatbutton"]
     for appearance, light in (("dark", True), ("light", False), ("dark", True)):
         started.do(f"appearance_{appearance}")
         assert all((brightness(name) > 0.5) == light for name in with_icons), appearance
+        # Qt draws the style's own, which are dark, where a dock leaves the window and comes back.
+        for floating in (True, False):
+            started.window.docks["column"].setFloating(floating)
+            assert (brightness("qt_dockwidget_closebutton") > 0.5) == light
     started.do("appearance_system")

@@ -88,6 +88,10 @@ def test_words_kind_and_changes_of_size(desk: Desk, table: Any) -> None:
     assert shown
     assert all("body.stage2" in path for path in shown)
     table.field.clear()
+    table.field.setText("no such layer")
+    assert table._nothing.isVisible()
+    table.field.clear()
+    assert not table._nothing.isVisible()
     desk.choose(table.kind, "Conv2dSame")
     QTest.mouseClick(table.changes, Qt.MouseButton.LeftButton, pos=table.changes.rect().center() * 0.1)
     table.changes.setChecked(True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QAction
+from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtGui import QAction, QPalette
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -16,6 +16,8 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+from fmviz.app.icons import icon
 
 
 class Banner(QFrame):
@@ -58,7 +60,6 @@ class Banner(QFrame):
         text.setMinimumWidth(480 if self._wide else 160)
         close = QToolButton(self)
         close.setAutoRaise(True)
-        close.setIcon(self.style().standardIcon(QStyle.StandardPixmap.SP_TitleBarCloseButton))
         close.setToolTip(self.tr("Dismiss"))
         close.setAccessibleName(self.tr("Dismiss"))
         close.clicked.connect(self.closed)
@@ -70,8 +71,17 @@ class Banner(QFrame):
         layout.setContentsMargins(10, 6, 6, 6)
         layout.addLayout(self._beside)
         layout.addLayout(self._below)
-        self._text = text
+        self._text, self._close = text, close
+        self._draw_close()
         return text
+
+    def _draw_close(self) -> None:
+        self._close.setIcon(icon("close", self.palette().color(QPalette.ColorRole.WindowText)))
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.PaletteChange and self._text is not None:
+            self._draw_close()
+        super().changeEvent(event)
 
     def tell(self, message: str, remedies: Sequence[QAction], details: str = "") -> None:
         """Show `message` with a button for each remedy."""

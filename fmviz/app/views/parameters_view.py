@@ -75,14 +75,16 @@ class ParametersView(QWidget):
             label.setFont(numbers_font())
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             label.setWordWrap(True)
-        self._selected.hide()
-        self._note.hide()
+        self._nothing = QLabel(self.tr("No layer is like that: change the filter."), self)
+        self._nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        for label in (self._selected, self._note, self._nothing):
+            label.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
         layout.addWidget(self.banner)
         layout.addLayout(self._tools)
-        for widget in (self._note, self.table, self._selected, self._totals):
+        for widget in (self._note, self._nothing, self.table, self._selected, self._totals):
             layout.addWidget(widget)
         self._dimmed = QGraphicsOpacityEffect(self.table)
         self._dimmed.setOpacity(0.55)
@@ -320,6 +322,7 @@ class ParametersView(QWidget):
 
     def _after_a_change(self, *, fresh: bool) -> None:
         """Unfold what is not folded; calls stay folded until they are asked for."""
+        self._nothing.setVisible(bool(self._network) and self._model.rowCount() == 0)
         blocker = QSignalBlocker(self.table)
         for key, index in self._model.foldable():
             node = self._model.node(index)
