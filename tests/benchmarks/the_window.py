@@ -19,12 +19,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from PySide6.QtCore import QCoreApplication, QEvent, QObject, QSettings, Qt, QTimer
+from PySide6.QtCore import QCoreApplication, QEvent, QEventLoop, QObject, QSettings, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
 
 from fmviz.app.main import App, collect_garbage_from_now_on, make_application
 from fmviz.engine.messages import Progress
 
+_WAITING = QEventLoop.ProcessEventsFlag.WaitForMoreEvents
 SWITCHES = 500
 REPEAT = 1 / 30
 """Seconds from one key to the next while it is held: the usual rate of a keyboard."""
@@ -77,6 +78,10 @@ class Bench:
         self.app.show()
         self.app.window.resize(1600, 1000)
         self.heart = Heart()
+        self._alarm = QTimer(singleShot=True, timerType=Qt.TimerType.PreciseTimer)
+        # Where nothing happens, what is waited for in vain is told all the same.
+        self._watch = QTimer(interval=100)
+        self._watch.start()
         collect_garbage_from_now_on()
         self.settle()
 
@@ -87,17 +92,16 @@ class Bench:
     def until(self, condition: Callable[[], object], what: str, seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while not condition():
-            self.application.processEvents()
-            # A real event loop sleeps until there is something to do, and leaves the core to the engine.
-            time.sleep(0.0002)
+            # As the window's own loop does: it sleeps until there is something to do, and leaves the core to the engine.
+            self.application.processEvents(_WAITING)
             if time.monotonic() > end:
                 raise TimeoutError(what)
 
     def rest(self, until: float) -> None:
         """Let the window work off what is left, until the next key."""
-        while time.perf_counter() < until:
-            self.application.processEvents()
-            time.sleep(0.0005)
+        while (left := until - time.perf_counter()) > 0:
+            self._alarm.start(max(1, int(1000 * left)))
+            self.application.processEvents(_WAITING)
 
     def settle(self) -> None:
         def settled() -> bool:
