@@ -76,7 +76,7 @@ class PlotsAhead(QObject):
 def _pieces() -> Iterator[None]:
     for module in (QtCore, QtGui, QtWidgets):
         for name in dir(module):
-            getattr(module, name)
+            getattr(module, name, None)
             yield
     for name in ("QtSvg", "QtOpenGLWidgets", "QtTest"):
         # pyqtgraph does without them as well.
