@@ -22,7 +22,6 @@ from fmviz.app.link import EngineLink
 from fmviz.app.looking import Looking
 from fmviz.app.qimage import rgb_image
 from fmviz.app.state import Activity, Place, Problem, Store, ViewState, layer_to_keep
-from fmviz.app.views.network_list import shown_name
 from fmviz.app.wanted import RunWanted, remedies, run_wanted
 from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import (
@@ -546,7 +545,9 @@ class Controller(QObject):
         if deaf:
             message = wording.ended_by_force(running.setup.backbone if running else "")
         else:
-            message = gone or (self._obituary(errors, running, again=again) if started else errors)
+            what = (running.source.name, running.setup.backbone) if running else None
+            stays = self.store.state.shown is not None
+            message = gone or (wording.obituary(errors, what, again=again, stays=stays) if started else errors)
         state = self.store.state
         setup = running.setup if running else state.setup
         # As after any first run that fails: nobody is left with an empty window because of a network that ends engines.
@@ -613,19 +614,3 @@ class Controller(QObject):
                     for problem in problems
                 )
             )
-
-    def _obituary(self, errors: str, running: RunWanted | None, *, again: bool) -> str:
-        last = errors.splitlines()[-1][:200] if errors else ""
-        parts = [self.tr("The engine ended unexpectedly.")]
-        if running is not None:
-            text = self.tr("It was running {picture} through {backbone}.")
-            parts = [parts[0], text.format(picture=running.source.name, backbone=shown_name(running.setup.backbone))]
-        if last:
-            parts.append(self.tr("It said: “{words}”.").format(words=last))
-        if again and running is not None and self.store.state.shown is not None:
-            parts.append(self.tr("Another one was started; what is shown is from before."))
-        elif again:
-            parts.append(self.tr("Another one was started."))
-        else:
-            parts.append(self.tr("Try again, or choose a smaller size."))
-        return " ".join(parts)

@@ -150,6 +150,25 @@ def learning_cancelled() -> str:
     return QCoreApplication.translate("Words", "Cancelled: nothing was kept.")
 
 
+def obituary(errors: str, running: tuple[str, str] | None, *, again: bool, stays: bool) -> str:
+    """The engine ended: what it said last, the picture and the network that were `running`, whether there is another one
+    `again`, and whether something `stays` on the screen."""
+    last = errors.splitlines()[-1][:200] if errors else ""
+    parts = [QCoreApplication.translate("Words", "The engine ended unexpectedly.")]
+    if running is not None:
+        text = QCoreApplication.translate("Words", "It was running {picture} through {backbone}.")
+        parts.append(text.format(picture=running[0], backbone=shown_name(running[1])))
+    if last:
+        parts.append(QCoreApplication.translate("Words", "It said: “{words}”.").format(words=last))
+    if again and running is not None and stays:
+        parts.append(QCoreApplication.translate("Words", "Another one was started; what is shown is from before."))
+    elif again:
+        parts.append(QCoreApplication.translate("Words", "Another one was started."))
+    else:
+        parts.append(QCoreApplication.translate("Words", "Try again, or choose a smaller size."))
+    return " ".join(parts)
+
+
 def no_pyramid_to_train() -> str:
     return QCoreApplication.translate("Words", "This network has no pyramid to train.")
 
