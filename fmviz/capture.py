@@ -8,6 +8,7 @@ again with copies of that, and only of that. The next runs of the same model tak
 from __future__ import annotations
 
 import difflib
+import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -306,8 +308,13 @@ def _remedy(given: tuple[tuple[Any, ...], dict[str, Any]]) -> str:
     inputs = (*given[0], *given[1].values())
     if not inputs or next(iter(tensors_in(given)), None) is not None:
         return ANOTHER_INPUT
-    kind = type(inputs[0]).__name__
-    return f": what it was given is of type {kind} and no tensor; `fmviz.Session` runs pictures, arrays and paths to files."
+    kind = type(inputs[0])
+    if not issubclass(kind, str | os.PathLike | np.ndarray) and kind.__module__.partition(".")[0] != "PIL":
+        # What the network is made for, maybe.
+        return ANOTHER_INPUT
+    return (
+        f": its input is a {kind.__name__} and not a tensor; `fmviz.Session` runs pictures, arrays and paths to files."
+    )
 
 
 def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, given: tuple[Any, Any]) -> Capture:

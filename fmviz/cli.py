@@ -101,7 +101,7 @@ def _window_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fmviz", description=WINDOW_HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("pictures", metavar="PICTURE", nargs="*", help="picture files to open")
+    parser.add_argument("pictures", metavar="PICTURE", nargs="*", help="picture files, or folders of them, to open")
     network = parser.add_mutually_exclusive_group()
     network.add_argument("--backbone", metavar="NAME", help="network to look into (default: the one of last time)")
     add_model_options(parser, network)
@@ -271,7 +271,7 @@ def _report(done: PictureExported, output: str) -> None:
         if done.error is not None:
             told = str(done.error)
             # Most sentences about a picture begin with its name.
-            _complain(told if done.picture in told else f"{done.picture}: {told}")
+            _complain(told if told.startswith(f"{done.picture} ") else f"{done.picture}: {told}")
             if not done.files:
                 return
         count = len(done.files)

@@ -99,7 +99,7 @@ def stride_of(input_size: tuple[int, int], map_size: tuple[int, int]) -> float |
     A power of two where dividing both sides by it, rounded up or down, gives the map; else the ratio of the longer sides,
     to one decimal. None where there is no map, where its two sides differ so much that it is
     none of the input, and where it is of one cell, which has no next.
-    A side of one cell speaks against no power from its length on.
+    A side that is no longer than the stride is of one cell, whatever the stride.
 
     Example:
         >>> stride_of((200, 300), (7, 10)), stride_of((299, 299), (35, 35))

@@ -193,7 +193,13 @@ class Showing:
             # In a notebook nobody reads the terminal, so what it says of a display that is not there is kept.
             with open(self._folder / ERRORS, "wb") as errors:
                 return subprocess.Popen(
-                    [*command, "--", *pictures], env=environment, stdin=subprocess.DEVNULL, stderr=errors
+                    [*command, "--", *pictures],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stderr=errors,
+                    # Ctrl+C, and a notebook's “Interrupt”, are for the program, and the window stays.
+                    start_new_session=True,
+                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
                 )
         except OSError as error:
             self._listener.close()

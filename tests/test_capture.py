@@ -878,7 +878,7 @@ def test_an_exception_half_way() -> None:
 
 @pytest.mark.parametrize(("fed", "kind"), [("cat.png", "str"), (np.zeros((8, 8, 3), np.uint8), "ndarray")])
 def test_what_is_no_tensor_is_said_to_be_none(fed: object, kind: str) -> None:
-    with pytest.raises(ForwardError, match=rf"of type {kind} and no tensor; `fmviz\.Session` runs pictures"):
+    with pytest.raises(ForwardError, match=rf"its input is a {kind} and not a tensor; `fmviz\.Session` runs"):
         capture_activations(nn.Conv2d(3, 4, 1), fed)
 
 

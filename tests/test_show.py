@@ -101,7 +101,7 @@ def test_closing_the_window_ends_the_thread_and_a_picture_from_memory_goes_with_
     until(lambda: window.capture is not None)
     assert window.capture.picture.size == (40, 60)
     assert sorted(path.suffix for path in window._folder.iterdir()) == [".png", ".txt"]
-    window.process.terminate()
+    window.process.kill()
     with pytest.raises(EngineError, match="The window ended with exit code"):
         window.wait(LONG)
     assert "ended with exit code" in repr(window)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 TO_SCALE = {"shapes.png": 512, "eyes.png": 512}
 """Samples whose things are 20 to 160 pixels large, and their longer side: at another size the pyramid would see others."""
-_OF_A_FOLDER = 500
-"""Pictures that are opened where a folder of them is."""
+_OF_A_FOLDER, _OF_A_FOLDER_FAR = 500, 20
+"""Pictures that are opened where folders of them are; and where they have to travel."""
 
 
 class Commands(QObject):
@@ -176,7 +176,7 @@ class Commands(QObject):
 
     def open_paths(self, paths: list[Path]) -> None:
         """Files of any kind: pictures become a strip, as do those in a folder; of weights and of code the first is taken."""
-        paths = [each for path in paths for each in (self._pictures_in(path) if path.is_dir() else [path])]
+        paths = self._with_those_in_folders(paths)
         weights = [path for path in paths if path.suffix.lower() in WEIGHTS_SUFFIXES]
         models = [path for path in paths if path.suffix.lower() == ".py"]
         self._controller.open_paths([path for path in paths if path not in weights and path not in models])
@@ -185,8 +185,23 @@ class Commands(QObject):
         if weights:
             self._shelf.open_weights(str(weights[0].absolute()))
 
-    def _pictures_in(self, folder: Path) -> list[Path]:
-        """The pictures in this folder, by name; not those in folders in it."""
+    def _with_those_in_folders(self, paths: list[Path]) -> list[Path]:
+        """In the place of a folder, the pictures in it; of all folders together no more than can be held."""
+        # Where the engine is on another computer, each is read here.
+        left = _OF_A_FOLDER if not self._controller.link.remote else _OF_A_FOLDER_FAR
+        every: list[Path] = []
+        for path in paths:
+            # What is not allowed, or too long for a name, raises nothing here.
+            if os.path.isdir(path):
+                found = self._pictures_in(path, left)
+                left -= len(found)
+                every += found
+            else:
+                every.append(path)
+        return every
+
+    def _pictures_in(self, folder: Path, most: int) -> list[Path]:
+        """The first pictures in this folder, by name; not those in folders in it."""
         from fmviz.pictures import SUFFIXES
 
         try:
@@ -200,11 +215,11 @@ class Commands(QObject):
                 "There is no picture in the folder {name}: choose one that holds PNG, JPEG or other pictures."
             )
             self._controller.tell_at("window", told.format(name=folder.name))
-        elif len(found) > _OF_A_FOLDER:
+        elif len(found) > most:
             told = self.tr("The folder {name} holds {count} pictures: the first {most} were opened.")
-            told = told.format(name=folder.name, count=len(found), most=_OF_A_FOLDER)
+            told = told.format(name=folder.name, count=len(found), most=most)
             self._window.statusBar().showMessage(told, 15_000)
-        return found[:_OF_A_FOLDER]
+        return found[:most]
 
     def paste(self) -> None:
         """The picture, or the files, on the clipboard."""

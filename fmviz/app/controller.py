@@ -98,7 +98,7 @@ class Controller(QObject):
         self._holds_nothing = True
         self._pictures: dict[PictureSource, ShownPicture] = {}
         self._started = 0.0
-        self._loads_torch = True
+        self._loads_torch = False
         self._short_lives = 0
         self._begun = False
         self._deaf = False
@@ -122,7 +122,7 @@ class Controller(QObject):
     def start(self) -> None:
         """Start the engine and ask for what the state wants."""
         self._begun = True
-        self._started, self._loads_torch = time.monotonic(), True
+        self._started, self._loads_torch = time.monotonic(), False
         self._asked = None
         self.link.start()
         if not self.link.running:
@@ -321,10 +321,10 @@ class Controller(QObject):
 
     def _ran(self, wanted: RunWanted, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, Progress):
-            loaded = self._loads_torch and reply.doing != "loading torch"
-            self._loads_torch = self._loads_torch and not loaded
-            if loaded and self._impatience.isActive():
-                self._impatience.start(self._patience_ms)
+            loads = reply.doing == "loading torch"
+            if loads != self._loads_torch and self._impatience.isActive():
+                self._impatience.start(self._patience_ms * (_PATIENCE_WITH_TORCH if loads else 1))
+            self._loads_torch = loads
             if not self._impatience.isActive():
                 self.store.update(activity=Activity(reply.id, wording.doing(reply), reply.fraction))
             return
@@ -335,8 +335,8 @@ class Controller(QObject):
         if reply.id == self._run_number:
             self._run_number = 0
             self._end_activity(reply.id)
+        self._loads_torch = False
         if isinstance(reply, Ran):
-            self._loads_torch = False
             self._commit(wanted, reply)
         elif isinstance(reply, Failed):
             unreadable = reply.kind == PictureError.__name__
@@ -552,8 +552,8 @@ class Controller(QObject):
         setup = running.setup if running else state.setup
         # As after any first run that fails: nobody is left with an empty window because of a network that ends engines.
         instead = again and not deaf and state.shown is None and running is not None and setup.backbone != BACKBONE
-        remedies = ("retry",) if setup.device == "cpu" else ("retry", "use_cpu")
-        self._tell("maps", message, () if gone else remedies, errors, outlasts_a_run=instead)
+        mended_by = ("retry",) if setup.device == "cpu" else ("retry", "use_cpu")
+        self._tell("maps", message, () if gone else mended_by, errors, outlasts_a_run=instead)
         if again:
             self._go_back()
             self.start_again()
@@ -584,7 +584,7 @@ class Controller(QObject):
     def start_again(self) -> None:
         """A new engine makes what is shown again, so that it can be looked at further."""
         state = self.store.state
-        self._started, self._loads_torch = time.monotonic(), True
+        self._started, self._loads_torch = time.monotonic(), False
         self.link.start()
         self.link.ask(Hello, self._welcomed)
         if state.shown is not None and state.shown_source is not None:

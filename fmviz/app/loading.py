@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from importlib import import_module
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import QObject, QThread, QTimer, Signal
 
+_USUAL_S = sys.getswitchinterval()
 _POLITE_S = 0.0005
 """How long Python lets a thread go on when the window wants to."""
 _AT_A_TIME_S = 0.003
@@ -18,20 +20,39 @@ _PAUSE_MS = 15
 
 
 class Loading(QThread):
-    """Calls each of `steps`, and lets the window go on meanwhile."""
+    """Calls each of `steps`, and lets the window go on meanwhile. Begun and ended by `begin` and `end`.
+
+    No garbage is collected in that time: in this thread, it would be the end of Qt's objects of another one.
+    """
 
     def __init__(self, *steps: Callable[[], object], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._steps = steps
+        self._collects = False
+        self.finished.connect(self._collect_again)
+
+    def begin(self, priority: QThread.Priority = QThread.Priority.InheritPriority) -> None:
+        self._collects = gc.isenabled()
+        gc.disable()
+        self.start(priority)
+
+    def end(self) -> None:
+        """Wait for what has begun."""
+        self.wait()
+        self._collect_again()
 
     def run(self) -> None:
-        usual = sys.getswitchinterval()
         sys.setswitchinterval(_POLITE_S)
         try:
             for step in self._steps:
                 step()
         finally:
-            sys.setswitchinterval(usual)
+            sys.setswitchinterval(_USUAL_S)
+
+    def _collect_again(self) -> None:
+        if self._collects:
+            self._collects = False
+            gc.enable()
 
 
 class PlotsAhead(QObject):
@@ -48,8 +69,8 @@ class PlotsAhead(QObject):
         self._pieces = _pieces()
         self._more = QTimer(self, interval=_PAUSE_MS)
         self._more.timeout.connect(self._load_some)
-        self.thread_ = Loading(lambda: import_module("fmviz.app.views.plots"), parent=self)
-        self.thread_.finished.connect(self.loaded)
+        self._rest = Loading(lambda: import_module("fmviz.app.views.plots"), parent=self)
+        self._rest.finished.connect(self.loaded)
         self._begun = False
 
     def begin(self) -> None:
@@ -62,7 +83,7 @@ class PlotsAhead(QObject):
         """The window closes: no further piece."""
         self._begun = True
         self._more.stop()
-        self.thread_.wait()
+        self._rest.end()
 
     def _load_some(self) -> None:
         end = time.perf_counter() + _AT_A_TIME_S
@@ -70,7 +91,7 @@ class PlotsAhead(QObject):
             if time.perf_counter() > end:
                 return
         self._more.stop()
-        self.thread_.start(QThread.Priority.LowPriority)
+        self._rest.begin(QThread.Priority.LowPriority)
 
 
 def _pieces() -> Iterator[None]:

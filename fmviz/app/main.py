@@ -46,11 +46,11 @@ from fmviz.assets import asset
 from fmviz.colours import colour_table
 from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import Setup, TidyUp
+from fmviz.errors import ExportError
+from fmviz.places import state_folder
 
 if TYPE_CHECKING:
     from fmviz.app.ending import SignalsEnd
-from fmviz.errors import ExportError
-from fmviz.places import state_folder
 
 SAMPLES = (
     (QT_TRANSLATE_NOOP("Samples", "Cat"), "samples/chelsea.png"),
@@ -116,6 +116,7 @@ class App:
         self._pictures = list(pictures) or [samples()[0][1]]
         self._coloured = False
         self._started = False
+        self.hears_signals = False
         self.signals: SignalsEnd | None = None
         self.loading = Loading(lambda: load("numpy"), fill_pyside)
         self.loading.finished.connect(self._colour)
@@ -144,7 +145,7 @@ class App:
         if self._started:
             return
         self._started = True
-        self.loading.start()
+        self.loading.begin()
         self.commands.open_paths(self._pictures)
         self._show_sample_at_once()
         self.controller.start()
@@ -152,6 +153,11 @@ class App:
         if folder := self.preferences.folder("export"):
             # What is left of an export of last time that was killed.
             self.link.ask(TidyUp, lambda _reply, _block: None, folder=folder)
+        if self.hears_signals:
+            # Loaded only now, as all that the first paint can do without.
+            from fmviz.app.ending import SignalsEnd
+
+            self.signals = SignalsEnd(self._end, self.window)
 
     def _show_sample_at_once(self) -> None:
         """A sample is ours and can be trusted: Qt may read it here, before there is an engine to read pictures."""
@@ -180,16 +186,13 @@ class App:
         self.window.recolour()
         self.window.set_checked(f"appearance_{state.appearance}", True)
 
-    def hear_signals(self) -> None:
-        """From now on `kill` and the like close the window: what they need is loaded after the first paint."""
-        from fmviz.app.ending import SignalsEnd
-
-        self.signals = SignalsEnd(self._end, self.window)
-
     def _end(self) -> None:
-        self.window.close()
-        # A file dialog of the system, in a loop of its own, would keep the process.
-        QCoreApplication.quit()
+        """`kill` and the like."""
+        try:
+            self.window.close()
+        finally:
+            # A file dialog of the system, in a loop of its own, would keep the process.
+            QCoreApplication.quit()
 
     def _closing(self) -> None:
         self.preferences.save_layout(*self.window.saved_layout())
@@ -198,7 +201,7 @@ class App:
     def end_without_display(self) -> None:
         """What can be done when there is nothing to show a window on any more."""
         self._started = True
-        self.loading.wait()
+        self.loading.end()
         self.plots_ahead.end()
         self.controller.end()
         self.preferences.save_choices(self.store.state)
@@ -246,18 +249,19 @@ def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbo
     app.faults.listen()
     app.show()
     app.loading.finished.connect(collect_garbage_from_now_on)
-    app.loading.finished.connect(app.hear_signals)
+    app.plots_ahead.loaded.connect(collect_garbage_from_now_on)
+    app.hears_signals = True
     try:
         return application.exec()
     finally:
         if app.signals is not None:
             app.signals.stop()
-        app.loading.wait()
+        app.loading.end()
         app.faults.stop()
         display.close()
 
 
 def collect_garbage_from_now_on() -> None:
-    """Once all is loaded, and only of what comes after it: a pass through all that was imported stalls the window."""
+    """Once something is loaded, and only of what comes after it: a pass through all that was imported stalls the window."""
     gc.freeze()
     gc.enable()

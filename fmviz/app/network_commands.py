@@ -46,6 +46,7 @@ class NetworkCommands(QObject):
         self._window = window
         self._page: WeightsPage | None = None
         self._learning_page: LearningPage | None = None
+        self._said = ""
         self.chooser = Chooser(window)
         self.chooser.network_chosen.connect(shelf.choose)
         self.chooser.model_wanted.connect(self.open_model)
@@ -76,11 +77,7 @@ class NetworkCommands(QObject):
         if self._page is not None and old.fetching != new.fetching:
             self._show_fetching(new)
 
-        if self._learning_page is not None and (old.learning, old.setup, old.backbones) != (
-            new.learning,
-            new.setup,
-            new.backbones,
-        ):
+        if self._learning_page is not None and _about_learning(old) != _about_learning(new):
             self._show_learning(self._learning_page, new)
         if self._learning_page is not None and old.learning != new.learning:
             self._tell_of_learning(self._learning_page, new.learning)
@@ -111,7 +108,11 @@ class NetworkCommands(QObject):
         """In the status line, where the page is closed meanwhile."""
         if learning is not None and not page.isVisible():
             text = wording.learning_unseen(learning.text) if learning.going else learning.text
-            self._window.statusBar().showMessage(text, 0 if learning.going else 10_000)
+            bar = self._window.statusBar()
+            # What is said there for some seconds is not wiped out by it.
+            if bar.currentMessage() in ("", self._said):
+                bar.showMessage(text, 0 if learning.going else 10_000)
+                self._said = text
 
     def _made_learning_page(self) -> LearningPage:
         from fmviz.app.views.learning_page import LearningPage
@@ -235,3 +236,8 @@ def _loaded(state: ViewState) -> str:
     """The name of the weights that the chosen network has now; "" before it has run."""
     shown = state.shown
     return shown.weights.name if shown is not None and shown.setup.backbone == state.setup.backbone else ""
+
+
+def _about_learning(state: ViewState) -> tuple[object, ...]:
+    """What the page of a training depends on."""
+    return state.learning, state.setup, state.backbones, state.shown

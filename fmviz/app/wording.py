@@ -176,8 +176,8 @@ def no_pyramid_to_train() -> str:
 def no_body_to_train_over(body: str) -> str:
     return QCoreApplication.translate(
         "Words",
-        "{name} has no trained weights here to train a pyramid over: fetch some, or choose a file of them (Network › "
-        "Weights).",
+        "{name} has no trained weights where the engine runs, and a pyramid needs them: fetch some, or choose a file "
+        "(Network › Weights).",
     ).format(name=body)
 
 

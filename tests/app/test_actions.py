@@ -97,10 +97,12 @@ def test_a_step_to_a_picture_that_is_not_there_folds_nothing(desk: Desk) -> None
 def test_the_icons_are_drawn_in_the_ink_of_the_appearance(started: Desk) -> None:
     def brightness(name: str) -> float:
         of_docks = [dock.findChild(QAbstractButton, name) for dock in started.window.docks.values()]
-        icons = [button.icon() for button in of_docks if button] or [started.window.actions_by_name[name].icon()]
-        image = icons[-1].pixmap(24, 24).toImage()
-        pixels = [image.pixelColor(x, y) for x in range(image.width()) for y in range(image.height())]
-        return max((pixel.lightnessF() for pixel in pixels if pixel.alphaF() > 0.9), default=-1.0)
+        holders = [button for button in of_docks if button] or [started.window.actions_by_name[name]]
+        images = [holder.icon().pixmap(24, 24).toImage() for holder in holders]
+        places = [(x, y) for x in range(24) for y in range(24)]
+        drawn = [[image.pixelColor(*place) for place in places] for image in images]
+        [level] = {max(pixel.lightnessF() for pixel in pixels if pixel.alphaF() > 0.9) for pixels in drawn}
+        return level
 
     with_icons = [row.name for row in ACTIONS if row.icon]
     with_icons += ["qt_dockwidget_closebutton", "qt_dockwidget_floatbutton"]

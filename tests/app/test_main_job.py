@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from desks import OpenDesk
 from driving import Desk, until
 from PySide6.QtCore import QPointF, QRectF
 from PySide6.QtGui import QColor, QGuiApplication, QImage
@@ -99,6 +100,15 @@ def test_a_folder_is_the_pictures_in_it(desk: Desk, pictures: list[Path], tmp_pa
     desk.settle()
     assert desk.names == ["chelsea.png", "one.png", "three.bmp", "two.jpg"]
     assert desk.window.windowTitle().startswith("one.png")
+
+
+def test_a_name_that_no_file_can_have_is_a_picture_that_is_not_there(open_desk: OpenDesk, tmp_path: Path) -> None:
+    """Asking whether it is a folder fails for a name that is too long: nothing else must."""
+    desk = open_desk([tmp_path / ("a" * 300 + ".png")])
+    until(lambda: desk.problem(), "it is said")
+    assert "aaa" in desk.problem()
+    assert desk.app.link.running
+    desk.close()
 
 
 def test_of_a_large_folder_the_first_are_opened(desk: Desk, pictures: list[Path], tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_the_display_goes_away(tmp_path, screen):
     assert said == "fmviz: the display went away, and the window with it: start fmviz again.\n"
     # What was chosen is kept, the engine is gone, and no memory is left.
     assert "choices=" in (tmp_path / "config" / "fmviz" / "fmviz.conf").read_text()
-    assert not any(Path(f"/proc/{engine}").exists() for engine in engines)
+    _until_they_are_gone(engines)
     assert not list(Path("/dev/shm").glob(f"fmviz-blocks-{process.pid}-*"))
 
 
@@ -239,10 +239,40 @@ def test_a_signal_closes_the_window_in_good_order(tmp_path, number):
     assert process.returncode == 0, said
     assert [line for line in said.splitlines() if "propagateSizeHints" not in line] == []
     assert "choices=" in (tmp_path / "config" / "fmviz" / "fmviz.conf").read_text()
-    assert not any(Path(f"/proc/{engine}").exists() for engine in engines)
+    _until_they_are_gone(engines)
     # Nothing is left that the next start would offer as lost.
     assert not list(tmp_path.rglob("*.json"))
     assert not list(tmp_path.rglob("*.crash"))
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_twice_is_one_wish(tmp_path, second):
+    """`timeout` ends a process and then its group."""
+    place = environment({"QT_QPA_PLATFORM": "offscreen"}, home=tmp_path)
+    (tmp_path / "config").mkdir()
+    with subprocess.Popen([sys.executable, "-m", "fmviz"], env=place, stderr=subprocess.PIPE) as process:
+        _children_of(process)
+        _until_it_listens_to(process, signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(second)
+        said = process.communicate(timeout=LIMIT)[1].decode()
+    assert process.returncode == 0, said
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def _until_they_are_gone(processes: list[int]) -> None:
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        left = []
+        for process in processes:
+            # One whose parent has ended may wait for somebody to ask how it ended.
+            with contextlib.suppress(OSError):
+                left += [process] if ") Z " not in Path(f"/proc/{process}/stat").read_text() else []
+        if not left:
+            return
+        time.sleep(0.02)
+    raise AssertionError("an engine is left")
 
 
 def _until_it_listens_to(process: subprocess.Popen[bytes], number: int) -> None:

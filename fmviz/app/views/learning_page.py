@@ -147,7 +147,7 @@ class LearningPage(QDialog):
         self.begin.setEnabled(not obstacle)
         if learning is not None and not going and not waits and learning.backbone != chosen:
             learning = None
-        if learning is None:
+        if learning is None or (obstacle and not going and not waits):
             self._told.setText(obstacle)
         self.cancel.setVisible(going)
         for button in (self.keep, self.keep_as, self.throw):

@@ -75,7 +75,7 @@ class ParametersView(QWidget):
             label.setFont(numbers_font())
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             label.setWordWrap(True)
-        self._nothing = QLabel(self.tr("No layer is like that: change the filter."), self)
+        self._nothing = QLabel(self.tr("No layer matches: change the filter."), self)
         self._nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
         for label in (self._selected, self._note, self._nothing):
             label.hide()
@@ -322,7 +322,8 @@ class ParametersView(QWidget):
 
     def _after_a_change(self, *, fresh: bool) -> None:
         """Unfold what is not folded; calls stay folded until they are asked for."""
-        self._nothing.setVisible(bool(self._network) and self._model.rowCount() == 0)
+        filtered = bool(self.field.text() or self.kind.currentData() or self.changes.isChecked())
+        self._nothing.setVisible(bool(self._network) and filtered and self._model.rowCount() == 0)
         blocker = QSignalBlocker(self.table)
         for key, index in self._model.foldable():
             node = self._model.node(index)
