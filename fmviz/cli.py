@@ -11,6 +11,7 @@ import contextlib
 import errno
 import gc
 import io
+import os
 import shlex
 import signal
 import sys
@@ -154,7 +155,7 @@ def _export_parser() -> argparse.ArgumentParser:
         description="Run pictures through a network and write what its layers made of them.",
         epilog='Example: fmviz export cat.png -o maps --layers "C?" "P?" --as grid',
     )
-    parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="picture files")
+    parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="picture files, or folders of them")
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder to write to; made if missing")
     _add_network_options(parser)
     parser.add_argument(
@@ -237,12 +238,13 @@ def _export(options: argparse.Namespace) -> int:
     session.preprocessing = _sized(options, session.preprocessing)
     for note in notes_of_weights(session, options.weights):
         _complain(note)
-    failed = not_begun = 0
+    pictures, failed = _with_those_in_folders(options.pictures)
+    not_begun = 0
     full = False
     with _progress() as progress, _ended_like_by_ctrl_c():
         for done in export_pictures(
             session,
-            options.pictures,
+            pictures,
             Path(options.output),
             progress=progress,
             layers=options.layers,
@@ -260,6 +262,28 @@ def _export(options: argparse.Namespace) -> int:
     if not_begun:
         _complain(f"{not_begun} more {'picture was' if not_begun == 1 else 'pictures were'} not begun.")
     return 1 if failed else 0
+
+
+def _with_those_in_folders(names: Sequence[str]) -> tuple[list[str], int]:
+    """In the place of a folder, the pictures in it; and how many folders have none, which is said."""
+    from fmviz.pictures import in_folder
+
+    every: list[str] = []
+    without = 0
+    for name in names:
+        if not os.path.isdir(name):
+            every.append(name)
+            continue
+        try:
+            found = [str(path) for path in in_folder(Path(name))]
+            if not found:
+                _complain(f"{name} is a folder without pictures: choose one that holds some.")
+        except OSError as error:
+            found = []
+            _complain(f"{name} cannot be read ({error.strerror}): choose another folder.")
+        every += found
+        without += not found
+    return every, without
 
 
 def _report(done: PictureExported, output: str) -> None:

@@ -170,6 +170,22 @@ def _from_image(image: Image.Image, name: str) -> Picture:
     return _picture(pixels, name, hashlib.sha256(pixels.data).hexdigest(), note)
 
 
+def in_folder(folder: Path) -> list[Path]:
+    """The files in this folder that are called as pictures are, by name, cat9 before cat10; not those in folders in it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()]
+    return sorted(found, key=lambda path: ([*_words_and_numbers(path.name.casefold())], path.name))
+
+
+def _words_and_numbers(name: str) -> Iterator[str | int]:
+    """In turn, beginning with a word, which may be empty: two names compare like with like."""
+    for place, part in enumerate(re.split(r"(\d+)", name)):
+        yield int(part) if place % 2 else part
+
+
 def _from_path(path: Path, name: str) -> Picture:
     try:
         mode = path.stat().st_mode

@@ -233,6 +233,10 @@ class LayerTable(Sequence[Row]):
         return table_formats.html(self)
 
 
+_LARGEST_SIDE = 1_000_000
+"""Of an input, in pixels: on the way to larger ones, what each cell sees takes minutes to follow."""
+
+
 def layer_table(network: str | nn.Module, size: int | tuple[int, int] | None = None) -> LayerTable:
     """Measure a network at an input of one picture of `size`.
 
@@ -528,6 +532,8 @@ def _checked(size: int | tuple[int, int], name: str) -> tuple[int, int]:
     height, width = sides
     if height < 1 or width < 1:
         raise BackboneError(f"{name} cannot run on an input of {height} × {width} pixels: choose a size of 1 or more.")
+    if max(height, width) > _LARGEST_SIDE:
+        raise BackboneError(f"{height} × {width} pixels are too many: choose a size of {_LARGEST_SIDE:,} or less.")
     return height, width
 
 

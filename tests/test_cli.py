@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -83,6 +84,17 @@ def test_several_pictures_get_a_folder_each_and_a_broken_one_stops_none(tmp_path
     assert note == NOTE
     assert first.startswith(f"fmviz: {broken}: broken.png ")
     assert second.startswith(f"fmviz: {tmp_path / 'none.png'}: none.png does not exist")
+
+
+def test_a_folder_stands_for_the_pictures_in_it(tmp_path, capsys):
+    for folder in ("some", "none"):
+        (tmp_path / folder).mkdir()
+    for name in ("c10.png", "c9.png"):
+        shutil.copy(CAT, tmp_path / "some" / name)
+    assert export(str(tmp_path / "some"), str(tmp_path / "none"), "-o", str(tmp_path / "out"), "--layers", "P3") == 1
+    printed = capsys.readouterr()
+    assert [Path(line.split(": ")[0]).name for line in printed.out.splitlines()] == ["c9.png", "c10.png"]
+    assert f"fmviz: {tmp_path / 'none'} is a folder without pictures: " in printed.err
 
 
 def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path):

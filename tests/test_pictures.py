@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, TiffImagePlugin
 
 from fmviz.errors import PictureError
-from fmviz.pictures import FORMATS, MAX_PIXELS, SUFFIXES, Picture, read_picture
+from fmviz.pictures import FORMATS, MAX_PIXELS, SUFFIXES, Picture, in_folder, read_picture
 
 LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "WEBP": {"lossless": True}}
 LOSSY = {"JPEG": {"quality": 95}, "AVIF": {"quality": 95}, "GIF": {}}
@@ -644,3 +644,13 @@ def test_a_picture_cannot_be_changed() -> None:
         picture.name = "other"  # type: ignore[misc]
     with pytest.raises(ValueError, match="read-only"):
         picture.pixels[0, 0] = 0
+
+
+def test_the_pictures_in_a_folder_come_by_name_and_number(tmp_path):
+    for name in ("c10.PNG", "c9.png", "C1.jpeg", "b.gif", "9.bmp", "10.bmp", "notes.txt", "a"):
+        (tmp_path / name).touch()
+    (tmp_path / "d.png").mkdir()
+    found = [path.name for path in in_folder(tmp_path)]
+    assert found == ["9.bmp", "10.bmp", "b.gif", "C1.jpeg", "c9.png", "c10.PNG"]
+    with pytest.raises(FileNotFoundError):
+        in_folder(tmp_path / "nowhere")

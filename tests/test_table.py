@@ -360,6 +360,11 @@ def test_an_unknown_row_names_the_nearest() -> None:
         layer_table("resnet18", 64).row("layer1.0.cnv1")
 
 
+def test_a_size_that_would_take_for_ever_is_refused() -> None:
+    with pytest.raises(BackboneError, match="choose a size of 1,000,000 or less"):
+        layer_table("resnet18", 99_999_999)
+
+
 # ── Strides ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -193,31 +193,35 @@ class Commands(QObject):
         for path in paths:
             # What is not allowed, or too long for a name, raises nothing here.
             if os.path.isdir(path):
-                found = self._pictures_in(path, left)
+                found = self._pictures_in(path, left, alone=len(paths) == 1)
                 left -= len(found)
                 every += found
             else:
                 every.append(path)
         return every
 
-    def _pictures_in(self, folder: Path, most: int) -> list[Path]:
-        """The first pictures in this folder, by name; not those in folders in it."""
-        from fmviz.pictures import SUFFIXES
+    def _pictures_in(self, folder: Path, most: int, *, alone: bool) -> list[Path]:
+        """The first pictures in this folder, by name; where there are none, and it came alone, a banner says so."""
+        from fmviz.pictures import in_folder
 
+        name = folder.name or str(folder)
         try:
-            found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+            found = in_folder(folder)
         except OSError as error:
+            found = []
             told = self.tr("The folder {name} cannot be read ({reason}): choose another one.")
-            self._controller.tell_at("window", told.format(name=folder.name, reason=error.strerror))
-            return []
-        if not found:
+            told = told.format(name=name, reason=error.strerror)
+        else:
             told = self.tr(
                 "There is no picture in the folder {name}: choose one that holds PNG, JPEG or other pictures."
-            )
-            self._controller.tell_at("window", told.format(name=folder.name))
-        elif len(found) > most:
+            ).format(name=name)
+        if len(found) > most:
             told = self.tr("The folder {name} holds {count} pictures: the first {most} were opened.")
-            told = told.format(name=folder.name, count=len(found), most=most)
+            told = told.format(name=name, count=len(found), most=most)
+        if not found and alone:
+            self._controller.tell_at("window", told)
+        elif not found or len(found) > most:
+            # A banner would go with the run of the others.
             self._window.statusBar().showMessage(told, 15_000)
         return found[:most]
 

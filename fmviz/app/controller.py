@@ -358,7 +358,7 @@ class Controller(QObject):
         elif isinstance(reply, Dropped) and self._run_number == 0:
             self._failed = wanted
             self._go_back()
-            if self.store.state.shown is None:
+            if self.store.state.shown is None and self.store.state.source is not None:
                 self._tell("maps", self.tr("Cancelled before there was anything to show."), ("retry",))
             self._capture_again_after(wanted)
 

@@ -165,6 +165,8 @@ class MainWindow(QMainWindow):
         docks["maps"].raise_()
         docks["channel"].raise_()
         self._share_out()
+        if self._icons_drawn:
+            self._draw_dock_buttons()
         # Whatever had the keyboard was taken away for a moment.
         self.layers.tree.setFocus()
 

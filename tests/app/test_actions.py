@@ -113,4 +113,6 @@ def test_the_icons_are_drawn_in_the_ink_of_the_appearance(started: Desk) -> None
         for floating in (True, False):
             started.window.docks["column"].setFloating(floating)
             assert (brightness("qt_dockwidget_closebutton") > 0.5) == light
+        started.do("reset_layout")
+        assert (brightness("qt_dockwidget_closebutton") > 0.5) == light
     started.do("appearance_system")

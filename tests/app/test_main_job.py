@@ -111,6 +111,14 @@ def test_a_name_that_no_file_can_have_is_a_picture_that_is_not_there(open_desk: 
     desk.close()
 
 
+def test_a_folder_without_pictures_beside_others_is_told_of(desk: Desk, pictures: list[Path], tmp_path: Path) -> None:
+    (folder := tmp_path / "bare").mkdir()
+    desk.drop([folder, pictures[0]])
+    desk.settle()
+    assert desk.names == ["chelsea.png", "one.png"]
+    assert "no picture in the folder bare" in desk.window.statusBar().currentMessage()
+
+
 def test_of_a_large_folder_the_first_are_opened(desk: Desk, pictures: list[Path], tmp_path: Path) -> None:
     (folder := tmp_path / "many").mkdir()
     for number in range(501):
@@ -283,6 +291,26 @@ def test_a_broken_picture_is_named_and_nothing_else_changes(desk: Desk, pictures
     desk.drop(pictures[:1])
     desk.settle()
     assert not desk.problem()
+
+
+def test_the_last_picture_closed_while_it_runs_leaves_nothing_to_try_again(open_desk: OpenDesk) -> None:
+    desk = open_desk([CAT])
+    until(lambda: desk.state.activity is not None, "its first run")
+    desk.do("close_picture")
+    until(lambda: desk.state.activity is None and not desk.app.controller._run_number, "it is given up")
+    assert not desk.state.sources
+    assert not desk.problem()
+    desk.close()
+
+
+def test_the_bars_of_a_vector_follow_the_appearance(desk: Desk) -> None:
+    desk.choose_layer("body.classifier")
+    until(lambda: desk.window.maps.vector.isVisible(), "the bars")
+    for appearance, light in (("dark", False), ("light", True)):
+        desk.do(f"appearance_{appearance}")
+        vector = desk.window.maps.vector
+        until(lambda: (vector.grab().toImage().pixelColor(3, 3).lightnessF() > 0.5) == light, appearance)  # noqa: B023
+    desk.do("appearance_system")
 
 
 def test_a_picture_can_be_opened_again_after_the_last_was_closed(desk: Desk) -> None:

@@ -95,6 +95,8 @@ class ChannelView(QWidget):
         """Which channel of how many; 0 of them where the layer has no maps."""
         self._channel.blockSignals(True)
         self._channel.setEnabled(count > 0)
+        self._over.setEnabled(count > 0)
+        self._opacity.setEnabled(count > 0 and self._over.isChecked())
         self._channel.setRange(0, max(count - 1, 0))
         self._channel.setValue(channel)
         self._channel.blockSignals(False)
@@ -115,7 +117,7 @@ class ChannelView(QWidget):
         for widget in (self._over, self._opacity):
             widget.blockSignals(True)
         self._over.setChecked(over)
-        self._opacity.setEnabled(over)
+        self._opacity.setEnabled(over and self._over.isEnabled())
         self._opacity.setValue(round(opacity * 100))
         for widget in (self._over, self._opacity):
             widget.blockSignals(False)

@@ -33,20 +33,38 @@ class StripView(QTabBar):
     def set_pictures(self, names: Sequence[str], current: int) -> None:
         """The names of the pictures, and which one is shown."""
         self._setting = True
-        if [self.tabText(place) for place in range(self.count())] != [_shown(name) for name in names]:
-            while self.count():
-                self.removeTab(self.count() - 1)
-            self.setTabsClosable(len(names) <= _CLOSABLE)
-            for name in names:
-                self.setTabToolTip(self.addTab(_shown(name)), name)
+        before = [self.tabText(place) for place in range(self.count())]
+        wanted = [_shown(name) for name in names]
+        if before != wanted:
+            if self.tabsClosable() != (len(names) <= _CLOSABLE):
+                self._remove(0, len(before))
+                before = []
+                self.setTabsClosable(len(names) <= _CLOSABLE)
+            # Only what differs: each tab that comes or goes has all of them laid out anew.
+            first = _alike(before, wanted)
+            last = _alike(before[first:][::-1], wanted[first:][::-1])
+            self._remove(first, len(before) - last)
+            for place in range(first, len(wanted) - last):
+                self.insertTab(place, wanted[place])
+                self.setTabToolTip(place, names[place])
         if names:
             self.setCurrentIndex(current)
         self.setVisible(len(names) > 1)
         self._setting = False
 
+    def _remove(self, first: int, end: int) -> None:
+        for place in range(end - 1, first - 1, -1):
+            self.removeTab(place)
+
     def _changed(self, place: int) -> None:
         if not self._setting and place >= 0:
             self.picture_chosen.emit(place)
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many of them are the same from the beginning on."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _shown(name: str) -> str:

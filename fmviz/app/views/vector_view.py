@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
@@ -47,15 +47,26 @@ class VectorView(QWidget):
 
     def _fill(self) -> None:
         assert self._values is not None
-        from fmviz.app.views.plots import recolour
-
         self._plot.clear()
         finite = np.isfinite(self._values)
         places = np.arange(len(self._values))[finite]
         self._plot.plot(
             self._edges(places), self._values[finite], stepMode="center", fillLevel=0, brush=self._brush(), pen=None
         )
+        self._colour()
+
+    def _colour(self) -> None:
+        from fmviz.app.views.plots import recolour
+
         recolour(self._plot, self)
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.PaletteChange and self._plot is not None:
+            if self._values is not None:
+                self._fill()
+            else:
+                self._colour()
+        super().changeEvent(event)
 
     @staticmethod
     def _edges(places: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
