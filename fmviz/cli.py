@@ -129,6 +129,11 @@ def _window(options: argparse.Namespace) -> int:
 
     # The engine has the file where it is; what it does not trust, the window asks about.
     backbone = PREFIX + options.model if options.model and options.engine else network_of(options) or ""
+    with _ctrl_c_ends_at_once():
+        return _open_window(options, backbone)
+
+
+def _open_window(options: argparse.Namespace, backbone: str) -> int:
     # What is imported stays: looking through it again and again, while it grows, takes a tenth of the start.
     gc.disable()
     try:
@@ -144,6 +149,20 @@ def _window(options: argparse.Namespace) -> int:
     engine = shlex.split(options.engine) if options.engine else None
     pictures = [Path(name) for name in options.pictures]
     return run(pictures, engine=engine, backbone=backbone, weights=options.weights or "")
+
+
+@contextlib.contextmanager
+def _ctrl_c_ends_at_once() -> Iterator[None]:
+    """Until the window hears of signals itself: `KeyboardInterrupt` in the midst of PySide6's imports becomes another error."""
+    in_main = threading.current_thread() is threading.main_thread()
+    usual = in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if usual:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if usual:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Export

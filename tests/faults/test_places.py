@@ -261,6 +261,18 @@ def test_a_signal_that_comes_twice_is_one_wish(tmp_path, second):
     assert not list(tmp_path.rglob("*.json"))
 
 
+def test_ctrl_c_while_qt_is_loaded_is_no_error(tmp_path):
+    place = environment({"QT_QPA_PLATFORM": "offscreen"}, home=tmp_path)
+    with subprocess.Popen([sys.executable, "-m", "fmviz"], env=place, stderr=subprocess.PIPE) as process:
+        end = time.monotonic() + LIMIT
+        while "QtCore" not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < end:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=LIMIT)[1].decode()
+    assert process.returncode in (0, -signal.SIGINT)
+    assert [line for line in said.splitlines() if "propagateSizeHints" not in line] == []
+
+
 def _until_they_are_gone(processes: list[int]) -> None:
     end = time.monotonic() + LIMIT
     while time.monotonic() < end:
