@@ -151,6 +151,10 @@ def _open_window(options: argparse.Namespace, backbone: str) -> int:
     return run(pictures, engine=engine, backbone=backbone, weights=options.weights or "")
 
 
+_NAMED = 4
+"""Layers that were left out are told of one by one up to so many."""
+
+
 @contextlib.contextmanager
 def _ctrl_c_ends_at_once() -> Iterator[None]:
     """Until the window hears of signals itself: `KeyboardInterrupt` in the midst of PySide6's imports becomes another error."""
@@ -309,7 +313,7 @@ def _report(done: PictureExported, output: str) -> None:
     from tqdm import tqdm
 
     with tqdm.external_write_mode():
-        for note in done.notes:
+        for note in _in_short(done.notes):
             _complain(f"{done.picture}: {note}")
         if done.error is not None:
             told = str(done.error)
@@ -323,6 +327,18 @@ def _report(done: PictureExported, output: str) -> None:
             f"{done.picture}: {count} {'file' if count == 1 else 'files'} in "
             f"{done.files[0].parent if count else output}{older}"
         )
+
+
+def _in_short(notes: Sequence[str]) -> list[str]:
+    """The notes, with one line for many layers that were left out each for a reason like the others'."""
+    parted = [note.partition(" was left out: ") for note in notes]
+    names = [name for name, left_out, _ in parted if left_out]
+    if len(names) <= _NAMED:
+        return list(notes)
+    _, left_out, why = next(parts for parts in parted if parts[1])
+    first = f"{names[0]}{left_out}{why}"
+    more = f"So were {len(names) - 1} more, for such reasons: {', '.join(names[1:_NAMED])} …"
+    return [*("".join(parts) for parts in parted if not parts[1]), f"{first} {more}"]
 
 
 @contextlib.contextmanager

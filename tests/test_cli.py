@@ -97,6 +97,17 @@ def test_a_folder_stands_for_the_pictures_in_it(tmp_path, capsys):
     assert f"fmviz: {tmp_path / 'none'} is a folder without pictures: " in printed.err
 
 
+def test_many_layers_that_are_left_out_are_one_line(tmp_path, capsys):
+    backbone = ("--backbone", "vgg11", "--crop", "32", "--layers")
+    assert export(CAT, "-o", str(tmp_path / "out"), *backbone, "classifier*") == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert len(said) == 1
+    assert "classifier.0 was left out: it is a vector" in said[0]
+    assert "So were 7 more, for such reasons: classifier.1, " in said[0]
+    assert export(CAT, "-o", str(tmp_path / "out"), *backbone, "classifier.0", "classifier.3") == 0
+    assert capsys.readouterr().err.count("was left out: ") == 2
+
+
 def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path):
     for folder, source in (("a", CAT), ("b", CUP)):
         (tmp_path / folder).mkdir()

@@ -109,7 +109,9 @@ class Backbone:
                 "choose the crop of that size."
             )
         if min(size) < self.minimum_input:
-            return f"{start}it needs at least {self.minimum_input} on each side; choose a larger size."
+            # Of a strip, a size whose shorter side is long enough would be a poster.
+            remedy = "a larger size" if max(size) <= 8 * min(size) else "a crop, whose sides are equal"
+            return f"{start}it needs at least {self.minimum_input} on each side; choose {remedy}."
         return ""
 
     def offer(self, name: str) -> Offer | None:
