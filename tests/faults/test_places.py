@@ -227,11 +227,23 @@ def test_the_display_goes_away(tmp_path, screen):
     assert not list(Path("/dev/shm").glob(f"fmviz-blocks-{process.pid}-*"))
 
 
+def _started(place: dict[str, str]) -> subprocess.Popen[bytes]:
+    """A window that hears of signals even where those who run these tests hear of none: in the background, by nohup."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "fmviz"], env=place, stderr=subprocess.PIPE, preexec_fn=_hear_of_signals
+    )
+
+
+def _hear_of_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_closes_the_window_in_good_order(tmp_path, number):
     place = environment({"QT_QPA_PLATFORM": "offscreen"}, home=tmp_path)
     (tmp_path / "config").mkdir()
-    with subprocess.Popen([sys.executable, "-m", "fmviz"], env=place, stderr=subprocess.PIPE) as process:
+    with _started(place) as process:
         engines = _children_of(process)
         _until_it_listens_to(process, number)
         process.send_signal(number)
@@ -250,7 +262,7 @@ def test_a_signal_that_comes_twice_is_one_wish(tmp_path, second):
     """`timeout` ends a process and then its group."""
     place = environment({"QT_QPA_PLATFORM": "offscreen"}, home=tmp_path)
     (tmp_path / "config").mkdir()
-    with subprocess.Popen([sys.executable, "-m", "fmviz"], env=place, stderr=subprocess.PIPE) as process:
+    with _started(place) as process:
         _children_of(process)
         _until_it_listens_to(process, signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
@@ -263,7 +275,7 @@ def test_a_signal_that_comes_twice_is_one_wish(tmp_path, second):
 
 def test_ctrl_c_while_qt_is_loaded_is_no_error(tmp_path):
     place = environment({"QT_QPA_PLATFORM": "offscreen"}, home=tmp_path)
-    with subprocess.Popen([sys.executable, "-m", "fmviz"], env=place, stderr=subprocess.PIPE) as process:
+    with _started(place) as process:
         end = time.monotonic() + LIMIT
         while "QtCore" not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < end:
             time.sleep(0.001)
