@@ -6,8 +6,10 @@ import collections
 import contextlib
 import hashlib
 import io
+import json
 import pickle
 import re
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -228,6 +230,86 @@ def test_what_is_loaded_does_not_change_with_the_file(resnet18: State, tmp_path:
             file.write(b"\0" * path.stat().st_size)
             file.truncate(100)
         assert holds(model, resnet18)
+
+
+def tensors_of_all_kinds() -> State:
+    shared = torch.arange(24.0)
+    large = torch.arange(6_000_000, dtype=torch.int32).reshape(2000, 3000)
+    return {
+        "large": large,
+        "large.transposed": large.t(),
+        "shared.a": shared[:12].reshape(3, 4),
+        "shared.b": shared[4:20:2],
+        "empty": torch.zeros(0, 3),
+        "also_empty": torch.zeros(2, 0),
+        "scalar": torch.tensor(7),
+        "bool": torch.tensor([True, False, True]),
+        "complex": torch.tensor([1 + 2j, -3j]),
+        "half": torch.linspace(-1, 1, 9).half(),
+        "bfloat16": torch.linspace(-1, 1, 9).bfloat16(),
+        "float8": torch.linspace(-1, 1, 9).to(torch.float8_e4m3fn),
+        "uint16": torch.tensor([1, 65535], dtype=torch.uint16),
+    }
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    kind = one.dtype, one.shape
+    return kind == (other.dtype, other.shape) and torch.equal(
+        one.contiguous().view(-1).view(torch.uint8), other.contiguous().view(-1).view(torch.uint8)
+    )
+
+
+@pytest.mark.parametrize("form", ["zip", "old", "safetensors"])
+def test_tensors_of_all_kinds_are_read_to_the_bit(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tensors_of_all_kinds()
+    if form == "safetensors":
+        state = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in state.items()}
+        path = as_safetensors(tmp_path / "all.safetensors", state)
+    else:
+        path = tmp_path / "all.pth"
+        if form == "old":  # torch itself writes these so that it cannot read them
+            del state["float8"], state["uint16"]
+        torch.save(state, path, _use_new_zipfile_serialization=form != "old")
+    found = read_tensors(path)
+    assert found.keys() == state.keys()
+    assert [key for key, tensor in state.items() if not same_bits(found[key], tensor)] == []
+    if form != "safetensors":
+        assert found["large"].data_ptr() == found["large.transposed"].data_ptr()
+
+
+@pytest.mark.parametrize("side", [2**63 - 1, 2**63, 2**64, 10**30])
+def test_an_empty_tensor_with_a_side_beyond_all_numbers_is_refused_or_empty(side: int, tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [side, 0, side], "data_offsets": [0, 0]}}).encode()
+    path = tmp_path / "empty.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with contextlib.suppress(WeightsError):
+        assert read_tensors(path)["a"].numel() == 0
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_the_order_of_bytes_is_the_files(order: str, tmp_path: Path) -> None:
+    path = tmp_path / "ordered.pth"
+    weight = torch.arange(1000.0)
+    torch.save({"weight": weight}, path)
+    with zipfile.ZipFile(path) as archive:
+        content = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, order.encode() if name.endswith("/byteorder") else data)
+    expected = weight if order == sys.byteorder else torch.from_numpy(weight.numpy().byteswap())
+    assert same_bits(read_tensors(path)["weight"], expected)
+
+
+def test_safetensors_are_turned_where_the_machine_has_the_other_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {"real": torch.arange(5.0), "complex": torch.tensor([1 + 2j]), "byte": torch.arange(3, dtype=torch.uint8)}
+    path = as_safetensors(tmp_path / "ordered.safetensors", state)
+    monkeypatch.setattr("fmviz.networks.checkpoints.sys.byteorder", "big")
+    found = read_tensors(path)
+    monkeypatch.undo()
+    for key, tensor in state.items():
+        assert same_bits(found[key], torch.from_numpy(tensor.numpy().byteswap())), key
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import stat
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -20,13 +21,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from fmviz.errors import WeightsError
 from fmviz.networks.checksums import FileChecksum
 from fmviz.networks.pickles import Pickle, PickleError, read_texts, scan
+from fmviz.networks.spans import read_spans
 from fmviz.networks.tables import ContentError, Table, quoted, tables_of
 
 LARGEST_HEADER = 32_000_000
@@ -38,23 +39,23 @@ LONGEST_PICKLE = 256_000_000
 MOST_UNFOLDED = 20
 """Times its size that a packed file may unfold to and still pass for weights: trained values hardly pack at all."""
 
-_SAFETENSORS_ITEMSIZES = {
-    "BOOL": 1,
-    "U8": 1,
-    "I8": 1,
-    "F8_E5M2": 1,
-    "F8_E4M3": 1,
-    "I16": 2,
-    "U16": 2,
-    "F16": 2,
-    "BF16": 2,
-    "I32": 4,
-    "U32": 4,
-    "F32": 4,
-    "I64": 8,
-    "U64": 8,
-    "F64": 8,
-    "C64": 8,
+_SAFETENSORS_TYPES = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "I16": torch.int16,
+    "U16": torch.uint16,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I32": torch.int32,
+    "U32": torch.uint32,
+    "F32": torch.float32,
+    "I64": torch.int64,
+    "U64": torch.uint64,
+    "F64": torch.float64,
+    "C64": torch.complex64,
 }
 _OTHER_KINDS = {
     b"\x1f\x8b": "is compressed by gzip: unpack it first",
@@ -173,15 +174,28 @@ def _safetensors_content(name: str, file: io.BufferedReader, size: int) -> dict[
         )
     try:
         header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_without_twins)
-        _check_header(header, size - 8 - length)
+        spans = _checked(header, size - 8 - length)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise WeightsError(_broken(name)) from error
-    file.seek(0)
     try:
-        return safetensors.torch.load(file.read())
-    # Types that this version of torch does not know are a KeyError.
-    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        found = read_spans(file, [(8 + length + begin, end - begin) for begin, end in spans.values()])
+    except EOFError as error:
         raise WeightsError(_broken(name)) from error
+    try:
+        return {
+            key: _typed(span, _SAFETENSORS_TYPES[header[key]["dtype"]]).reshape(header[key]["shape"])
+            for key, span in zip(spans, found, strict=True)
+        }
+    # An empty tensor may have a side that no number of torch's can hold.
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise WeightsError(_broken(name)) from error
+
+
+def _typed(span: Tensor, dtype: torch.dtype) -> Tensor:
+    """A span of bytes, the least of each number first, as numbers."""
+    if sys.byteorder == "big":
+        span = span.view(-1, dtype.to_real().itemsize).flip(1).view(-1)
+    return span.view(dtype)
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -191,27 +205,28 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check_header(header: Any, room: int) -> None:
-    """An error of some kind where the tensors do not lie end to end in the `room` bytes behind the header."""
+def _checked(header: Any, room: int) -> dict[str, tuple[int, int]]:
+    """Where each tensor lies, by key; an error of some kind unless they fill the `room` bytes behind the header."""
     if not isinstance(header, dict):
         raise TypeError("the header is no dictionary")
-    spans = []
+    spans = {}
     for key, entry in header.items():
         if key == "__metadata__":
             continue
         shape, (begin, end) = entry["shape"], entry["data_offsets"]
         if any(type(number) is not int or number < 0 for number in (*shape, begin, end)) or len(shape) > 64:
             raise ValueError("a shape or an offset is no number")
-        if end - begin != prod(shape) * _SAFETENSORS_ITEMSIZES[entry["dtype"]]:
+        if end - begin != prod(shape) * _SAFETENSORS_TYPES[entry["dtype"]].itemsize:
             raise ValueError("a tensor is not as long as its shape says")
-        spans.append((begin, end))
+        spans[key] = (begin, end)
     here = 0
-    for begin, end in sorted(spans):
+    for begin, end in sorted(spans.values()):
         if begin != here:
             raise ValueError("tensors overlap, or leave a gap")
         here = end
     if here != room:
         raise ValueError("the file is not as long as its header says")
+    return spans
 
 
 # torch's
