@@ -86,6 +86,8 @@ def show(
             "The window cannot open, because Qt is not installed: install PySide6-Essentials, or look into the model by "
             "fmviz.Session(model=…), which needs no window."
         )
+    if model is None:  # which a Session takes for its own default
+        raise TypeError("a model is a torch.nn.Module or a Session and not a NoneType")
     if not isinstance(model, Session):
         model = Session(model=model, preprocess=preprocess, classes=classes, name=name)
     elif preprocess is not None or classes is not None or name is not None:

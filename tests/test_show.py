@@ -278,3 +278,10 @@ def test_what_a_session_has_is_not_given_twice():
     pytest.importorskip("PySide6")
     with pytest.raises(TypeError, match="Session has its own"):
         fmviz.show(Session(model=Heard()), classes=["cat"])
+
+
+def test_a_variable_that_holds_no_model_opens_no_window(monkeypatch):
+    pytest.importorskip("PySide6")
+    monkeypatch.setattr(showing.Showing, "_opened", lambda *args: pytest.fail("a window was opened"))
+    with pytest.raises(TypeError, match="not a NoneType"):
+        fmviz.show(None)

@@ -217,6 +217,10 @@ class Commands(QObject):
             ).format(name=name)
         if len(found) > most:
             told = self.tr("The folder {name} holds {count} pictures: the first {most} were opened.")
+            if not most:
+                told = self.tr(
+                    "The folder {name} was left out, for those before it hold as many pictures as can be opened."
+                )
             told = told.format(name=name, count=len(found), most=most)
         if not found and alone:
             self._controller.tell_at("window", told)

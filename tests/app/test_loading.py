@@ -19,7 +19,9 @@ application = QApplication([])
 ahead = PlotsAhead()
 beats = []
 heart = QTimer(interval=1)
-heart.timeout.connect(lambda: beats.append(("pyqtgraph" in sys.modules, time.perf_counter(), gc.isenabled())))
+def beat():
+    beats.append(("pyqtgraph" in sys.modules, time.perf_counter(), gc.isenabled() and ahead._rest.isRunning()))
+heart.timeout.connect(beat)
 heart.start()
 before = "pyqtgraph" in sys.modules
 ahead.loaded.connect(application.quit)
@@ -32,7 +34,7 @@ took = time.perf_counter() - begun
 ahead.end()
 after = "pyqtgraph" in sys.modules
 loading = [at for there, at, _ in beats if there]
-collected = [collects for there, _, collects in beats[:-1] if there]
+collected = [collects for *_, collects in beats[len(beats) - len(loading):]]
 longest = max((b - a for a, b in zip(loading, loading[1:])), default=0)
 from fmviz.app.views.plots import plot_widget
 from PySide6.QtWidgets import QWidget

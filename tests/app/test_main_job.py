@@ -123,10 +123,15 @@ def test_of_a_large_folder_the_first_are_opened(desk: Desk, pictures: list[Path]
     (folder := tmp_path / "many").mkdir()
     for number in range(501):
         os.link(pictures[0], folder / f"{number:03}.png")
-    desk.drop([folder])
+    (more := tmp_path / "more").mkdir()
+    shutil.copy(pictures[1], more)
+    said: list[str] = []
+    desk.window.statusBar().messageChanged.connect(said.append)
+    desk.drop([folder, more])
     desk.settle()
     assert (len(desk.names), desk.names[-1]) == (501, "499.png")
-    assert "501 pictures: the first 500" in desk.window.statusBar().currentMessage()
+    assert any("501 pictures: the first 500" in words for words in said)
+    assert any("more was left out" in words for words in said)
     strip = desk.window.strip
     assert not strip.tabsClosable()
     desk.do("close_picture")
