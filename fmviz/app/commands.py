@@ -223,7 +223,7 @@ class Commands(QObject):
                 )
             told = told.format(name=name, count=len(found), most=most)
         if not found and alone:
-            self._controller.tell_at("window", told)
+            self._controller.problems.tell("window", told)
         elif not found or len(found) > most:
             # A banner would go with the run of the others.
             self._window.statusBar().showMessage(told, 15_000)

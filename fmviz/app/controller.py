@@ -20,8 +20,9 @@ from fmviz.app import wording
 from fmviz.app.blocks import Block, SharedPixels
 from fmviz.app.link import EngineLink
 from fmviz.app.looking import Looking
+from fmviz.app.problems import Problems
 from fmviz.app.qimage import rgb_image
-from fmviz.app.state import Activity, Place, Problem, Store, ViewState, layer_to_keep
+from fmviz.app.state import Activity, Store, ViewState, layer_to_keep
 from fmviz.app.wanted import RunWanted, remedies, run_wanted
 from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import (
@@ -39,7 +40,6 @@ from fmviz.engine.messages import (
     ReadPicture,
     Run,
     Setup,
-    TrustWanted,
     Welcome,
 )
 from fmviz.errors import PictureError
@@ -87,8 +87,9 @@ class Controller(QObject):
         super().__init__(parent)
         self.store = store
         self.link = link
+        self.problems = Problems(store)
         self.looking = Looking(store, link, self)
-        self.looking.failed.connect(self._tell)
+        self.looking.failed.connect(self.problems.tell)
         self._asked: RunWanted | None = None
         self._failed: RunWanted | None = None
         self._untrusted: RunWanted | None = None
@@ -139,7 +140,7 @@ class Controller(QObject):
 
     def _welcomed(self, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, Welcome) and reply.protocol != PROTOCOL:
-            self._tell(
+            self.problems.tell(
                 "window",
                 self.tr(
                     "The engine is fmviz {theirs}, and this window {ours}: install the same one on both sides."
@@ -151,7 +152,7 @@ class Controller(QObject):
         if isinstance(reply, DevicesFound):
             self.store.update(backbones=reply.backbones, devices=reply.devices)
         elif isinstance(reply, Failed):
-            self._tell("window", reply.message, ("restart_engine",), reply.details)
+            self.problems.tell("window", reply.message, ("restart_engine",), reply.details)
 
     # What the user wants
 
@@ -222,7 +223,7 @@ class Controller(QObject):
     def retry_trusted(self) -> None:
         """Run what was not run before, because its file of code was not trusted."""
         wanted, self._untrusted = self._untrusted, None
-        self.dismiss("maps")
+        self.problems.dismiss("maps")
         if wanted is not None:
             self._failed = wanted
         self.retry()
@@ -256,7 +257,7 @@ class Controller(QObject):
             self.start()
         elif state.shown is not None and (state.shown.setup, state.shown_source) == (state.setup, state.source):
             # There is nothing to do again, and nothing wrong with what is shown.
-            self.dismiss("maps")
+            self.problems.dismiss("maps")
 
     def know_picture(self, source: PictureSource, picture: ShownPicture) -> None:
         """An image that the window has without the engine: one of the samples."""
@@ -348,7 +349,7 @@ class Controller(QObject):
             # What is run next at once must not wipe out what was wrong with this one.
             outlasts = first and (unreadable or reply.kind in _OF_THE_NETWORK)
             message = wording.untrusted(reply.trust) if reply.trust else reply.message
-            self._tell("maps", message, mended_by, reply.details, outlasts_a_run=outlasts, trust=reply.trust)
+            self.problems.tell("maps", message, mended_by, reply.details, outlasts_a_run=outlasts, trust=reply.trust)
             if reply.trust is not None:
                 self._untrusted = wanted
                 self.trust_wanted.emit(reply.trust)
@@ -359,7 +360,7 @@ class Controller(QObject):
             self._failed = wanted
             self._go_back()
             if self.store.state.shown is None and self.store.state.source is not None:
-                self._tell("maps", self.tr("Cancelled before there was anything to show."), ("retry",))
+                self.problems.tell("maps", self.tr("Cancelled before there was anything to show."), ("retry",))
             self._capture_again_after(wanted)
 
     def _run_the_usual(self, failed: RunWanted) -> None:
@@ -404,7 +405,7 @@ class Controller(QObject):
 
     def _tell_where_it_stopped(self, ran: Ran) -> None:
         if ran.stopped:
-            self._tell("maps", ran.stopped, ("retry",))
+            self.problems.tell("maps", ran.stopped, ("retry",))
 
     def _go_back(self, *, without: PictureSource | None = None) -> None:
         """What is wanted is what is shown again; a picture that cannot be read leaves the strip."""
@@ -465,46 +466,6 @@ class Controller(QObject):
         if activity is not None and activity.request == number:
             self.store.update(activity=None)
 
-    def dismiss(self, place: Place) -> None:
-        problems = self.store.state.problems
-        self.store.update(problems=tuple(problem for problem in problems if problem.place != place))
-
-    def _tell(
-        self,
-        place: Place,
-        message: str,
-        mended_by: tuple[str, ...],
-        details: str = "",
-        *,
-        outlasts_a_run: bool = False,
-        trust: TrustWanted | None = None,
-        until_dismissed: bool = False,
-    ) -> None:
-        others = tuple(problem for problem in self.store.state.problems if problem.place != place)
-        there = self.store.state.problem(place)
-        if there is not None and there.until_dismissed:
-            # What it offers must not be lost for another piece of news.
-            if message not in there.message:
-                message = f"{there.message} {message}"
-                mended_by = (*there.remedies, *mended_by)
-            else:
-                message, mended_by = there.message, there.remedies
-            until_dismissed = True
-        problem = Problem(place, message, mended_by, details, outlasts_a_run, trust, until_dismissed)
-        self.store.update(problems=(*others, problem))
-
-    def tell(self, message: str, mended_by: tuple[str, ...], details: str = "") -> None:
-        """What went wrong with a file or a network, over the maps; what is shown stays."""
-        self._tell("maps", message, mended_by, details)
-
-    def tell_at(self, place: Place, message: str, *, details: str = "") -> None:
-        """What went wrong, over the view that it concerns."""
-        self._tell(place, message, (), details)
-
-    def tell_of_last_time(self, message: str, mended_by: tuple[str, ...]) -> None:
-        """Over the whole window, until the user dismisses it."""
-        self._tell("window", message, mended_by, until_dismissed=True)
-
     def restart(self) -> None:
         """End the engine and start another, which runs what is wanted: at the user's wish."""
         self._short_lives = 0
@@ -529,7 +490,7 @@ class Controller(QObject):
         restarting, self._restarting = self._restarting, False
         deaf, self._deaf = self._deaf, False
         if restarting and started:
-            self.dismiss("maps")
+            self.problems.dismiss("maps")
             self.start()
             return
         running = asked if number else None
@@ -553,7 +514,7 @@ class Controller(QObject):
         # As after any first run that fails: nobody is left with an empty window because of a network that ends engines.
         instead = again and not deaf and state.shown is None and running is not None and setup.backbone != BACKBONE
         mended_by = ("retry",) if setup.device == "cpu" else ("retry", "use_cpu")
-        self._tell("maps", message, () if gone else mended_by, errors, outlasts_a_run=instead)
+        self.problems.tell("maps", message, () if gone else mended_by, errors, outlasts_a_run=instead)
         if again:
             self._go_back()
             self.start_again()
@@ -570,7 +531,7 @@ class Controller(QObject):
         parts += [self.tr("It said: “{words}”.").format(words=last)] if last else []
         parts.append(self.tr("It is tried again in {seconds} s.").format(seconds=seconds))
         self._of_the_line = " ".join(parts)
-        self._tell("maps", self._of_the_line, ("retry",), errors)
+        self.problems.tell("maps", self._of_the_line, ("retry",), errors)
         self._pause.start(1000 * seconds)
 
     def _take_the_line_up(self) -> None:

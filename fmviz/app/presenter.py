@@ -405,8 +405,8 @@ class Presenter(QObject):
         window.setup_bar.changed.connect(lambda changes: controller.set_setup(**changes))
         window.maps.samples.sample_chosen.connect(window.sample_chosen)
         for place in ("window", "maps", "pyramid", "parameters", "channel", "input"):
-            window.banner(place).closed.connect(lambda place=place: controller.dismiss(place))
-        window.banner_of_hidden_maps.closed.connect(lambda: controller.dismiss("maps"))
+            window.banner(place).closed.connect(lambda place=place: controller.problems.dismiss(place))
+        window.banner_of_hidden_maps.closed.connect(lambda: controller.problems.dismiss("maps"))
         window.maps_shown.connect(self._maps_shown)
         window.table_shown.connect(lambda value: update(table_wanted=value))
 

@@ -55,7 +55,7 @@ class Returning(QObject):
             words.append(text.format(name=self._bad_settings))
         if words:
             self._told = " ".join(words)
-            self._controller.tell_of_last_time(self._told, tuple(remedies))
+            self._controller.problems.tell("window", self._told, tuple(remedies), until_dismissed=True)
         elif self._keeper is not None:
             self._keeper.discard()
 
@@ -70,7 +70,7 @@ class Returning(QObject):
         if find_layer(self._store.state.shown, kept.layer) is None and not self._is_run_by(changes):
             del changes["layer"]
         self._store.update(**changes)
-        self._controller.dismiss("window")
+        self._controller.problems.dismiss("window")
         return True
 
     def report(self) -> str:
@@ -100,4 +100,4 @@ class Returning(QObject):
 
     def _could_not_keep(self, why: str) -> None:
         text = self.tr("What is open cannot be kept for the next start ({why}): make room on the disk.")
-        self._controller.tell_of_last_time(text.format(why=why), ())
+        self._controller.problems.tell("window", text.format(why=why), until_dismissed=True)

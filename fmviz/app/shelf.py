@@ -81,7 +81,7 @@ class Shelf(QObject):
         elif isinstance(reply, Failed) and self._timm:
             # A timm that cannot be imported keeps nobody from the others. It is not tried again.
             self._timm, self._looked = False, True
-            self._controller.tell(reply.message, (), reply.details)
+            self._controller.problems.tell("maps", reply.message, (), reply.details)
             self.refresh()
 
     def choose(self, name: str) -> None:
@@ -170,7 +170,7 @@ class Shelf(QObject):
         if activity is not None and activity.request == reply.id:
             self._store.update(activity=None)
         if isinstance(reply, Failed):
-            self._controller.tell(reply.message, ("open_weights",), reply.details)
+            self._controller.problems.tell("maps", reply.message, ("open_weights",), reply.details)
         if not isinstance(reply, Proposed):
             return
         setup = self._store.state.setup
@@ -182,7 +182,9 @@ class Shelf(QObject):
             self.proposed.emit(reply)
         else:
             nearest = reply.proposals[0] if reply.proposals else None
-            self._controller.tell(wording.fits_nothing(PurePath(reply.path).name, nearest), ("open_weights",))
+            self._controller.problems.tell(
+                "maps", wording.fits_nothing(PurePath(reply.path).name, nearest), ("open_weights",)
+            )
 
     def load(self, backbone: str, path: str) -> None:
         """These weights, in this network."""
@@ -200,4 +202,4 @@ class Shelf(QObject):
         if isinstance(reply, Trusted):
             self._controller.retry_trusted()
         elif isinstance(reply, Failed):
-            self._controller.tell(reply.message, ("retry",), reply.details)
+            self._controller.problems.tell("maps", reply.message, ("retry",), reply.details)

@@ -119,7 +119,7 @@ class Tabling(QObject):
                 self._window.parameters.set_note(reply.message)
             else:
                 self._window.parameters.set_waiting(waiting=False)
-                self._controller.tell_at("parameters", reply.message, details=reply.details)
+                self._controller.problems.tell("parameters", reply.message, details=reply.details)
 
     def _show(self) -> None:
         if self._table is None:
@@ -176,7 +176,7 @@ class Tabling(QObject):
             self._show()
             self.times_came.emit(reply)
         elif isinstance(reply, Failed):
-            self._controller.tell_at("parameters", reply.message, details=reply.details)
+            self._controller.problems.tell("parameters", reply.message, details=reply.details)
 
     def cancel(self) -> bool:
         """Stop measuring; whether it was under way."""
@@ -224,7 +224,7 @@ class Tabling(QObject):
         try:
             write_whole(path, lambda file: file.write(text.encode()))
         except ExportError as error:
-            self._controller.tell_at("parameters", str(error))
+            self._controller.problems.tell("parameters", str(error))
         else:
             self._window.statusBar().showMessage(self.tr("Written: {path}").format(path=path), 6000)
 
@@ -239,7 +239,7 @@ class Tabling(QObject):
         if isinstance(reply, TableFormatted):
             take(reply.text)
         elif isinstance(reply, Failed):
-            self._controller.tell_at("parameters", reply.message, details=reply.details)
+            self._controller.problems.tell("parameters", reply.message, details=reply.details)
 
     # Compared
 

@@ -70,9 +70,9 @@ def test_after_a_number_was_entered_the_keys_are_for_the_layers(desk: Desk) -> N
 def test_what_mends_nothing_cannot_be_chosen(desk: Desk) -> None:
     actions = desk.window.actions_by_name
     assert not any(actions[name].isEnabled() for name in ("trust_model", "use_cpu", "restore_session"))
-    desk.app.controller.tell("out of memory", ("use_cpu",))
+    desk.app.controller.problems.tell("maps", "out of memory", ("use_cpu",))
     assert actions["use_cpu"].isEnabled()
-    desk.app.controller.dismiss("maps")
+    desk.app.controller.problems.dismiss("maps")
     assert not actions["use_cpu"].isEnabled()
     desk.app.store.update(setup=msgspec.structs.replace(desk.state.setup, device="cuda:0"))
     assert actions["use_cpu"].isEnabled()

@@ -86,7 +86,7 @@ def test_an_export_whose_engine_dies_says_so_and_may_be_begun_again(desk: Desk, 
     desk.settle()
     dialog.patterns.setText("C2")
     assert tmp_path.as_uri() in exported(dialog)
-    desk.app.controller.dismiss("maps")
+    desk.app.controller.problems.dismiss("maps")
     desk.app.controller._short_lives = 0
 
 

@@ -15,7 +15,7 @@ from PySide6.QtTest import QTest
 from fmviz.app.views.learning_page import LearningPage
 from fmviz.networks import pyramids
 
-SMALL = {"minutes": 1.0, "seed": 0, "scenes": 12, "steps": 6}
+SMALL = {"minutes": 1.0, "seed": 0, "scenes": 6, "steps": 3}
 """So little is learned in seconds; the page asks for minutes."""
 
 PATIENCE = 12 * driving.PATIENCE
@@ -61,7 +61,7 @@ def test_it_learns_is_watched_and_kept(desk: Desk) -> None:
 
 def test_what_it_makes_of_the_picture_is_shown_meanwhile(desk: Desk) -> None:
     page = page_of(desk)
-    desk.app.teaching.begin(minutes=1.0, seed=1, scenes=12, steps=100_000)
+    desk.app.teaching.begin(minutes=1.0, seed=1, scenes=6, steps=100_000)
     until_learned(
         lambda: desk.state.learning.news is not None and desk.state.learning.news.snapshot, "something is learned"
     )

@@ -158,7 +158,7 @@ def test_after_a_break_the_same_layer_is_there_without_a_hand(open_desk: OpenDes
     desk.settle()
     assert desk.state.layer == desk.tapped("P4")
     # What is told takes some of the room that the maps had.
-    desk.app.controller.dismiss("maps")
+    desk.app.controller.problems.dismiss("maps")
     until(lambda: shown(desk) == before, "the same maps, as they were")
     desk.close()
 

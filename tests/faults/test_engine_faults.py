@@ -82,7 +82,7 @@ def test_killed_at_any_moment_of_a_session(open_desk: OpenDesk, long: bool) -> N
         desk.do("retry")
         desk.settle()
         assert desk.state.shown_source == before.source
-        desk.app.controller.dismiss("maps")
+        desk.app.controller.problems.dismiss("maps")
         # A person would not kill three engines in ten seconds.
         desk.app.controller._short_lives = 0
     # Until then the maps may be those of the picture before, of the layer of the same name.
@@ -176,7 +176,7 @@ def watched(open_desk: OpenDesk) -> Desk:
 
 def run_model(desk: Desk, folder: Path, deed: str) -> None:
     """Asks for a model of the user's own that does this in its forward."""
-    desk.app.controller.dismiss("maps")
+    desk.app.controller.problems.dismiss("maps")
     path = folder / "mine.py"
     path.write_text(textwrap.dedent(HEAD).format(deed=deed), encoding="utf-8")
     trust.trust(path, own_model.read(path)[1])
@@ -184,7 +184,7 @@ def run_model(desk: Desk, folder: Path, deed: str) -> None:
 
 
 def back_to_normal(desk: Desk) -> None:
-    desk.app.controller.dismiss("maps")
+    desk.app.controller.problems.dismiss("maps")
     desk.app.controller._short_lives = 0
     desk.app.controller.set_setup(backbone="efficientnet_lite0_fpn", weights="")
     desk.settle()
