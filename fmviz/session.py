@@ -25,8 +25,9 @@ from fmviz.errors import BackboneError, ForwardError, PictureError
 from fmviz.failures import place_of
 from fmviz.networks import catalog, own
 from fmviz.networks.backbone import Backbone
+from fmviz.networks.origin import Weights
 from fmviz.networks.own import LIVE, OwnBackbone, own_weights
-from fmviz.networks.weights import Weights, best_here, load
+from fmviz.networks.weights import best_here, load
 from fmviz.pictures import Picture, read_picture
 from fmviz.preprocess import NetworkInput, Preprocessing, PreprocessingFunction
 from fmviz.preprocess import preprocess as network_input

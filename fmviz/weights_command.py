@@ -12,8 +12,8 @@ from fmviz.errors import Cancelled, WeightsError
 
 if TYPE_CHECKING:
     from fmviz.networks.backbone import Backbone
-    from fmviz.networks.cache import Cached
     from fmviz.networks.download import Fetching
+    from fmviz.networks.kept import Cached
     from fmviz.networks.offers import Offer
 
 HERE, IN_PART, TO_FETCH = "●", "◐", "↓"
@@ -66,9 +66,9 @@ COMMAND: tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespa
 
 
 def _list(options: argparse.Namespace) -> int:
-    from fmviz.networks import cache
+    from fmviz.networks import cache, kept
 
-    files = cache.listed()
+    files = kept.listed()
     rows = [_row(HERE if file.whole else IN_PART, file) for file in files]
     if options.all:
         rows += [_row(TO_FETCH, file) for file in _to_fetch()]
@@ -92,7 +92,7 @@ def _row(mark: str, file: Cached) -> tuple[str, str, str, str, str]:
 
 def _to_fetch() -> Iterable[Cached]:
     """The files that could be fetched, as they would be in the cache."""
-    from fmviz.networks import cache, catalog
+    from fmviz.networks import cache, catalog, kept
 
     files: dict[str, Cached] = {}
     for name in catalog.backbones():
@@ -101,7 +101,7 @@ def _to_fetch() -> Iterable[Cached]:
                 continue
             before = files[offer.file_name].backbones if offer.file_name in files else ()
             path, networks = cache.path_of(offer), (*before, name)
-            files[offer.file_name] = cache.Cached(offer.file_name, path, offer.nbytes, networks, offer.name)
+            files[offer.file_name] = kept.Cached(offer.file_name, path, offer.nbytes, networks, offer.name)
     return files.values()
 
 
@@ -201,7 +201,7 @@ def _best(row: Backbone) -> Offer:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    from fmviz.networks import cache
+    from fmviz.networks import cache, kept
     from fmviz.networks.download import in_bytes
 
     files = _meant(options.target, options.weights)
@@ -214,17 +214,17 @@ def _remove(options: argparse.Namespace) -> int:
         if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
             raise Cancelled("Nothing was removed.")
     for file in files:
-        cache.remove(file.file_name)
+        kept.remove(file.file_name)
         print(f"Removed {file.path}.")
     return 0
 
 
 def _meant(target: str, weights: str | None) -> list[Cached]:
     """The files that are to go: the one called `target`, or those that the network of that name has here."""
-    from fmviz.networks import cache
+    from fmviz.networks import cache, kept
     from fmviz.networks.catalog import backbone, backbones
 
-    files = cache.listed()
+    files = kept.listed()
     if weights is None and (named := [file for file in files if file.file_name == target]):
         return named
     if weights is None and target not in backbones() and "." in target:

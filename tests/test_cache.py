@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fmviz.errors import WeightsError
-from fmviz.networks import cache
+from fmviz.networks import cache, kept
 from fmviz.networks.catalog import backbone, backbones
 
 HERE = backbone("resnet18").offers[0]
@@ -58,7 +58,7 @@ def test_it_is_the_folder_of_torch_hub_where_there_is_no_home(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     assert cache.folder() == Path(torch.hub.get_dir(), "checkpoints")
-    assert cache.listed() == ()
+    assert kept.listed() == ()
     assert not cache.is_here(HERE)
 
 
@@ -94,7 +94,7 @@ def test_what_comes_in_a_package_is_here_when_the_package_is(monkeypatch):
 
 def test_files_are_listed_with_the_networks_that_they_are_for():
     put(HERE.file_name, 123)
-    (row,) = cache.listed()
+    (row,) = kept.listed()
     assert (row.file_name, row.nbytes, row.offer, row.whole) == (HERE.file_name, 123, HERE.name, True)
     assert row.path == cache.path_of(HERE)
     assert {"resnet18", "resnet18_fpn"} <= set(row.backbones)
@@ -105,7 +105,7 @@ def test_files_are_listed_with_the_networks_that_they_are_for():
 
 def test_files_that_no_network_knows_are_listed_as_well():
     put("mine.safetensors")
-    (row,) = cache.listed()
+    (row,) = kept.listed()
     assert (row.backbones, row.offer, row.whole) == ((), "", True)
 
 
@@ -113,7 +113,7 @@ def test_beginnings_are_listed_as_such_and_locks_not_at_all():
     part = put(cache.part_of(HERE).name)
     put("resnet18.abc123.partial")
     put(part.with_suffix(cache.LOCK).name)
-    rows = cache.listed()
+    rows = kept.listed()
     assert [(row.file_name, row.whole, row.offer) for row in rows] == [
         (part.name, False, HERE.name),
         ("resnet18.abc123.partial", False, ""),
@@ -122,12 +122,12 @@ def test_beginnings_are_listed_as_such_and_locks_not_at_all():
 
 def test_folders_are_not_listed(place):
     (place / "folder").mkdir()
-    assert cache.listed() == ()
+    assert kept.listed() == ()
 
 
 def test_where_there_is_no_folder_nothing_is_listed(place):
     place.rmdir()
-    assert cache.listed() == ()
+    assert kept.listed() == ()
 
 
 def test_a_folder_that_may_not_be_read_is_a_sentence(monkeypatch):
@@ -136,7 +136,7 @@ def test_a_folder_that_may_not_be_read_is_a_sentence(monkeypatch):
 
     monkeypatch.setattr(os, "scandir", forbids)
     with pytest.raises(WeightsError, match="cannot be read"):
-        cache.listed()
+        kept.listed()
 
 
 # Removed
@@ -145,8 +145,8 @@ def test_a_folder_that_may_not_be_read_is_a_sentence(monkeypatch):
 def test_a_file_is_removed_and_no_other():
     put("one.pth")
     put("two.pth")
-    cache.remove("one.pth")
-    assert [row.file_name for row in cache.listed()] == ["two.pth"]
+    kept.remove("one.pth")
+    assert [row.file_name for row in kept.listed()] == ["two.pth"]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_nothing_is_removed_but_a_plain_file_of_the_folder(name, place):
     (place / "link.pth").symlink_to(victim)
     one = put("one.pth")
     with pytest.raises(WeightsError) as caught:
-        cache.remove(name.format(place=place))
+        kept.remove(name.format(place=place))
     assert str(caught.value).endswith(".")
     assert all(path.exists() for path in (victim, inside, place / "link.pth", one))
 
@@ -174,7 +174,7 @@ def test_what_cannot_be_removed_is_a_sentence(monkeypatch):
     put("one.pth")
     monkeypatch.setattr(Path, "unlink", forbids)
     with pytest.raises(WeightsError, match=r"one\.pth could not be removed"):
-        cache.remove("one.pth")
+        kept.remove("one.pth")
 
 
 def test_beginnings_of_different_files_of_one_name_are_kept_apart():

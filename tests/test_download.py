@@ -25,6 +25,7 @@ from fmviz.errors import Cancelled, DownloadError
 from fmviz.networks import cache, connection, download
 from fmviz.networks.connection import NotServed, Timeouts, check_address
 from fmviz.networks.download import Fetching, fetch
+from fmviz.networks.kept import listed
 
 AT_ONCE = (0.0, 0.0, 0.0)
 HALF = len(CONTENT) // 2
@@ -192,7 +193,7 @@ def test_what_came_is_kept_after_the_last_try_and_the_next_fetch_goes_on_from_th
         assert "40.0 kB came and are kept" in refusal(what)
         assert len(server.asked) == 1 + len(AT_ONCE)
         assert cache.part_of(what).read_bytes() == CONTENT[:40_000]
-        (row,) = cache.listed()
+        (row,) = listed()
         assert not row.whole
         assert get(what).read_bytes() == CONTENT
     assert server.asked[-1]["Range"] == "bytes=40000-"
@@ -715,7 +716,7 @@ def test_another_process_is_waited_for_until_it_ends_however_it_ends(python):
             assert not server.asked
             # It is the other's, and not thrown away by who gives up waiting for it.
             assert cache.part_of(what).read_bytes() == CONTENT[:5000]
-            assert [row.file_name for row in cache.listed()] == [cache.part_of(what).name]
+            assert [row.file_name for row in listed()] == [cache.part_of(what).name]
             looked = threading.Event()
             seen: list[Fetching] = []
 

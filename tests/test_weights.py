@@ -29,7 +29,8 @@ from fmviz.assets import asset
 from fmviz.errors import WeightsError
 from fmviz.networks.catalog import backbone, backbones
 from fmviz.networks.checkpoints import read_tensors
-from fmviz.networks.weights import Weights, class_names, load
+from fmviz.networks.origin import Weights
+from fmviz.networks.weights import class_names, load
 from fmviz.pictures import read_picture
 from fmviz.preprocess import preprocess
 

@@ -180,10 +180,10 @@ def _fetch(request: Fetch, progress: Tell, cancelled: Callable[[], bool]) -> Rep
 
 
 def _cache(request: ListCache) -> Reply:
-    from fmviz.networks import cache
+    from fmviz.networks import cache, kept
 
     if request.remove:
-        cache.remove(request.remove)
+        kept.remove(request.remove)
     return CacheListed(
         id=request.id,
         folder=str(cache.folder()),
@@ -195,7 +195,7 @@ def _cache(request: ListCache) -> Reply:
                 offer=file.offer,
                 whole=file.whole,
             )
-            for file in cache.listed()
+            for file in kept.listed()
         ),
     )
 

@@ -24,7 +24,7 @@ from torch.nn.parameter import is_lazy
 from fmviz.errors import BackboneError
 from fmviz.networks.backbone import RANDOM, Backbone, the_tensor_alone
 from fmviz.networks.code import Code, a_kind
-from fmviz.networks.weights import Weights
+from fmviz.networks.origin import Weights
 from fmviz.own_model import check, read, split
 from fmviz.preprocess import IMAGENET, Preprocessing, PreprocessingFunction
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache as remembered
 from pathlib import Path
@@ -18,14 +18,10 @@ import torch
 from torch import Tensor
 
 from fmviz.assets import asset
-from fmviz.errors import ExportError, WeightsError
-from fmviz.networks import cache
+from fmviz.errors import ExportError
 from fmviz.networks.backbone import Backbone
-from fmviz.networks.checkpoints import LARGEST_HEADER, Checkpoint, read_checkpoint
-from fmviz.networks.fitting import best_fit
-from fmviz.networks.network import StagedNetwork
+from fmviz.networks.checkpoints import LARGEST_HEADER
 from fmviz.networks.offers import Offer
-from fmviz.networks.tables import Table
 from fmviz.places import data_folder
 
 NAME = "shapes"
@@ -103,35 +99,8 @@ def facts_of(path: Path) -> dict[str, Any] | None:
 def backbone_of(path: Path) -> str:
     """The network, with its pyramid, that a pyramid's file is for; "" where it is no such file."""
     facts = facts_of(path)
-    body = _body(facts) if facts is not None and facts.get("kind") == "pyramid" else None
+    body = body_of(facts) if facts is not None and facts.get("kind") == "pyramid" else None
     return f"{body.backbone}{SUFFIX}" if body is not None else ""
-
-
-def completed(backbone: Backbone, path: Path, checkpoint: Checkpoint) -> Checkpoint:
-    """The file's content with the body's values, where it is a pyramid alone; else as it is.
-
-    Raises:
-        WeightsError: it is for another network, was changed, or its body is not here.
-    """
-    facts = facts_of(path)
-    if facts is None or facts.get("kind") != "pyramid":
-        return checkpoint
-    body = _body(facts)
-    tensors = dict(checkpoint.tables[0].tensors)
-    if body is None or facts.get("sha256") != checksum(tensors):
-        raise WeightsError(f"{path.name} is broken or was changed: train it again, or choose another file.")
-    if f"{body.backbone}{SUFFIX}" != backbone.name:
-        raise WeightsError(
-            f"{path.name} was not made for {backbone.name}: it is a pyramid for {body.backbone}{SUFFIX}."
-        )
-    from fmviz.networks import catalog
-
-    row = catalog.backbone(body.backbone)
-    with torch.device("meta"):
-        network = row.build()
-    found = best_fit(network, _body_file(row, body, path.name).tables, parts={"classifier": _classifier(network)})
-    whole = {f"body.{key}": tensor for key, tensor in found.state.items()} | tensors
-    return replace(checkpoint, tables=(Table("", whole),))
 
 
 def trained_on(path: Path) -> str:
@@ -146,12 +115,8 @@ def note(trained_on: str) -> str:
     return f"The pyramid is trained on {trained_on}, not on COCO."
 
 
-def _classifier(network: torch.nn.Module) -> str:
-    assert isinstance(network, StagedNetwork)
-    return network.parts["classifier"]
-
-
-def _body(facts: Mapping[str, Any]) -> BodyWeights | None:
+def body_of(facts: Mapping[str, Any]) -> BodyWeights | None:
+    """The body that a file's facts name; None where they name none."""
     body = facts.get("body")
     if not isinstance(body, dict) or not all(isinstance(value, str) for value in body.values()):
         return None
@@ -159,30 +124,6 @@ def _body(facts: Mapping[str, Any]) -> BodyWeights | None:
         return BodyWeights(**body)
     except TypeError:
         return None
-
-
-def _body_file(row: Backbone, body: BodyWeights, name: str) -> Checkpoint:
-    """The file of the body's values, the same as when the pyramid was trained."""
-    for path in _candidates(row, body):
-        if path.is_file() and (checkpoint := read_checkpoint(path)).checksum.sha256 == body.sha256:
-            return checkpoint
-    where = (
-        f"`fmviz weights fetch {row.name} {body.weights}` fetches them" if not body.path else f"put it at {body.path}"
-    )
-    raise WeightsError(
-        f"{name} is a pyramid over the weights {body.weights} of {row.name} (SHA-256 {body.sha256[:12]}…), which are not "
-        f"on this computer: {where}."
-    )
-
-
-def _candidates(row: Backbone, body: BodyWeights) -> Iterable[Path]:
-    """Where the body's file may be, the likeliest first."""
-    offer = row.offer(body.weights)
-    if body.path:
-        yield Path(body.path)
-    for known in (*((offer,) if offer else ()), *row.offers):
-        if cache.is_here(known) and body.sha256.startswith(known.sha256):
-            yield cache.path_of(known)
 
 
 # On offer
@@ -229,7 +170,7 @@ def _offer(row: Backbone, path: Path) -> Offer | None:
     if backbone_of(path) != row.name:
         return None
     facts = facts_of(path)
-    body = _body(facts) if facts is not None else None
+    body = body_of(facts) if facts is not None else None
     of = row.offer(body.weights) if body is not None else None
     return Offer(
         name=name,

@@ -7,7 +7,6 @@ import functools
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,49 +17,16 @@ from fmviz.errors import WeightsError
 from fmviz.networks import cache, pyramids
 from fmviz.networks.backbone import RANDOM, Backbone
 from fmviz.networks.checkpoints import Checkpoint, read_checkpoint
-from fmviz.networks.checksums import FileChecksum
+from fmviz.networks.completing import completed
 from fmviz.networks.fitting import COUNT, Fit, best_fit, owned, parts_of, told
 from fmviz.networks.network import Network, WithoutInitialisation
 from fmviz.networks.offers import Offer, published
+from fmviz.networks.origin import Weights
 from fmviz.networks.proposing import fitting_of_ours
 from fmviz.networks.tables import quoted
-from fmviz.preprocess import Preprocessing
 
 _SIZES_DIFFER = 1100
 """Bytes: sizes are published in thousandths of 2²⁰ bytes, rounded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Where the parameters of a network came from.
-
-    Attributes:
-        name: "imagenet", "random", or the file's name without its folder.
-        checksum: of the file; None where all is random.
-        seed: of whatever is random; None where nothing is.
-        classes: what each logit stands for; () where the classifier is not trained on known classes.
-        untrained: the parts that nobody trained: ("body",) or ("body", "pyramid") where all is random; else those of
-            "classifier" and "pyramid" that the file did not have, or had otherwise.
-        untrained_paths: where those parts are in the network, ("fpn",); () where nothing is random, or all.
-        notes: what the user should know, a sentence each.
-        preprocessing: what they want to be fed; None is what their network wants.
-        trained_on: what the pyramid was trained on where that is no set of photographs: "drawn shapes"; else "".
-    """
-
-    name: str
-    checksum: FileChecksum | None = field(default=None, compare=False)
-    seed: int | None = None
-    classes: tuple[str, ...] = ()
-    untrained: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    preprocessing: Preprocessing | None = None
-    trained_on: str = ""
-    untrained_paths: tuple[str, ...] = ()
-
-    @property
-    def sha256(self) -> str:
-        """Of the file, in hex; "" where all is random, or the file was written anew before anybody asked."""
-        return self.checksum.sha256 if self.checksum is not None else ""
 
 
 def load(backbone: Backbone, weights: str | os.PathLike[str], *, seed: int = 0) -> tuple[nn.Module, Weights]:
@@ -130,7 +96,7 @@ def _random(backbone: Backbone, seed: int) -> tuple[nn.Module, Weights]:
 def _from_file(
     backbone: Backbone, path: Path, *, name: str, seed: int, offer: Offer | None = None
 ) -> tuple[nn.Module, Weights]:
-    checkpoint = pyramids.completed(backbone, path, read_checkpoint(path))
+    checkpoint = completed(backbone, path, read_checkpoint(path))
     network, found = _fitted(backbone, checkpoint, seed)
     if not found.fits:
         raise WeightsError(_unfit(backbone, checkpoint, found))
