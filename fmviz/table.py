@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fmviz import fields, table_formats
 from fmviz.describing import describe
 from fmviz.errors import BackboneError, LayerError
-from fmviz.failures import layer_that_ran, one_line
+from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
 from fmviz.field_of_maps import Maps, receptive_field
 from fmviz.geometry import stride_of
 from fmviz.layers import Layer
@@ -354,9 +354,10 @@ class _Run:
                 # Whatever else may be wrong with it would be wrong with a picture as well.
                 if not (row and row.by_values and "meta" in str(error)):
                     height, width = self.size
+                    remedy = "choose a smaller size" if is_out_of_memory(error) else "try a larger size"
                     raise BackboneError(
                         f"{name} could not be measured at {height} × {width} pixels, since "
-                        f"{layer_that_ran(self.twin, error)} stopped with {one_line(error)}; try a larger size."
+                        f"{layer_that_ran(self.twin, error)} stopped with {one_line(error)}; {remedy}."
                     ) from error
                 self.outside.not_counted["what comes after boxes are chosen"] = None
         for cost in tracer.costs:

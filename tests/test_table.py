@@ -471,3 +471,22 @@ def test_the_examples_run() -> None:
 def test_what_is_no_network_is_said_to_be_none(network: object) -> None:
     with pytest.raises(TypeError, match=r"^a network is the name of a backbone or a torch\.nn\.Module and not a "):
         layer_table(network)  # type: ignore[arg-type]
+
+
+def test_at_any_size_a_table_takes_little_memory() -> None:
+    """What each element sees beside a border of zeros is kept for each of them: beyond some, nothing is said of it."""
+    whole = layer_table("efficientnet_lite0", 20_000)[0]
+    assert whole.receptive_field is not None
+    assert whole.receptive_field.unknown == "aten.constant_pad_nd"
+    at_1000 = layer_table("efficientnet_lite0", 1000)[0].receptive_field
+    assert at_1000 is not None
+    assert not at_1000.unknown
+
+
+def test_where_memory_ran_out_a_smaller_size_is_advised() -> None:
+    class Greedy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(BackboneError, match="choose a smaller size"):
+        layer_table(Greedy(), 8)

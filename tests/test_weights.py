@@ -321,6 +321,13 @@ def test_other_precisions_become_float32(dtype: torch.dtype, resnet18: State, tm
     assert holds(model, {k: v.float() for k, v in other.items() if v.is_floating_point()})
 
 
+def test_counts_that_were_halved_with_all_the_rest_are_counts(resnet18: State, tmp_path: Path) -> None:
+    halved = {key: tensor.half() for key, tensor in resnet18.items()}
+    model, _ = load(backbone("resnet18"), save(tmp_path / "half.pth", halved))
+    assert model.state_dict()["bn1.num_batches_tracked"].dtype == torch.int64
+    assert holds(model, {key: tensor.float() for key, tensor in halved.items() if "num_batches" not in key})
+
+
 def test_channels_last_and_gradients_leave_no_trace(resnet18: State, tmp_path: Path) -> None:
     other = {k: v.to(memory_format=torch.channels_last) if v.dim() == 4 else v for k, v in resnet18.items()}
     other["fc.weight"] = nn.Parameter(other["fc.weight"].clone())

@@ -515,8 +515,9 @@ class Controller(QObject):
         instead = again and not deaf and state.shown is None and running is not None and setup.backbone != BACKBONE
         mended_by = ("retry",) if setup.device == "cpu" else ("retry", "use_cpu")
         self.problems.tell("maps", message, () if gone else mended_by, errors, outlasts_a_run=instead)
-        if again:
+        if again or gone:
             self._go_back()
+        if again:
             self.start_again()
         if instead and running is not None:
             self._run_the_usual(running)

@@ -37,7 +37,7 @@ class Exporting(QObject):
         if shown is None:
             return
         if not self._link.running:
-            self._fail(0, self.tr("The engine is not running: try again."))
+            self._fail(0, self._link.gone or self.tr("The engine is not running: try again."))
             return
         self._number = self._link.ask(
             Export, self._heard, lane="export", run=shown.run, inline=self._link.remote, **fields

@@ -58,6 +58,8 @@ class EngineLink(QObject):
         self._command = list(command) if command else [sys.executable, "-m", "fmviz", "engine"]
         self._relayed = RELAY in self._command
         self.remote = command is not None and not self._relayed
+        self.gone = ""
+        """What to say where the program whose model was shown has ended."""
         self._pool = BlockPool()
         self._process: QProcess | None = None
         self._unframer = Unframer()
@@ -76,7 +78,8 @@ class EngineLink(QObject):
             return ""
         from fmviz.relay import GONE
 
-        return GONE if GONE in errors else ""
+        self.gone = GONE if GONE in errors else ""
+        return self.gone
 
     @property
     def process_id(self) -> int:

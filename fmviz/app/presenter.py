@@ -205,7 +205,7 @@ class Presenter(QObject):
             self.window.pyramid.show_empty("")
             return
         self.window.set_run_words(wording.run_words(run))
-        self.window.input.predictions.set_predictions(run.predictions, wording.no_predictions(run))
+        self.window.input.predictions.set_predictions(wording.predictions(run), wording.no_predictions(run))
         self.window.input.set_notes(wording.weights_notes(run))
         if not any(layer.taps for layer in run.layers):
             self._taps = None

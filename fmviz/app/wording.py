@@ -436,10 +436,17 @@ def selected_words(chosen: Selected) -> str:
     )
 
 
+def predictions(run: Ran) -> tuple[tuple[str, float], ...]:
+    """What the network takes the picture for; () where what it puts out are no numbers."""
+    return tuple(run.predictions) if all(math.isfinite(share) for _, share in run.predictions) else ()
+
+
 def no_predictions(run: Ran) -> str:
     """Why there are none."""
-    if run.predictions:
+    if predictions(run):
         return ""
+    if run.predictions:
+        return QCoreApplication.translate("Words", "No predictions: what the network puts out is NaN.")
     if "body" in run.weights.untrained:
         return QCoreApplication.translate("Words", "No predictions: these weights are random.")
     return QCoreApplication.translate("Words", "No predictions: these weights have no known classes.")

@@ -316,7 +316,12 @@ def _misfit(key: str, given: Tensor, wanted: Tensor) -> str:
     """What is wrong with a tensor; "" where nothing is."""
     if given.shape != wanted.shape:
         return f"{key} is {_shape(given)} instead of {_shape(wanted)}"
-    kinds = FLOATS if wanted.is_floating_point() else (wanted.dtype,) if wanted.dtype == torch.bool else INTEGERS
+    kinds: tuple[torch.dtype, ...] = INTEGERS
+    if key.endswith(COUNT):
+        # Where all of a network was halved, its counts were as well; nothing in a forward asks for them.
+        kinds = INTEGERS + FLOATS
+    elif wanted.is_floating_point() or wanted.dtype == torch.bool:
+        kinds = FLOATS if wanted.is_floating_point() else (wanted.dtype,)
     if given.dtype not in kinds:
         return f"{key} is {_dtype(given)} instead of {_dtype(wanted)}"
     return ""

@@ -323,6 +323,43 @@ def test_a_program_that_has_ended_is_told_as_that(open_desk: OpenDesk) -> None:
     assert not desk.app.link.running
 
 
+SHOWN = """
+import os, pathlib, signal, sys
+from fmviz.relay import GONE
+has_ended = pathlib.Path(sys.argv[2])
+def end(*_):
+    has_ended.touch()
+    print(GONE, file=sys.stderr, flush=True)
+    os._exit(1)
+if has_ended.exists():
+    end()
+signal.signal(signal.SIGTERM, end)
+sys.argv = ["fmviz", "engine"]
+from fmviz.cli import main
+sys.exit(main())
+"""
+"""A program that shows its model until it is told to end."""
+
+
+def test_after_a_program_has_ended_what_is_chosen_in_vain_is_taken_back(open_desk: OpenDesk, tmp_path: Path) -> None:
+    desk = open_desk(engine=[sys.executable, "-c", SHOWN, RELAY, str(tmp_path / "ended")])
+    desk.settle()
+    maps = desk.maps
+    os.kill(desk.app.link.process_id, signal.SIGTERM)
+    until(lambda: desk.state.problem("maps") is not None, "the banner")
+    for _ in range(2):
+        desk.app.controller.problems.dismiss("maps")
+        desk.choose_backbone("resnet18")
+        until(lambda: desk.state.problem("maps") is not None, "the banner again")
+        assert desk.state.problem("maps").message == GONE
+        assert desk.state.setup.backbone == desk.state.shown.setup.backbone
+    assert desk.maps is maps
+    told: list[str] = []
+    desk.app.exporting.heard.connect(lambda reply: told.append(reply.message))
+    desk.app.exporting.begin(folder=str(tmp_path))
+    assert told == [GONE]
+
+
 def test_what_is_named_is_what_is_drawn(open_desk: OpenDesk, tmp_path: Path) -> None:
     """Also where the engine cannot make the capture again: its picture is gone."""
     picture = Path(shutil.copy(asset("samples/chelsea.png"), tmp_path / "gone.png"))

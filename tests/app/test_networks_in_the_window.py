@@ -250,6 +250,23 @@ def test_a_file_for_the_network_that_is_shown_is_loaded_at_once(desk: Desk, tmp_
     assert desk.dialog(ProposalsDialog) is None
 
 
+def test_weights_that_hold_nan_leave_no_predictions_and_say_why(desk: Desk, tmp_path: Path) -> None:
+    desk.choose_backbone("resnet18")
+    desk.settle()
+    state = backbone("resnet18").build().state_dict()
+    torch.save(state, tmp_path / "good.pth")
+    state["layer2.0.conv1.weight"][0, 0, 0, 0] = torch.nan
+    torch.save(state, tmp_path / "nan.pth")
+    for name in ("good.pth", "nan.pth"):
+        desk.drop([tmp_path / name])
+        until(lambda name=name: desk.state.shown.weights.name == name, "the file is loaded")
+        desk.settle()
+    predictions = desk.window.input.predictions
+    assert "NaN" in predictions._reason.text()
+    assert not any(widget.isVisible() for row in predictions._rows for widget in row), "of other weights"
+    assert "NaN or infinity" in desk.window.input._notes.text()
+
+
 def test_a_head_that_is_left_out_is_said_and_marked_untrained(desk: Desk, tmp_path: Path) -> None:
     desk.choose_backbone("resnet18")
     desk.settle()

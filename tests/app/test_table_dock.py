@@ -14,7 +14,7 @@ from driving import Desk, until
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QFileDialog, QPushButton
 
 from fmviz.app.views.compare_dialog import CompareDialog
 from fmviz.app.views.table_columns import COLUMNS
@@ -248,4 +248,6 @@ def test_two_networks_side_by_side(desk: Desk, table: Any) -> None:
     QTest.keyClick(dialog.other.lineEdit(), Qt.Key.Key_Return)
     until(lambda: "no such network" in dialog._note.text(), "the reason")
     assert dialog.lines.topLevelItemCount() == 0
+    menu = next(button.menu() for button in dialog.findChildren(QPushButton) if button.menu())
+    assert not menu.isVisible(), "Enter is for the name"
     dialog.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import cast
 
 from PySide6.QtCore import QCoreApplication, Qt, Signal
 from PySide6.QtGui import QFont
@@ -78,6 +79,9 @@ class CompareDialog(QDialog):
         export.clicked.connect(self.export_wanted)
         buttons.addButton(copy, QDialogButtonBox.ButtonRole.ActionRole)
         buttons.addButton(export, QDialogButtonBox.ButtonRole.ActionRole)
+        for button in buttons.buttons():
+            # Enter is for the network's name.
+            cast(QPushButton, button).setAutoDefault(False)
         buttons.rejected.connect(self.reject)
         self._takers = (copy, export)
         layout = QVBoxLayout(self)
@@ -97,6 +101,9 @@ class CompareDialog(QDialog):
             self.other.clear()
             self.other.addItems(list(names))
         self.other.setCurrentText(other)
+        line = self.other.lineEdit()
+        assert line is not None  # it is editable
+        line.selectAll()
 
     def set_note(self, text: str) -> None:
         """What is going on, or wrong; "" for nothing."""

@@ -24,6 +24,7 @@ from fmviz.app.state import PyramidChoice
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
 from fmviz.app.views.combo import Combo
+from fmviz.app.views.elided_label import ElidedLabel
 from fmviz.app.views.linked_view import LinkedView
 from fmviz.app.views.map_canvas import MapCanvas
 
@@ -130,7 +131,7 @@ class PyramidView(QWidget):
 
     def _add_cell(self, tap: str, row: int, column: int) -> None:
         canvas = MapCanvas(self.view, self)
-        caption = QLabel(tap, self)
+        caption = ElidedLabel(tap, self)
         caption.setFont(numbers_font())
         caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         caption.setAlignment(Qt.AlignmentFlag.AlignHCenter)
