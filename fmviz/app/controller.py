@@ -341,6 +341,11 @@ class Controller(QObject):
             self._commit(wanted, reply)
         elif isinstance(reply, Failed):
             unreadable = reply.kind == PictureError.__name__
+            if unreadable and self.store.state.source not in (None, wanted.source):
+                # The user has gone on, and is not called back.
+                self._leave_out(wanted.source)
+                self.problems.tell("maps", reply.message, (), reply.details, outlasts_a_run=True)
+                return
             first = self.store.state.shown is None
             self._go_back(without=wanted.source if unreadable else None)
             # After it: without the picture, the next one may be running by now, and the banner is not about that.
@@ -362,6 +367,12 @@ class Controller(QObject):
             if self.store.state.shown is None and self.store.state.source is not None:
                 self.problems.tell("maps", self.tr("Cancelled before there was anything to show."), ("retry",))
             self._capture_again_after(wanted)
+
+    def _leave_out(self, source: PictureSource) -> None:
+        """A picture that cannot be read leaves the strip, where another one is looked at."""
+        state = self.store.state
+        sources = tuple(one for one in state.sources if one != source)
+        self.store.update(sources=sources, current=sources.index(state.sources[state.current]))
 
     def _run_the_usual(self, failed: RunWanted) -> None:
         """Instead of a first run that failed; what the banner offers is still for that one."""

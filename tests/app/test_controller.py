@@ -10,7 +10,7 @@ from test_state import layer, ran
 
 from fmviz.app.controller import Controller
 from fmviz.app.state import Store, ViewState
-from fmviz.engine.messages import Dropped, PictureSource, Progress
+from fmviz.engine.messages import Dropped, Failed, PictureSource, Progress
 
 A, B, C = (PictureSource(name=name, path=f"/pictures/{name}.png") for name in "abc")
 PATIENCE_MS = 20
@@ -90,3 +90,23 @@ def test_an_engine_that_does_not_hear_of_a_cancel_is_ended_by_force(runs: Runs, 
     runs.controller.cancel()
     runs.choose(C)
     qtbot.waitUntil(lambda: runs.link.killed)
+
+
+def test_who_has_walked_past_a_broken_picture_is_not_called_back(runs: Runs) -> None:
+    number = runs.choose(B)
+    runs.choose(C)
+    runs.link.reply(Failed(id=number, kind="PictureError", message="b cannot be read."))
+    state = runs.store.state
+    assert state.sources == (A, C)
+    assert state.source == C
+    runs.end()
+    assert runs.store.state.shown_source == C
+    problem = runs.store.state.problem("maps")
+    assert problem is not None
+    assert problem.message == "b cannot be read.", "the run of another picture does not take it away"
+
+
+def test_a_broken_picture_that_is_waited_for_leaves_what_is_shown(runs: Runs) -> None:
+    runs.link.reply(Failed(id=runs.choose(B), kind="PictureError", message="b cannot be read."))
+    assert runs.store.state.sources == (A, C)
+    assert runs.store.state.source == runs.store.state.shown_source == A
