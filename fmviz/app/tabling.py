@@ -101,6 +101,9 @@ class Tabling(QObject):
         if wanted == self._wanted:
             return
         self._wanted = wanted
+        if self._link.gone:
+            self._controller.problems.tell("parameters", self._link.gone)
+            return
         self._window.parameters.set_waiting(waiting=True)
         heard = partial(self._tabulated, wanted)
         self._link.ask(Tabulate, heard, lane="table", backbone=wanted.backbone, size=wanted.size)

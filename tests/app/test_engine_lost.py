@@ -358,6 +358,9 @@ def test_after_a_program_has_ended_what_is_chosen_in_vain_is_taken_back(open_des
     desk.app.exporting.heard.connect(lambda reply: told.append(reply.message))
     desk.app.exporting.begin(folder=str(tmp_path))
     assert told == [GONE]
+    desk.do("show_table")
+    until(lambda: desk.state.problem("parameters") is not None, "why there is no table")
+    assert desk.state.problem("parameters").message == GONE
 
 
 def test_what_is_named_is_what_is_drawn(open_desk: OpenDesk, tmp_path: Path) -> None:
