@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -173,10 +174,11 @@ class NetworkCommands(QObject):
         """Ask for a file of weights. The toolbar shows again what is chosen, whatever comes of it."""
         from PySide6.QtWidgets import QFileDialog
 
+        now = self._store.state.setup.weights
         name, _ = QFileDialog.getOpenFileName(
             self._window,
             self.tr("Open weights"),
-            self._preferences.folder("weights"),
+            os.path.dirname(now) if os.path.isabs(now) else self._preferences.folder("weights"),
             self.tr("Weights ({patterns});;All files (*)").format(
                 patterns=" ".join(f"*{suffix}" for suffix in WEIGHTS_SUFFIXES)
             ),

@@ -1,10 +1,11 @@
-"""Captions where there is little room."""
+"""Captions and names where there is little room."""
 
 from __future__ import annotations
 
 from PySide6.QtGui import QColor, QImage, QPalette
 from pytestqt.qtbot import QtBot
 
+from fmviz.app.views.combo import Combo
 from fmviz.app.views.elided_label import ElidedLabel
 
 
@@ -29,3 +30,18 @@ def test_it_is_painted_in_the_colour_of_text(qtbot: QtBot) -> None:
     image: QImage = label.grab().toImage()
     colours = {image.pixelColor(x, y).getRgb()[:3] for x in range(image.width()) for y in range(image.height())}
     assert any(red > 200 and green < 100 for red, green, _ in colours)
+
+
+def test_a_box_shows_both_ends_of_a_name_that_is_too_long(qtbot: QtBot) -> None:
+    box = Combo()
+    qtbot.addWidget(box)
+    box.addItems(["short", "a_file_of_weights_with_a_long_name.safetensors"])
+    box.setFixedWidth(150)
+    assert box.shown() == "short"
+    box.setCurrentIndex(1)
+    assert box.shown().startswith("a_f")
+    assert "…" in box.shown()
+    assert box.shown().endswith("sors")
+    assert not box.grab().isNull()
+    box.setFixedWidth(600)
+    assert box.shown() == box.currentText()
