@@ -20,6 +20,17 @@ def test_a_number_that_does_not_fit_ends_in_dots(qtbot: QtBot) -> None:
     assert label.text() == "P2  1.014 to 41.75"
 
 
+def test_each_line_has_its_own_room(qtbot: QtBot) -> None:
+    label = ElidedLabel("P2  64 × 56 × 56 and more\n0.1 to 2")
+    qtbot.addWidget(label)
+    label.resize(label.sizeHint())
+    assert label.shown() == label.text()
+    label.resize(label.sizeHint().width() * 2 // 3, label.sizeHint().height())
+    first, second = label.shown().split("\n")
+    assert first.endswith("…")
+    assert second == "0.1 to 2"
+
+
 def test_it_is_painted_in_the_colour_of_text(qtbot: QtBot) -> None:
     label = ElidedLabel("P2")
     qtbot.addWidget(label)

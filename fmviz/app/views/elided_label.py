@@ -1,4 +1,4 @@
-"""A line of text that ends in “…” where there is no room for all of it: a number that is cut reads as another one."""
+"""Lines of text that end in “…” where there is no room for all of one: a number that is cut reads as another one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ class ElidedLabel(QLabel):
 
     def shown(self) -> str:
         """What of the text is seen."""
-        return self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.contentsRect().width())
+        width, metrics = self.contentsRect().width(), self.fontMetrics()
+        lines = self.text().split("\n")
+        return "\n".join(metrics.elidedText(line, Qt.TextElideMode.ElideRight, width) for line in lines)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         with QPainter(self) as painter:
