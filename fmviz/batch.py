@@ -14,6 +14,7 @@ from fmviz.defaults import BACKBONE
 from fmviz.errors import ExportError, FmvizError, ForwardError
 from fmviz.exporting import Form, distinct_names
 from fmviz.exporting import export as export_capture
+from fmviz.failures import one_line
 from fmviz.maps import Normalisation
 from fmviz.memory import check_budget
 from fmviz.networks.backbone import RANDOM
@@ -120,6 +121,10 @@ def export_pictures(
             done = _exported(session, picture, target, progress, chosen)
         except FmvizError as error:
             done = PictureExported(os.fspath(picture), error=error)
+        # Of code of the user's, or a fault of fmviz: the other pictures are exported all the same.
+        except Exception as error:
+            log.debug("An unexpected error", exc_info=True)
+            done = PictureExported(os.fspath(picture), error=ExportError(f"{os.fspath(picture)}: {one_line(error)}."))
         if isinstance(done.error, ExportError) and done.error.whole_disk:
             full = done.error
         yield done
@@ -175,7 +180,7 @@ def _written(
     chosen: dict[str, Any],
 ) -> PictureExported:
     files: list[Path] = []
-    notes: list[str] = []
+    notes: list[str] = list(capture.notes())
     replaced = 0
     failed: ExportError | None = None
     layers = chosen["layers"] or tuple(capture.taps)
@@ -184,7 +189,9 @@ def _written(
             if record.path is not None:
                 files.append(record.path)
                 replaced += record.replaced
-            if record.note:
+            if record.failed and failed is None:
+                failed = ExportError(record.note)
+            elif record.note:
                 notes.append(record.note)
             if progress is not None:
                 progress(record.path.name if record.path else record.note)

@@ -1,18 +1,14 @@
-"""What every layer of any network put out in one forward, as it was when the layer put it out.
-
-A hook that keeps a reference to an output sees it change when a later operation works in place. So everything that a
-forward leaves behind is checked after it: what was overwritten is remembered for this model, and the forward is run
-again with copies of that, and only of that. The next runs of the same model take the copies at once, and are checked too.
-"""
+"""Capture the output of every layer during one forward pass, unaffected by later in-place operations."""
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -23,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from fmviz.allocator import keep_freed_memory
-from fmviz.as_found import left_as_found
+from fmviz.as_found import left_as_found, tensors_restored
 from fmviz.channels import why_not_spatial
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
 from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
-from fmviz.layers import Layer
-from fmviz.recording import Knowledge, Record, Recorder, not_compiled
+from fmviz.layers import ROOT, Layer
+from fmviz.recording import Record, Recorder, not_compiled
 from fmviz.structures import tensors_in, with_tensors
 from fmviz.tokens import Elsewhere, Finder, Places, apart, as_maps, places_of
 
@@ -41,19 +37,16 @@ __all__ = ["Activation", "Capture", "Layer", "capture_activations"]
 ANOTHER_INPUT = ": try an input of another size or kind."
 """What to do where a network stopped that its user did not write."""
 
-PATIENCE = 3
-"""Runs that may each find something overwritten that the run before had not known; after these, all is copied."""
-
 
 class Activation(msgspec.Struct, frozen=True, eq=False):
-    """A tensor that a layer put out.
+    """One tensor output by a layer.
 
     Attributes:
-        layer: which.
-        kind: class name of the module.
-        tensor: as it was when the layer put it out: its shape, the network's dtype and device, detached. Layers that pass
-            a tensor on may share it; it shares no memory with the network's weights or the caller's input.
-        places: where its values lie on the picture, where they are not 1 × channels × height × width, or nowhere on it.
+        layer: The layer that output it.
+        kind: Class name of the module.
+        tensor: Its value at the time of output: detached, in the network's dtype, on its device. An `nn.Sequential` may share
+            it with its last child; it never shares memory with the weights, the caller's input or another capture.
+        places: How values map to cells of the picture, if the tensor is not 1 × channels × height × width.
     """
 
     layer: Layer
@@ -63,30 +56,38 @@ class Activation(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def maps(self) -> Tensor:
-        """`tensor` as maps, 1 × channels × height × width: a view of it where it can be. Ask `why_no_maps` first.
+        """Return the activation as maps, shape (1, channels, height, width), without copying where possible.
 
-        All that draws takes the maps from here; `LayerError` with the reason where there are none.
+        Quantized values are converted to float32.
+
+        Raises:
+            LayerError: The activation has no maps; `why_no_maps` gives the reason.
         """
         if self.why_no_maps:
             raise LayerError(f"{self.layer} has no maps: {self.why_no_maps[0].lower()}{self.why_no_maps[1:]}")
-        return as_maps(self.tensor, self.places)
+        maps = as_maps(self.tensor, self.places)
+        return maps.dequantize() if maps.is_quantized else maps
 
     @property
     def why_no_maps(self) -> str:
-        """A sentence on why it cannot be drawn as maps; "" where it can."""
+        """One sentence on why the activation cannot be shown as maps; "" if it can."""
         if isinstance(self.places, Elsewhere):
             return self.places.reason
         return why_not_spatial(as_maps(self.tensor, self.places))
 
 
 class Capture(Mapping[Layer, Activation]):
-    """All that one forward left behind, in the order in which it ran: a module comes after its children.
+    """The activations of one forward pass, in the order in which the layers ended: a module comes after its children.
 
-    Indexed by a `Layer` or by its text, "layer2.0.relu:2"; `LayerError` with the nearest names where there is none such.
+    Indexed by a `Layer` or by its text, "layer2.0.relu:2"; a tensor in an attribute of an output, "body[tensors]", is found by
+    "body.tensors" as well. An unknown layer raises `LayerError` with the nearest names.
 
     Attributes:
-        output: what the forward returned, its tensors detached; None where it did not come to its end.
-        seconds: how long the forward took, hooks included; without the runs that had to be made again.
+        output: What the forward returned, with copies of its tensors; None if the forward did not end. A container that
+            cannot be built anew is the network's own, with the network's tensors.
+        seconds: Duration of the forward, hooks included.
+        omitted: Why outputs are not in the capture: name of the layer -> one sentence. Empty for most networks.
+        problems: One sentence for each thing in the model that could not be restored after the forward.
         taps: the named maps of a backbone, "C3" -> the last call of that module. Empty for other networks.
         predictions: (class, probability), best first; empty without classes.
         input: what the network was fed, where fmviz made it from a picture.
@@ -99,6 +100,8 @@ class Capture(Mapping[Layer, Activation]):
         *,
         output: object = None,
         seconds: float = 0.0,
+        omitted: Mapping[str, str] | None = None,
+        problems: Iterable[str] = (),
         taps: Mapping[str, str] | None = None,
         predictions: Iterable[tuple[str, float]] = (),
         input: NetworkInput | None = None,
@@ -107,6 +110,8 @@ class Capture(Mapping[Layer, Activation]):
         self._activations = {activation.layer: activation for activation in activations}
         self.output = output
         self.seconds = seconds
+        self.omitted: Mapping[str, str] = MappingProxyType(dict(omitted or {}))
+        self.problems = tuple(problems)
         self.taps: Mapping[str, Activation] = MappingProxyType(_Taps(self._tapped(taps or {})))
         self.predictions = list(predictions)
         self.input = input
@@ -132,11 +137,24 @@ class Capture(Mapping[Layer, Activation]):
             self._activations.values() if tokens is None else self._placed(tokens),
             output=self.output,
             seconds=self.seconds,
+            omitted=self.omitted,
+            problems=self.problems,
             taps=taps,
             predictions=predictions,
             input=input,
             picture=picture,
         )
+
+    def notes(self, most: int | None = None) -> tuple[str, ...]:
+        """Return `omitted` and `problems` as sentences.
+
+        Args:
+            most: Number of sentences on omitted outputs; the last one then counts the others.
+        """
+        omitted = list(self.omitted.values())
+        if most is not None and len(omitted) > most:
+            omitted[most - 1 :] = [f"{len(omitted) - most + 1} more outputs were left out, see `Capture.omitted`."]
+        return (*omitted, *self.problems)
 
     @property
     def nbytes(self) -> int:
@@ -191,8 +209,13 @@ class Capture(Mapping[Layer, Activation]):
     def _find(self, key: Layer | str) -> Layer | None:
         if isinstance(key, str):
             # A module's name may itself end in ":2" or "[0]", so what was printed goes before what it parses to.
-            key = self._by_text.get(key) or Layer.parse(key)
+            key = self._by_text.get(key) or self._attribute(key) or Layer.parse(key)
         return key if key in self._activations else None
+
+    def _attribute(self, text: str) -> Layer | None:
+        """The layer of "body.tensors", the attribute `tensors` of the object that `body` returned."""
+        path, _, name = text.rpartition(".")
+        return self._by_text.get(f"{path or ROOT}[{name}]") if name else None
 
     def _unknown(self, text: str) -> str:
         if not self._activations:
@@ -222,24 +245,30 @@ def capture_activations(
     cancelled: Callable[[], bool] | None = None,
     **kwargs: Any,
 ) -> Capture:
-    """Run `model(*args, **kwargs)` and keep what every call of every module puts out.
+    """Run `model(*args, **kwargs)` once and capture the output of every call of every module.
 
-    The forward runs in eval mode, without gradients and without torch.compile. It gets copies of the input tensors, and
-    leaves the model as it was found: modes, hooks, buffers. It may run more than once, most of all the first time that a
-    model is seen; each run starts from the same random numbers, and the generators are afterwards where they were before.
-    With glibc, the process keeps what is freed for the next capture from then on (`malloc_trim` gives it back), unless its
-    environment says how the allocator is to work (MALLOC_TRIM_THRESHOLD_ and the like, GLIBC_TUNABLES).
+    The forward runs in eval mode, without gradients and without torch.compile, on copies of the input tensors, from the present
+    state of all random generators. The model and the generators are left as they were found, see `fmviz.as_found`. Outputs are
+    copied in the hook, so that no later operation changes them; only fmviz's own networks, which work out of place, are
+    captured by reference. With glibc, the process keeps freed memory for the next capture from then on (`malloc_trim` gives
+    it back), unless its environment configures the allocator (MALLOC_TRIM_THRESHOLD_ and the like, GLIBC_TUNABLES).
 
     Args:
-        model: any module; hooks that it has already run first, and what they make of an output is what is captured.
-        args, kwargs: what its forward takes. Tensors in tuples, lists, mappings and dataclasses are copied as well.
-        keep: which layers to hold; all where None. The others cost no memory.
-        cancelled: asked before the forward and after each layer; when it says True, `Cancelled` is raised.
+        model: Any module; hooks that it already has run first, and what they return is what is captured.
+        *args: Positional arguments of its forward. Tensors in containers that can be built anew are copied; those in other
+            objects are restored after the forward.
+        keep: Which layers to hold; all if None. The others cost no memory.
+        cancelled: Asked before the forward and after each layer; when it returns True, `Cancelled` is raised.
+        **kwargs: Keyword arguments of its forward.
+
+    Returns:
+        The capture. Its `omitted` names every output that is missing, with the reason.
 
     Raises:
-        ForwardError: the model raised, or no layer could be seen; `capture` holds what had run by then.
-        DeviceError: out of memory; nothing is kept.
-        Cancelled: asked for by `cancelled`.
+        ForwardError: The model raised, or no layer could be seen; `capture` holds the layers up to there.
+        DeviceError: Out of memory; nothing is kept.
+        Cancelled: `cancelled` returned True.
+        TypeError: `model` is not a module, or `keep` is not a function.
 
     Example:
         >>> block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
@@ -249,21 +278,21 @@ def capture_activations(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"a model is a torch.nn.Module and not a {type(model).__name__}")
+    if keep is not None and not callable(keep):
+        raise TypeError(f"keep is a function from a Layer to True or False and not {keep!r}")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ForwardError(
+            f"No layer of this {type(model).__name__} can be seen, because TorchScript runs without the hooks of its modules: "
+            "give the plain module that it was made from.",
+            Capture(()),
+        )
     keep_freed_memory()
-    knowledge = _KNOWLEDGE.setdefault(model, Knowledge())
-    failures = 0
-    while True:
-        recorder = Recorder(model, knowledge, copy_all=failures >= PATIENCE, keep=keep, cancelled=cancelled)
-        outcome = _forward(model, recorder, args, kwargs)
-        if outcome.out_of_memory:
-            # Raised here and not where it was caught: there the traceback would keep the tensors alive.
-            raise DeviceError(outcome.out_of_memory)
-        if recorder.learn():
-            return _finished(model, recorder, outcome, (args, kwargs))
-        failures += 1
-
-
-_KNOWLEDGE: weakref.WeakKeyDictionary[nn.Module, Knowledge] = weakref.WeakKeyDictionary()
+    recorder = Recorder(model, keep=keep, cancelled=cancelled)
+    outcome = _forward(model, recorder, args, kwargs)
+    # Raised here and not where it was caught: there the traceback would keep the tensors alive.
+    if outcome.out_of_memory:
+        raise DeviceError(outcome.out_of_memory)
+    return _finished(model, recorder, outcome, (args, kwargs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,47 +303,97 @@ class _Outcome:
     seconds: float = 0.0
     error: BaseException | None = None
     out_of_memory: str = ""
+    problems: list[str] = field(default_factory=list)
 
 
 def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Outcome:
-    """One forward on copies of the inputs, so that it can be made again from the same beginning."""
-    devices = recorder.devices | {tensor.device for _, tensor in tensors_in((args, kwargs)) if not tensor.is_meta}
+    """Run the forward on copies of the inputs."""
+    inputs = (args, kwargs)
+    devices = recorder.devices | {tensor.device for _, tensor in tensors_in(inputs) if not tensor.is_meta}
+    problems: list[str] = []
+    state = left_as_found(recorder.modules, devices, only_modes=not recorder.in_place)
+    output: object = None
+    seconds = 0.0
+    error: BaseException | None = None
     try:
-        with left_as_found([module for _, module in recorder.modules], devices), recorder.watching(), not_compiled():
-            own_args, own_kwargs = with_tensors((args, kwargs), lambda tensor: tensor.detach().clone())
+        with (
+            state as problems,
+            _protected(inputs, problems) as (own_args, own_kwargs),
+            recorder.watching(),
+            not_compiled(),
+        ):
             recorder.stop_if_cancelled()
             start = time.perf_counter()
             output = model(*own_args, **own_kwargs)
             _wait_for(devices)
             seconds = time.perf_counter() - start
+            output = _own_output(output, recorder)
     except KeyboardInterrupt:
         raise
-    # A model that calls `sys.exit` ends its forward, not the program that looks at it.
-    except BaseException as error:
-        if is_out_of_memory(error):
+    # A model that calls `sys.exit` ends its forward, not the program that captures it.
+    except BaseException as raised:
+        if is_out_of_memory(raised):
             recorder.forget()
-            return _Outcome(out_of_memory=_memory_words(layer_that_ran(model, error), devices))
-        if not recorder.cancelled:
-            return _Outcome(error=error)
-    # Out here nothing hangs on to the tensors of what was broken off.
-    if recorder.cancelled:
+            return _Outcome(out_of_memory=_memory_words(layer_that_ran(model, raised), devices))
+        if recorder.failure is None and not recorder.cancelled:
+            error = raised
+    # Out here nothing holds the tensors of a forward that was stopped.
+    if recorder.failure is not None or recorder.cancelled:
         recorder.forget()
-        raise Cancelled
-    return _Outcome(with_tensors(output, Tensor.detach), seconds)
+        raise recorder.failure or Cancelled
+    return _Outcome(output, seconds, error, problems=problems)
 
 
-def _remedy(given: tuple[tuple[Any, ...], dict[str, Any]]) -> str:
+@contextmanager
+def _protected(inputs: tuple[tuple[Any, ...], dict[str, Any]], problems: list[str]) -> Iterator[Any]:
+    """Yield copies of the inputs. Tensors that could not be replaced by copies are restored afterwards."""
+    copies = with_tensors(inputs, lambda tensor: tensor.detach().clone())
+    given = {id(tensor): tensor for _, tensor in tensors_in(inputs)}
+    shared = [given[id(tensor)] for _, tensor in tensors_in(copies) if id(tensor) in given]
+    with tensors_restored(shared, problems):
+        yield copies
+
+
+def _own_output(output: object, recorder: Recorder) -> object:
+    """Return the output with the captured copies of its tensors, so that the model's next forward cannot change it."""
+    if not recorder.in_place:
+        return with_tensors(output, Tensor.detach)
+    return with_tensors(output, lambda tensor: found if (found := recorder.copy(tensor)) is not None else tensor)
+
+
+def _remedy(model: nn.Module, given: tuple[tuple[Any, ...], dict[str, Any]]) -> str:
     """What to do about a forward that raised."""
+    if any(tensor.is_meta for part in (model.parameters(), model.buffers()) for tensor in part):
+        return ": parameters on the meta device have no values, so load weights first; the layer table needs none."
+    if wanted := _other_arguments(model, given):
+        return (
+            f": its forward takes {wanted}, so pass all of them to `capture_activations`, or wrap it in a module whose "
+            "forward takes one picture."
+        )
     inputs = (*given[0], *given[1].values())
     if not inputs or next(iter(tensors_in(given)), None) is not None:
         return ANOTHER_INPUT
     kind = type(inputs[0])
     if not issubclass(kind, str | os.PathLike | np.ndarray) and kind.__module__.partition(".")[0] != "PIL":
-        # What the network is made for, maybe.
+        # The network may be made for it.
         return ANOTHER_INPUT
     return (
         f": its input is a {kind.__name__} and not a tensor; `fmviz.Session` runs pictures, arrays and paths to files."
     )
+
+
+def _other_arguments(model: nn.Module, given: tuple[tuple[Any, ...], dict[str, Any]]) -> str:
+    """The arguments of the model's forward, "(x, mask)", if those that it was given do not fit; else ""."""
+    try:
+        signature = inspect.signature(model.forward)
+    # Of a forward that is not written in Python.
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(*given[0], **given[1])
+    except TypeError:
+        return f"({', '.join(map(str, signature.replace(return_annotation=inspect.Signature.empty).parameters))})"
+    return ""
 
 
 def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, given: tuple[Any, Any]) -> Capture:
@@ -323,14 +402,17 @@ def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, given: tu
         Activation(layer, record.kind, record.tensor, _places(layer, record, input_size))
         for layer, record in recorder.records().items()
     ]
-    capture = Capture(activations, output=outcome.output, seconds=outcome.seconds)
+    omitted = recorder.omitted
+    capture = Capture(
+        activations, output=outcome.output, seconds=outcome.seconds, omitted=omitted, problems=outcome.problems
+    )
     if outcome.error is not None:
         called = recorder.hooks_called
-        before = "call" if called == 1 else f"{called} calls"
-        kept = f"what the {before} before it put out is kept" if called else "no layer had put out anything by then"
+        before = "the call" if called == 1 else f"the {called} calls"
+        kept = f"the outputs of {before} before it are kept" if called else "no layer had run by then"
         raise ForwardError(
             f"The network stopped in {layer_that_ran(model, outcome.error)} with {one_line(outcome.error)}; "
-            f"{kept}{_remedy(given)}",
+            f"{kept}{_remedy(model, given)}",
             capture,
         ) from outcome.error
     if not recorder.hooks_called:
@@ -343,7 +425,7 @@ def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, given: tu
 
 
 def _input_size(given: object) -> tuple[int, int] | None:
-    """(height, width) of the first picture that a network was given, in a batch of one or without one; None for no picture."""
+    """Return (height, width) of the first picture in the inputs, with or without a batch axis; None without a picture."""
     sizes = ((t.shape[-2], t.shape[-1]) for _, t in tensors_in(given) if t.dim() in (3, 4))
     return next(sizes, None)
 

@@ -32,10 +32,14 @@ def why_not_spatial(tensor: Tensor) -> str:
     """One sentence on why `tensor` cannot be drawn as maps; "" where it can."""
     shape = tuple(tensor.shape)
     words = " × ".join(f"{length:,}" for length in shape)
+    if tensor.is_meta:
+        return "It has no values: it is on the meta device, which computes shapes alone."
     if tensor.is_complex():
         return "Its values are complex numbers, which have no single scale."
     if tensor.layout != torch.strided:
         return "Its values are stored sparsely, without rows and columns."
+    if not tensor.numel():
+        return f"It is empty: its shape is {words}."
     if len(shape) == 4 and shape[0] == 1:
         return ""
     if len(shape) == 4:
@@ -58,6 +62,9 @@ def feature_maps(tensor: Tensor) -> Tensor:
 def vector(tensor: Tensor) -> Tensor:
     """The first values of `tensor`, flattened: (n,) float32 on the CPU, n ≤ 4096. Of complex numbers, the magnitude."""
     flat = tensor.detach()
+    if flat.is_meta:
+        raise LayerError("This layer has no values: it is on the meta device, which computes shapes alone.")
+    flat = flat.dequantize() if flat.is_quantized else flat
     flat = (flat if flat.layout == torch.strided else flat.to_dense()).flatten()[:_VECTOR_LIMIT]
     return (flat.abs() if flat.is_complex() else flat).float().cpu()
 

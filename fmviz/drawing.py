@@ -11,6 +11,8 @@ from typing import Any, Literal
 import msgspec
 
 from fmviz.colours import Colours, colour_table
+from fmviz.errors import FmvizError
+from fmviz.failures import one_line
 from fmviz.figure import map_facts
 from fmviz.maps import Maps, Normalisation, Reduction
 from fmviz.plates import layer_figure
@@ -57,8 +59,41 @@ class Drawing:
         return int(chosen.maps.shape[1]) if self.channels is None else len(self.channels)
 
 
+class Failed(str):
+    """The sentence of a task that failed, and did not merely leave out a layer without maps."""
+
+    __slots__ = ()
+
+
 def layer_tasks(chosen: Chosen, stem: Path, facts: Facts, drawing: Drawing) -> Iterator[Task]:
-    """The files of one layer. Rendering happens here, in the calling thread; encoding and writing in the task."""
+    """Yield the tasks that write the files of one layer.
+
+    Rendering happens here, in the calling thread; encoding and writing in the task. An error in one layer becomes a task that
+    returns its sentence as `Failed`, so that the other layers are exported.
+    """
+    try:
+        for task in _layer_tasks(chosen, stem, facts, drawing):
+            yield partial(_guarded, task, chosen.name)
+    except Exception as error:
+        failed = _failed(chosen.name, error)
+        yield lambda: failed
+
+
+def _guarded(task: Task, name: str) -> Path | str:
+    try:
+        return task()
+    except FmvizError:
+        raise
+    except Exception as error:
+        return _failed(name, error)
+
+
+def _failed(name: str, error: Exception) -> Failed:
+    why = str(error).rstrip(".") if isinstance(error, FmvizError) else one_line(error)
+    return Failed(f"{name} could not be exported: {why}.")
+
+
+def _layer_tasks(chosen: Chosen, stem: Path, facts: Facts, drawing: Drawing) -> Iterator[Task]:
     facts = {**facts, "colour_map": drawing.colour_map}
     why = chosen.why_no_maps or _too_large(chosen, drawing)
     if why:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from fmviz.arrays import write_npz, write_safetensors
 from fmviz.colours import colour_table
-from fmviz.drawing import Drawing, Facts, Form, Size, Task, layer_tasks
+from fmviz.drawing import Drawing, Facts, Failed, Form, Size, Task, layer_tasks
 from fmviz.errors import Cancelled, ExportError, LayerError
 from fmviz.maps import Normalisation, Reduction
 from fmviz.naming import distinct_names, safe_name
@@ -60,6 +60,7 @@ class Exported:
     total: int
     note: str = ""
     replaced: bool = False
+    failed: bool = False
 
 
 def export(
@@ -200,7 +201,7 @@ def _worked_off(tasks: Iterator[Task], total: int, cancelled: Callable[[], bool]
 def _record(future: Future[Path | str], done: int, total: int) -> Exported:
     outcome = future.result()
     if isinstance(outcome, str):
-        return Exported(None, done, total, outcome)
+        return Exported(None, done, total, outcome, failed=isinstance(outcome, Failed))
     return Exported(outcome, done, total)
 
 
@@ -217,13 +218,20 @@ def _export_values(
 ) -> Iterator[Exported]:
     from fmviz.values import arrays_of, write_values
 
-    arrays, converted = arrays_of(chosen, form, cancelled)
+    arrays, converted, without = arrays_of(chosen, form, cancelled)
+    total = len(without) + bool(arrays)
+    for done, note in enumerate(without, start=1):
+        yield Exported(None, done, total, note)
+    if not arrays:
+        return
+    kept = {array.name for array in arrays}
+    chosen = [layer for layer in chosen if layer.name in kept]
     about = {**facts, "layers": {layer.name: layer.facts for layer in chosen}, "converted": converted}
     first, last = stems[chosen[0].name], chosen[-1]
     name = first if len(chosen) == 1 else safe_name(f"{first}-{last.tap or last.name}")
     path = make_folder(folder) / f"{name}.{form}"
     replaced = os.path.lexists(path)
-    yield Exported(write_values(path, arrays, about, form), 1, 1, replaced=replaced)
+    yield Exported(write_values(path, arrays, about, form), total, total, replaced=replaced)
 
 
 # The pyramid

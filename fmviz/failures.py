@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import site
+import sysconfig
 from pathlib import Path
 
 import torch
@@ -54,16 +57,27 @@ def layer_that_ran(model: nn.Module, error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> tuple[str, int] | None:
-    """The name of the file, and the line in it, of the innermost code outside of torch and fmviz that was running when
-    `error` was raised; None where there was none."""
-    ours = (Path(torch.__file__).parent, Path(__file__).parent)
+    """Return the file name and line of the innermost code of the user's that was running when `error` was raised.
+
+    Code of fmviz, of Python's standard library and of installed packages is not the user's to mend. None if nothing else ran.
+    """
     place, traceback = None, error.__traceback__
     while traceback is not None:
-        file = Path(traceback.tb_frame.f_code.co_filename)
-        if not any(file.is_relative_to(folder) for folder in ours):
-            place = file.name, traceback.tb_lineno
+        file = traceback.tb_frame.f_code.co_filename
+        if not file.startswith("<frozen") and not any(Path(file).is_relative_to(folder) for folder in _installed()):
+            place = Path(file).name, traceback.tb_lineno
         traceback = traceback.tb_next
     return place
+
+
+@functools.cache
+def _installed() -> tuple[Path, ...]:
+    """Folders of code that is not the user's."""
+    paths = sysconfig.get_paths()
+    folders = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {
+        *map(str, site.getsitepackages())
+    }
+    return (*map(Path, folders), Path(torch.__file__).parent, Path(__file__).parent)
 
 
 def one_line(error: BaseException) -> str:

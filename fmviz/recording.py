@@ -1,231 +1,346 @@
-"""One forward with hooks on every module: what each call put out, and what of that was overwritten later.
-
-A reference is cheap and a copy is not, so a reference is kept wherever it stays true. Torch counts the writes to a
-tensor's memory in a counter that all of its views share; writes through `.data` or numpy go past the counter, so the
-first time a layer is seen its bytes are summed up as well.
-"""
+"""Record the output of every module during one forward, through forward hooks."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
-from fmviz.checksums import checksum
 from fmviz.errors import Cancelled
+from fmviz.failures import is_out_of_memory, one_line
 from fmviz.layers import Layer
-from fmviz.structures import tensors_in
+from fmviz.structures import leaves
 from fmviz.tokens import Layouts
 
+T = TypeVar("T")
 
-@dataclass(slots=True)
-class Knowledge:
-    """What earlier runs of a model have taught.
-
-    Attributes:
-        overwritten: whether a layer's memory is written to after it was put out, for each whose bytes have been compared
-            once. What was True stays so.
-        quiet: whether anything was written past the counter, so that an equal count proves nothing for this model.
-    """
-
-    overwritten: dict[Layer, bool] = field(default_factory=dict)
-    quiet: bool = False
-
-
-class Noted(msgspec.Struct, frozen=True):
-    """A tensor as the hook of a module saw it: shared with the network, and then watched, or `owned`."""
-
-    layer: Layer
-    module: nn.Module
-    tensor: Tensor
-    version: int
-    owned: bool = False
-    checksum: Tensor | None = None
-
-    def overwritten(self) -> str:
-        """ "" as long as the tensor is what it was; otherwise "counted" or "quiet"."""
-        if self.owned:
-            return ""
-        if self.tensor._version != self.version or not _has_its_memory(self.tensor):
-            return "counted"
-        if self.checksum is not None and not torch.equal(self.checksum, _required_checksum(self.tensor)):
-            return "quiet"
-        return ""
+_PROVEN = ("fmviz.", "torch.nn.modules.")
+"""Packages whose modules write to no output of another module, unless they have an `inplace` flag that is set; tested."""
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What a layer put out; see `fmviz.tokens.Layouts`."""
+    """The output of one layer. `channels_last`: see `fmviz.tokens.Layouts`."""
 
     kind: str
     tensor: Tensor
     channels_last: bool
 
 
+def works_out_of_place(modules: Iterable[tuple[str, nn.Module]]) -> bool:
+    """Whether no module overwrites the output of another one, so that references to outputs stay true.
+
+    True only for fmviz's own networks, as they are made: no changed `forward`, no hooks of somebody else, no child of
+    another package. Every other network is taken to write in place.
+    """
+    found = list(modules)
+    return (
+        bool(found)
+        and type(found[0][1]).__module__.startswith("fmviz.")
+        and not _global_hooks()
+        and all(
+            type(module).__module__.startswith(_PROVEN)
+            and "forward" not in vars(module)
+            and not vars(module).get("inplace")
+            and not module._forward_hooks
+            and not module._forward_pre_hooks
+            for _, module in found
+        )
+    )
+
+
+def _global_hooks() -> bool:
+    registry = nn.modules.module
+    return bool(registry._global_forward_hooks or registry._global_forward_pre_hooks)
+
+
+class SharedCopies(Generic[T]):
+    """The copies that the output of a module may share with the module that ended before it.
+
+    `nn.Sequential` returns the output of its last child, and no code runs in between: it needs no copy of its own. Nor does a
+    tensor that stands in one output twice. After any other code the tensor may have been written to.
+    """
+
+    def __init__(self) -> None:
+        self._ended: nn.Module | None = None
+        self._copies: dict[int, tuple[weakref.ref[Tensor], T]] = {}
+
+    def end(self, module: nn.Module) -> None:
+        """Note that a call of `module` ended; copies of the module before are forgotten unless it hands them on."""
+        if self._copies and not (self._ended is not None and _returns_output_of(module, self._ended)):
+            self._copies = {}
+        self._ended = module
+
+    def get(self, tensor: Tensor) -> T | None:
+        """Return the copy of `tensor` that may be shared, if there is one."""
+        found = self._copies.get(id(tensor))
+        return found[1] if found is not None and found[0]() is tensor else None
+
+    def put(self, tensor: Tensor, copy: T) -> None:
+        """Keep `copy` for the rest of this output, and for a container that returns it."""
+        self._copies[id(tensor)] = (weakref.ref(tensor), copy)
+
+    def clear(self) -> None:
+        """Let go of all copies."""
+        self._copies = {}
+
+
+def _returns_output_of(module: nn.Module, child: nn.Module) -> bool:
+    """Whether `module` returns what its last child, `child`, returned, and only fmviz's hooks run in between."""
+    kind: Any = type(module)
+    return (
+        # TorchScript's classes have no `forward` to ask for.
+        isinstance(module, nn.Sequential)
+        and kind.forward is nn.Sequential.forward
+        and kind.__call__ is nn.Module.__call__
+        and kind.__iter__ is nn.Sequential.__iter__
+        and "forward" not in vars(module)
+        and next(reversed(module._modules.values()), None) is child
+        and len(module._forward_hooks) == len(child._forward_hooks) == 1
+        and not nn.modules.module._global_forward_hooks
+    )
+
+
 class Recorder:
     """The hooks of one forward.
 
+    Outputs are copied in the hook; of networks that work out of place, references are kept. A failure in a hook leaves the
+    layer out and lets the forward go on.
+
     Attributes:
-        modules: path and module, as `named_modules` has them.
-        hooks_called: how many calls of modules were seen.
-        cancelled: whether the forward was broken off; a model that catches every exception does not hide it.
-        ask: whether to break off, where anybody may want that.
-        devices: where the model's parameters and buffers are; the CPU always, for its random numbers.
+        modules: path and module, as `named_modules` yields them, without modules inside TorchScript.
+        in_place: whether outputs are copied.
+        hooks_called: number of calls of modules seen.
+        omitted: why outputs are not in the capture, by the name of the layer.
+        cancelled: whether the forward was stopped by `ask`; a model that catches every exception does not hide it.
+        failure: an exception raised by the caller's `keep` or `cancelled`.
+        ask: whether to stop; None if nobody may want that.
+        devices: devices of the model's parameters and buffers; always with the CPU.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        knowledge: Knowledge,
         *,
-        copy_all: bool,
-        keep: Callable[[Layer], bool] | None,
-        cancelled: Callable[[], bool] | None,
+        keep: Callable[[Layer], bool] | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> None:
         self.hooks_called = 0
         self.cancelled = False
-        # Walking a large model takes as long as hooking it, so it is done once a run.
-        self.modules = tuple(model.named_modules())
-        self._knowledge = knowledge
-        self._overwritten = knowledge.overwritten
-        self._copy_all = copy_all
-        self._keep = keep
-        self._plain = keep is None and not copy_all
+        self.failure: Exception | None = None
+        self.omitted: dict[str, str] = {}
         self.ask = cancelled
-        self._noted: list[Noted] = []
-        own = _own_tensors(self.modules)
-        self._own_before = set(map(_storage, own))
-        self.devices = {torch.device("cpu")} | {tensor.device for tensor in own if not tensor.is_meta}
-        self._last_copy: tuple[weakref.ref[Tensor], int, Tensor] | None = None
-        self._last_sum: tuple[weakref.ref[Tensor], int, Tensor] | None = None
+        self._model = model
+        self._keep = keep
+        self.modules = tuple(self._seen(model))
+        self.in_place = not works_out_of_place(self.modules)
+        self.devices = {torch.device("cpu")} | {
+            tensor.device
+            for _, module in self.modules
+            for tensors in (module._parameters, module._buffers)
+            for _, tensor in tensors.items()
+            if tensor is not None and not tensor.is_meta
+        }
+        self._noted: list[tuple[Layer, nn.Module, Tensor]] = []
+        self._copies = SharedCopies[Tensor]()
+        self._calls: dict[str, int] = {}
+        self._known = {id(module): module for _, module in self.modules}
+        self._undo: list[Callable[[], object]] = []
+        self._thread = threading.get_ident()
+
+    def _seen(self, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        """All modules that can be hooked. Those inside TorchScript run without Python, and call no hooks."""
+        inside: set[nn.Module] = set()
+        for path, module in model.named_modules():
+            if module in inside:
+                self.omitted[path] = f"{path} was left out: it is inside TorchScript, which calls no hooks."
+                continue
+            yield path, module
+            if isinstance(module, torch.jit.ScriptModule):
+                inside.update(module.modules())
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Hooks on every module, after those that are there already, so that they see what the next module gets."""
-        undo: list[Callable[[], object]] = []
+        """Hook every module, after the hooks that are there already, so that outputs are seen as the next module gets them."""
         try:
+            scripted = {id(module): path for path, module in self.modules if isinstance(module, torch.jit.ScriptModule)}
             for path, module in self.modules:
-                undo.append(_add_hook(module, _Hook(self, path, module)))
+                if id(module) not in scripted:
+                    self._hook(path, module)
+            if scripted:
+                # They take no hooks themselves, but call those of all modules.
+                self._undo.append(nn.modules.module.register_module_forward_hook(self._ended_in(scripted)).remove)
+            if self.in_place:
+                handle = nn.modules.module.register_module_forward_pre_hook(self._begin)
+                self._undo.append(handle.remove)
             yield
         finally:
-            for remove in undo:
+            for remove in self._undo:
                 remove()
+            self._undo.clear()
 
-    def learn(self) -> bool:
-        """Compare each shared tensor with what it was; True where all are true. Teaches the model's knowledge."""
-        stale = {noted.layer: how for noted in self._noted if (how := noted.overwritten())}
-        known = self._overwritten
-        known.update((noted.layer, False) for noted in self._noted if noted.checksum is not None)
-        known.update(dict.fromkeys(stale, True))
-        self._knowledge.quiet |= "quiet" in stale.values()
-        return not stale
+    def _hook(self, path: str, module: nn.Module) -> None:
+        self._undo.append(module.register_forward_hook(_Hook(self, path, module)).remove)
+
+    def _ended_in(self, scripted: dict[int, str]) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            path = scripted.get(id(module))
+            if path is not None and threading.get_ident() == self._thread:
+                self.stop_if_cancelled()
+                self.ended(path, module, output)
+
+        return hook
+
+    def _begin(self, module: nn.Module, args: Any) -> None:
+        """Hook a module that the forward itself made, just before it runs."""
+        if id(module) in self._known or threading.get_ident() != self._thread:
+            return
+        try:
+            self._known[id(module)] = module
+            path = next((path for path, one in self._model.named_modules() if one is module), None)
+            if path is not None:
+                self._hook(path, module)
+            else:
+                self._omit_unregistered(module)
+        except Exception as error:
+            self.omitted[type(module).__name__] = f"A {type(module).__name__} was left out: {one_line(error)}."
+
+    def _omit_unregistered(self, module: nn.Module) -> None:
+        kind, caller = type(module).__name__, self._running()
+        name = f"{caller}.{kind}" if caller else kind
+        where = f"layer “{caller}”" if caller else "the network"
+        self.omitted[name] = (
+            f"{name} was left out: the forward of {where} calls a {kind} that is not registered as a module of "
+            "the network, so that it has no name."
+        )
+
+    def _running(self) -> str:
+        """Return the path of the module whose forward is running, found from the calling frames."""
+        paths = {id(module): path for path, module in self.modules}
+        frame = sys._getframe(2)
+        while frame is not None:
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, nn.Module) and id(owner) in paths and frame.f_code.co_name not in _CALLS:
+                return paths[id(owner)]
+            frame = frame.f_back  # type: ignore[assignment]
+        return ""
 
     def records(self) -> dict[Layer, Record]:
-        """By layer, in the order in which they were put out. Nothing of them is the model's own."""
-        layouts, found = Layouts(), {}
-        of_the_model, copies = self._of_the_model(), dict[object, Tensor]()
-        for noted in self._noted:
-            module = noted.module
-            mine = tensor = noted.tensor
-            where = None if noted.owned else _storage(tensor)
-            # A weight that is put out would change with the next weights file, and what a module keeps with the next run.
-            if where in of_the_model:
-                # A block puts out what its last child does: they share one copy.
-                key = (where, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
-                known = copies.get(key)
-                if known is None:
-                    known = copies[key] = tensor.clone()
-                mine = known
-            found[noted.layer] = Record(type(module).__name__, mine, layouts.channels_last(module, tensor))
-        return found
-
-    def _of_the_model(self) -> set[object]:
-        """The memory of its parameters and buffers, before the forward and after it, and of what else its modules keep."""
-        kept = [
-            value
-            for _, module in self.modules
-            # In this way most modules are done with at once.
-            if not _NO_TENSORS.issuperset(map(type, vars(module).values()))
-            for value in vars(module).values()
-            if isinstance(value, Tensor)
-        ]
-        return self._own_before.union(map(_storage, _own_tensors(self.modules)), map(_storage, kept)) - {None}
+        """Return the outputs by layer, in the order in which they were produced."""
+        layouts = Layouts()
+        return {
+            layer: Record(type(module).__name__, tensor, layouts.channels_last(module, tensor))
+            for layer, module, tensor in self._noted
+        }
 
     def forget(self) -> None:
-        """Let go of every tensor, also where a traceback holds the recorder itself."""
+        """Let go of every tensor, also if a traceback holds this recorder."""
         self._noted.clear()
-        self._last_copy = self._last_sum = None
+        self._copies.clear()
 
     def stop_if_cancelled(self) -> None:
-        if self.ask is not None and self.ask():
+        """Raise `Cancelled` if `ask` says so."""
+        if self.ask is not None and self._asked(self.ask):
             self.cancelled = True
             raise Cancelled
 
-    def note(self, layer: Layer, module: nn.Module, tensor: Tensor) -> None:
-        """What a hook saw, in the way that is right for this layer: by reference, or as a copy."""
-        overwritten = self._overwritten.get(layer)
-        if overwritten is False and self._plain and not tensor.is_inference():
-            self._noted.append(Noted(layer, module, tensor.detach(), tensor._version))
-            return
-        if self._keep is not None and not self._keep(layer):
-            return
-        # Without a counter nothing tells whether it is written to.
-        if overwritten or self._copy_all or tensor.is_inference():
-            self._noted.append(Noted(layer, module, self._copy(tensor), 0, owned=True))
-            return
-        found = None
-        if overwritten is None:
-            # What has no memory to ask about (a transform's tensor) is the model's error here, and not ours afterwards.
-            _has_its_memory(tensor)
-            found = self._checksum(tensor)
-        self._noted.append(Noted(layer, module, tensor.detach(), tensor._version, checksum=found))
+    def _asked(self, question: Callable[..., bool], *args: Layer) -> bool:
+        """Call a function of the caller's; what it raises is not the network's error."""
+        try:
+            return question(*args)
+        except Exception as error:
+            self.failure = error
+            raise
 
-    def _copy(self, tensor: Tensor) -> Tensor:
-        """A block often puts out the very tensor of its last child: they share one copy while nothing is written."""
-        if tensor.is_inference():
-            with torch.inference_mode(False):
-                return tensor.clone()
-        if self._last_copy is not None and not self._copy_all and not self._knowledge.quiet:
-            source, version, twin = self._last_copy
-            if source() is tensor and version == tensor._version:
-                return twin
-        twin = tensor.detach().clone()
-        self._last_copy = (weakref.ref(tensor), tensor._version, twin)
+    def ended(self, path: str, module: nn.Module, output: object) -> None:
+        """Keep the output of a call of `module`. Raises only when memory runs out or a function of the caller's raised."""
+        self.hooks_called += 1
+        self._calls[path] = call = self._calls.get(path, 0) + 1
+        layer = Layer(path, call)
+        try:
+            self._copies.end(module)
+            if isinstance(output, Tensor):
+                self._note(layer, module, output)
+            else:
+                self._note_parts(layer, module, output)
+        except Exception as error:
+            if error is self.failure or is_out_of_memory(error):
+                raise
+            self._omit(layer, f"its output, a {type(output).__name__}, could not be copied: {one_line(error)}")
+
+    def _note_parts(self, layer: Layer, module: nn.Module, output: object) -> None:
+        """Keep the tensors in an output that is not a tensor, and name everything else."""
+        found = list(leaves(output))
+        for where, leaf in found:
+            part = Layer(layer.path, layer.call, where)
+            if not isinstance(leaf, Tensor):
+                self._omit(part, f"it is a {type(leaf).__name__}, which is not walked for tensors")
+                continue
+            try:
+                self._note(part, module, leaf)
+            except Exception as error:
+                if error is self.failure or is_out_of_memory(error):
+                    raise
+                self._omit(part, f"it could not be copied: {one_line(error)}")
+        if not found and _may_hold_tensors(output):
+            self._omit(layer, f"no tensor was found in its output, a {type(output).__name__}")
+
+    def _note(self, layer: Layer, module: nn.Module, tensor: Tensor) -> None:
+        if self._keep is not None and not self._asked(self._keep, layer):
+            return
+        mine = self.copy(tensor) if self.in_place else tensor.detach()
+        if mine is None:
+            self._omit(
+                layer, "it ran inside torch.vmap or another transform of torch.func, where tensors have no values"
+            )
+            return
+        self._noted.append((layer, module, mine))
+
+    def copy(self, tensor: Tensor) -> Tensor | None:
+        """Return a detached copy of `tensor`; None inside a transform of torch.func, whose tensors do not outlive it."""
+        twin = self._copies.get(tensor)
+        if twin is None:
+            if torch.func.debug_unwrap(tensor) is not tensor:
+                return None
+            twin = _cloned(tensor)
+            self._copies.put(tensor, twin)
         return twin
 
-    def _checksum(self, tensor: Tensor) -> Tensor | None:
-        """A tensor that two layers in a row put out, other bytes under the same count, was written to quietly."""
-        found = checksum(tensor)
-        if found is not None:
-            if self._last_sum is not None:
-                source, version, before = self._last_sum
-                if source() is tensor and version == tensor._version and not torch.equal(found, before):
-                    self._knowledge.quiet = True
-            self._last_sum = (weakref.ref(tensor), tensor._version, found)
-        return found
+    def _omit(self, layer: Layer, reason: str) -> None:
+        self.omitted.setdefault(str(layer), f"{layer} was left out: {reason}.")
+
+
+_CALLS = ("_wrapped_call_impl", "_call_impl", "inner", "_begin", "_omit_unregistered")
+"""Functions between a module's forward and the hook of the module that it calls; their `self` is the called module."""
+
+
+def _may_hold_tensors(output: object) -> bool:
+    """Whether an output without tensors is worth a note: an empty container is, None and plain values are not."""
+    return output is not None and hasattr(output, "__dict__") and not isinstance(output, type)
+
+
+def _cloned(tensor: Tensor) -> Tensor:
+    if tensor.is_inference():
+        with torch.inference_mode(False):
+            return tensor.clone()
+    return tensor.detach().clone()
 
 
 class _Hook:
-    """What one module puts out goes to the recorder.
+    """Passes the output of one module to the recorder."""
 
-    It runs once for every call of every module, beside layers that take a few microseconds themselves: what can be found
-    out afterwards is left for then. An object like this is one for the garbage collector to walk, a closure a dozen.
-    """
-
-    __slots__ = ("_calls", "_first", "_own", "_recorder")
+    __slots__ = ("_own", "_path", "_recorder")
 
     def __init__(self, recorder: Recorder, path: str, own: nn.Module) -> None:
         self._recorder = recorder
         self._own = own
-        self._first = Layer(path)
-        self._calls = 0
+        self._path = path
 
     def __copy__(self) -> _Hook:
         """A copy of a module, made in the forward, must not bring a copy of all that is recorded."""
@@ -241,70 +356,10 @@ class _Hook:
         recorder = self._recorder
         if recorder.ask is not None:
             recorder.stop_if_cancelled()
-        recorder.hooks_called += 1
-        self._calls = calls = self._calls + 1
-        layer = self._first
-        if isinstance(output, Tensor):
-            recorder.note(layer if calls == 1 else Layer(layer.path, calls), module, output)
-        else:
-            for where, tensor in tensors_in(output):
-                recorder.note(Layer(layer.path, calls, where), module, tensor)
-
-
-def _add_hook(module: nn.Module, hook: Callable[[nn.Module, Any, Any], None]) -> Callable[[], object]:
-    """Register `hook`, which runs after those that are there; call the result to remove it."""
-    hooks = vars(module).get("_forward_hooks")
-    if not isinstance(hooks, dict):
-        return module.register_forward_hook(hook).remove
-    # What a handle does beside this takes ten times longer, and there are hundreds of them in a run of some ten milliseconds.
-    key: Any = hook
-    hooks[key] = hook
-    return lambda: hooks.pop(key, None)
+        recorder.ended(self._path, module, output)
 
 
 def not_compiled() -> AbstractContextManager[object]:
-    """Compiled modules run as plain ones inside, since they do not call hooks that were added later."""
-    # Nothing can be compiled as long as nobody has imported the compiler, which takes a second.
+    """Run compiled modules as plain ones inside, since they do not call hooks that were added later."""
+    # Nothing can be compiled unless the compiler was imported, which takes a second.
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
-
-
-_NO_TENSORS = frozenset({type(None), bool, int, float, str, tuple, list, dict, OrderedDict, set})
-"""What the attributes of most modules are."""
-
-
-def _own_tensors(modules: Iterable[tuple[str, nn.Module]]) -> list[Tensor]:
-    """Parameters and buffers."""
-    return [
-        tensor
-        for _, module in modules
-        for tensors in (module._parameters, module._buffers)
-        for tensor in tensors.values()
-        if tensor is not None
-    ]
-
-
-def _required_checksum(tensor: Tensor) -> Tensor:
-    found = checksum(tensor)
-    assert found is not None
-    return found
-
-
-def _storage(tensor: Tensor) -> object:
-    """What tells whose memory it is; None where nothing does. Asked of all weights in each run."""
-    try:
-        return tensor.untyped_storage().data_ptr() or None
-    # What is sparse, wraps others or is not yet initialised has no memory of its own.
-    except (RuntimeError, ValueError):
-        return None
-
-
-def _has_its_memory(tensor: Tensor) -> bool:
-    """Whether the memory behind it still holds all of it: a model may give memory away before the forward is over."""
-    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested or not tensor.numel():
-        return True
-    there = tensor.untyped_storage().nbytes()
-    if tensor.is_contiguous():
-        return bool((tensor.storage_offset() + tensor.numel()) * tensor.element_size() <= there)
-    steps = zip(tensor.shape, tensor.stride(), strict=True)
-    end = tensor.storage_offset() + 1 + sum((size - 1) * step for size, step in steps)
-    return bool(end * tensor.element_size() <= there)

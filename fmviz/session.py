@@ -259,6 +259,11 @@ class Session:
         """What a forward that raised half way had put out by then is handed on as a whole run's is."""
         inputs = self._arguments(tensor)
         size = (tensor.shape[2], tensor.shape[3])
+        if any(one.is_meta for part in (self.model.parameters(), self.model.buffers()) for one in part):
+            raise BackboneError(
+                f"{self.backbone.name} cannot run, because its parameters are on the meta device and have no values: load "
+                "weights first, or ask for the layer table, which needs none."
+            )
         grid_at = self.backbone.token_grid
         tokens = grid_at(size) if grid_at else None
         try:

@@ -126,7 +126,7 @@ class Totals:
         parameter_bytes: of parameters and buffers by dtype: {"float32": 102228128}.
         macs, other_operations, not_counted: of a forward, see `Row`.
         activation_bytes: of all that modules without children put out.
-        capture_bytes: what a capture of all layers holds: what several layers share once, what is overwritten twice.
+        capture_bytes: bytes that a capture of all layers holds; memory that several layers share is counted once.
         peak_bytes: the most that is in memory at once in a forward without a capture, the input with it and the parameters
             not, as far as torch frees what nobody holds any more.
         layers: calls of all modules in a forward: as many as a capture holds, where each puts out one tensor.

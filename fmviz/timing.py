@@ -16,7 +16,7 @@ from fmviz.as_found import left_as_found
 from fmviz.devices import device_words
 from fmviz.errors import DeviceError, ForwardError
 from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
-from fmviz.recording import Knowledge, Recorder, not_compiled
+from fmviz.recording import Recorder, not_compiled
 from fmviz.structures import tensors_in, with_tensors
 
 WARM_UP = 2
@@ -72,13 +72,13 @@ def time_layers(
     Raises:
         ForwardError: the model raised. DeviceError: out of memory. Cancelled.
     """
-    recorder = Recorder(model, Knowledge(), copy_all=False, keep=lambda layer: False, cancelled=cancelled)
+    recorder = Recorder(model, keep=lambda layer: False, cancelled=cancelled)
     devices = recorder.devices | {tensor.device for _, tensor in tensors_in((args, kwargs))}
     device = next((one for one in sorted(devices, key=str) if one.type != "cpu"), torch.device("cpu"))
     found: list[dict[str, tuple[float, float]]] = []
     problem: Exception | None = None
     try:
-        with left_as_found([module for _, module in recorder.modules], devices), not_compiled():
+        with left_as_found(recorder.modules, devices, only_modes=not recorder.in_place), not_compiled():
             for number in range(WARM_UP + max(rounds, 1)):
                 recorder.stop_if_cancelled()
                 own_args, own_kwargs = with_tensors((args, kwargs), lambda tensor: tensor.detach().clone())

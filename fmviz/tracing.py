@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fmviz import fields, operations
 from fmviz.fields import Field, Part
 from fmviz.operations import FIELD, Operation, field_of, tensors
-from fmviz.recording import not_compiled
+from fmviz.recording import SharedCopies, not_compiled, works_out_of_place
 from fmviz.shapes import Light, shape_only
 from fmviz.structures import tensors_in
 
@@ -52,7 +52,7 @@ class Memory:
     Attributes:
         alive: now.
         peak: at most so far.
-        kept: what a capture of all layers holds of it so far, with the copies of what is overwritten.
+        kept: what a capture of all layers holds so far.
     """
 
     alive: int = 0
@@ -82,11 +82,16 @@ Heard = Callable[[str, nn.Module, Any, Any, Cost], None]
 
 
 class Tracer(Light):  # type: ignore[no-untyped-call]
-    """Entered around a forward. `costs` holds those of the modules that have begun and not yet ended."""
+    """Entered around a forward. `costs` holds those of the modules that have begun and not yet ended.
 
-    def __init__(self) -> None:
+    Args:
+        in_place: whether a capture copies every output, see `fmviz.recording.works_out_of_place`.
+    """
+
+    def __init__(self, *, in_place: bool = False) -> None:
         super().__init__()
         self.memory = Memory()
+        self._copied = SharedCopies[bool]() if in_place else None
         self.costs = [Cost()]
 
     def __torch_dispatch__(
@@ -120,26 +125,27 @@ class Tracer(Light):  # type: ignore[no-untyped-call]
         shared = next(filter(None, map(_block, given)), None) if view else None
         for tensor in tensors(op.out):
             if any(tensor is one for one in given):
-                self._overwritten(tensor)
-            elif shared is not None:
+                continue
+            if shared is not None:
                 setattr(tensor, MEMORY, shared)
             # Else a view is one of a parameter.
             elif not view:
                 setattr(tensor, MEMORY, _Block(self.memory, tensor.numel() * tensor.element_size()))
 
-    def _overwritten(self, tensor: Tensor) -> None:
-        """A capture that holds it has to take a copy first, and then holds that instead."""
-        block = _block(tensor)
-        if block is not None and block.kept:
-            self.memory.kept += tensor.numel() * tensor.element_size() - block.nbytes
-            block.kept = False
-
-    def keep(self, tensor: Tensor) -> None:
-        """A capture holds this tensor from here on."""
-        block = _block(tensor)
-        if block is not None and not block.kept:
-            self.memory.kept += block.nbytes
-            block.kept = True
+    def keep(self, module: nn.Module, output: object) -> None:
+        """Count the bytes that a capture holds of the output of `module`: copies, or memory that several layers share."""
+        if self._copied is not None:
+            self._copied.end(module)
+        for _, tensor in tensors_in(output):
+            if self._copied is not None:
+                if self._copied.get(tensor) is None:
+                    self._copied.put(tensor, True)
+                    self.memory.kept += tensor.numel() * tensor.element_size()
+                continue
+            block = _block(tensor)
+            if block is not None and not block.kept:
+                self.memory.kept += block.nbytes
+                block.kept = True
 
 
 def _block(tensor: Tensor) -> _Block | None:
@@ -203,7 +209,7 @@ def tracing(network: nn.Module, image: Tensor, heard: Heard) -> Iterator[Tracer]
 
     Its modules get hooks, which are gone afterwards.
     """
-    tracer = Tracer()
+    tracer = Tracer(in_place=not works_out_of_place(network.named_modules()))
     setattr(image, FIELD, fields.of_input(*image.shape[-2:]))
     setattr(image, MEMORY, _Block(tracer.memory, image.numel() * image.element_size()))
     handles = []
@@ -229,8 +235,7 @@ def _beginning(tracer: Tracer) -> Callable[..., None]:
 def _ending(tracer: Tracer, path: str, heard: Heard) -> Callable[..., None]:
     def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         cost = tracer.costs.pop()
-        for _, tensor in tensors_in(output):
-            tracer.keep(tensor)
+        tracer.keep(module, output)
         heard(path, module, (args, kwargs), output, cost)
 
     return hook

@@ -19,20 +19,34 @@ from fmviz.selecting import Chosen
 ValueForm = Literal["npz", "safetensors"]
 
 
-def arrays_of(chosen: Sequence[Chosen], form: str, cancelled: Callable[[], bool]) -> tuple[list[Array], dict[str, str]]:
-    """The layers' values for a file, and what had to be converted: layer -> "bfloat16 as float32".
+def arrays_of(
+    chosen: Sequence[Chosen], form: str, cancelled: Callable[[], bool]
+) -> tuple[list[Array], dict[str, str], list[str]]:
+    """Return the layers' values for a file.
 
-    Fetching an array raises `Cancelled` once `cancelled()` says so.
+    Fetching an array raises `Cancelled` once `cancelled()` returns True.
+
+    Returns:
+        The arrays; the types that had to be converted, layer -> "bfloat16 as float32"; and a sentence for each layer without
+        values.
     """
-    arrays, converted = [], {}
+    arrays, converted, without = [], {}, []
     for layer in chosen:
         tensor = layer.tensor.detach()
+        if tensor.is_meta or tensor.is_nested:
+            why = (
+                "it is on the meta device and has no values"
+                if tensor.is_meta
+                else "it is a nested tensor, not an array"
+            )
+            without.append(f"{layer.name} was left out: {why}.")
+            continue
         stored = _stored_type(tensor, form)
         if stored != tensor.dtype:
             converted[layer.name] = f"{_name(tensor.dtype)} as {_name(stored)}"
         kind = "BF16" if stored == torch.bfloat16 else KINDS.get(_name(stored), "")
         arrays.append(Array(layer.name, kind, tuple(tensor.shape), _fetch(tensor, stored, cancelled)))
-    return arrays, converted
+    return arrays, converted, without
 
 
 def write_values(path: Path | os.PathLike[str], arrays: Sequence[Array], facts: Mapping[str, Any], form: str) -> Path:
@@ -53,7 +67,8 @@ def _fetch(tensor: Tensor, stored: torch.dtype, cancelled: Callable[[], bool]) -
     def fetch() -> npt.NDArray[Any]:
         if cancelled():
             raise Cancelled
-        dense = tensor if tensor.layout == torch.strided else tensor.to_dense()
+        plain = tensor.dequantize() if tensor.is_quantized else tensor
+        dense = plain if plain.layout == torch.strided else plain.to_dense()
         host = dense.to(stored).cpu().resolve_conj().resolve_neg().contiguous()
         if stored == torch.bfloat16:
             bits: npt.NDArray[Any] = host.view(torch.int16).numpy().view(np.uint16)

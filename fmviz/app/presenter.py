@@ -206,7 +206,7 @@ class Presenter(QObject):
             return
         self.window.set_run_words(wording.run_words(run))
         self.window.input.predictions.set_predictions(wording.predictions(run), wording.no_predictions(run))
-        self.window.input.set_notes(wording.weights_notes(run))
+        self.window.input.set_notes(wording.run_notes(run))
         if not any(layer.taps for layer in run.layers):
             self._taps = None
             self.window.pyramid.show_empty(self.tr("This network has no named stages C2–C5."))

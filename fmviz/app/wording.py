@@ -459,6 +459,11 @@ def weights_notes(run: Ran) -> str:
     return f"{run.weights.name}: " + " ".join(run.weights.notes)
 
 
+def run_notes(run: Ran) -> str:
+    """The notes on the weights and on the run, for the lines below the input."""
+    return " ".join(part for part in (weights_notes(run), *run.notes) if part)
+
+
 def picture_words(size: tuple[int, int], note: str) -> str:
     """Size, and below it what was done: "451 × 300 px" and "alpha over white"; width first, as pictures are spoken of."""
     text = f"{size[1]} × {size[0]} px"

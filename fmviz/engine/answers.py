@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from fmviz.table import Call, LayerTable, Row
 
 KEPT_PICTURES = 4
+_NOTES = 3
+"""Sentences on omitted outputs that a window shows at most."""
 DEVICE_LOST = 70
 """The exit code of an engine whose accelerator cannot be used any more."""
 
@@ -245,6 +247,7 @@ class Answers:
             bytes=capture.nbytes,
             device=str(shown.session.device),
             stopped=stopped,
+            notes=capture.notes(_NOTES),
         )
 
     def _tabulate(self, request: Tabulate) -> Reply:

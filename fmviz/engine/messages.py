@@ -605,6 +605,8 @@ class Ran(Reply, frozen=True, kw_only=True):
     bytes: int
     device: str
     stopped: str = ""
+    notes: tuple[str, ...] = ()
+    """Outputs that were left out, and things in the model that could not be restored; one sentence each."""
 
 
 class InputRead(Reply, frozen=True, kw_only=True):
