@@ -88,8 +88,6 @@ def chosen_layers(capture: Capture, patterns: str | Sequence[str]) -> list[Chose
 def _chosen(name: str, taps: Sequence[str], activation: Activation) -> Chosen:
     tensor, why = activation.tensor, activation.why_no_maps
     maps = tensor if why else activation.maps
-    if not why and not tensor.numel():
-        why = "It is empty."
     return Chosen(name, "+".join(taps), activation.kind, tensor, maps, f"{why[0].lower()}{why[1:]}" if why else "")
 
 

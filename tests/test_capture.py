@@ -24,7 +24,10 @@ import fmviz.recording
 from fmviz.capture import Activation, Capture, capture_activations
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
 from fmviz.layers import Layer
+from fmviz.networks import papers
 from fmviz.networks.catalog import backbone
+from fmviz.recording import works_out_of_place
+from fmviz.structures import tensors_in
 
 Reference = dict[str, tuple[Tensor, Tensor]]
 
@@ -108,13 +111,59 @@ def image(size: int = 64) -> Tensor:
 # ── Whole networks ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0_fpn", "resnet18_fpn", "resnet50", "vgg11_bn"])
+OURS = [
+    "efficientnet_lite0_fpn",
+    "resnet18_fpn",
+    "resnet50",
+    "vgg11_bn",
+    "inception_v1",
+    "inception_v2",
+    "inception_v3",
+    "article/fpn",
+]
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_our_networks(name: str) -> None:
     torch.manual_seed(0)
     model = backbone(name).build().eval()
-    expected = reference(model, image())
+    x = image(128)
+    expected = reference(model, x)
     assert overwritten(expected) == 0
-    assert_true(capture_activations(model, image()), expected)
+    assert works_out_of_place(model.named_modules())
+    assert_true(capture_activations(model, x), expected)
+
+
+@pytest.mark.parametrize("name", [row.name for row in papers.rows()])
+def test_no_network_of_ours_writes_in_place(name: str) -> None:
+    """On the meta device, where the version counters count as well, and all of them are quick."""
+    with torch.device("meta"):
+        model = backbone(name).build().eval()
+        outputs: list[tuple[Tensor, int]] = []
+        for module in model.modules():
+            module.register_forward_hook(
+                lambda module, args, output: outputs.extend((one, one._version) for _, one in tensors_in(output))
+            )
+        with torch.no_grad():
+            model(torch.empty(1, 3, 128, 128))
+    assert outputs
+    assert all(tensor._version == version for tensor, version in outputs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.register_forward_hook(lambda module, args, output: output.relu_()),
+        lambda model: model.layer1[0].conv2.register_forward_pre_hook(lambda module, args: args[0].relu_() and None),
+        lambda model: setattr(model, "layer2", nn.Sequential(*model.layer2, nn.ReLU(inplace=True))),
+        lambda model: setattr(model.layer1[0], "relu", Function(torch.relu_)),
+        lambda model: setattr(model.layer3, "forward", torch.sigmoid_),
+    ],
+)
+def test_a_network_of_ours_that_was_changed_is_copied(change: Callable[[Any], Any]) -> None:
+    model = backbone("resnet18").build().eval()
+    change(model)
+    assert not works_out_of_place(model.named_modules())
 
 
 TORCHVISION = {
@@ -237,7 +286,26 @@ class QuietInParent(nn.Module):
         return out
 
 
+def with_hook(module: nn.Module, hook: Callable[[Any, Any, Any], Any]) -> nn.Module:
+    module.register_forward_hook(hook)
+    return module
+
+
+class Subclass(nn.Sequential):
+    """An `nn.Sequential` with code behind its last child."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(x)
+        out.data.add_(1)
+        return out
+
+
 NASTY: dict[str, nn.Module] = {
+    "hook of a container": nn.Sequential(
+        with_hook(nn.Sequential(nn.Conv2d(3, 4, 1)), lambda module, args, output: output.data.add_(1) and None),
+        nn.ReLU(inplace=True),
+    ),
+    "code of a container": nn.Sequential(Subclass(nn.Conv2d(3, 4, 1)), nn.ReLU(inplace=True)),
     "view": nn.Sequential(nn.Conv2d(3, 4, 1), Function(in_place_on_a_view)),
     "data": nn.Sequential(nn.Conv2d(3, 4, 1), nn.Identity(), Function(through_data), nn.ReLU(inplace=True)),
     "numpy": nn.Sequential(nn.Conv2d(3, 4, 1), Function(through_numpy)),

@@ -194,7 +194,7 @@ def test_all_layers_in_their_order_with_distinct_names(capture, tmp_path):
     assert len({name.casefold() for name in os.listdir(tmp_path)}) == 8
     assert [record.note for record in records if not record.path] == [
         "fc was left out: it is a vector of 10 values, without rows and columns.",
-        "none was left out: it is empty.",
+        "none was left out: it is empty: its shape is 1 × 0 × 4 × 6.",
     ]
 
 

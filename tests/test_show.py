@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Client, Listener, Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,11 +40,12 @@ class Heard(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3, stride=4)
         self.ran = threading.Event()
-        self.thread = ""
+        # Attributes of the module itself are restored after a run.
+        self.noted = SimpleNamespace(thread="")
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x)
-        self.thread = threading.current_thread().name
+        self.noted.thread = threading.current_thread().name
         self.ran.set()
         return y
 
@@ -80,7 +82,7 @@ def test_the_window_runs_the_live_model_and_closing_it_from_here_leaves_the_mode
         assert "open" in repr(window)
         assert model.ran.wait(LONG)
         until(lambda: window.capture is not None)
-        assert model.thread == "fmviz live model"
+        assert model.noted.thread == "fmviz live model"
         assert window.capture.picture.name == "chelsea.png"
         assert [str(layer) for layer in window.capture] == ["conv", "(output)"]
         assert window.wait(0) is None

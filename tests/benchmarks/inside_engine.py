@@ -12,9 +12,10 @@ _CODE = """
 import sys
 import torch
 way, name, height, width = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-if name == "googlenet":
+if name.startswith("torchvision/"):
     from torchvision import models
-    model = models.googlenet(weights=None, init_weights=False, aux_logits=False).eval()
+    more = {"init_weights": False, "aux_logits": False} if name.endswith("googlenet") else {}
+    model = models.get_model(name.removeprefix("torchvision/"), weights=None, **more).eval()
 else:
     from fmviz.networks.catalog import backbone
     model = backbone(name).build().eval()
@@ -36,11 +37,15 @@ deed()
 """
 
 _RUNS = (
-    ("resnet50", 224, 224, 1.02),
-    ("vgg19", 224, 224, 0.95),
-    ("googlenet", 224, 224, 0.95),
-    ("resnet50", 480, 640, 0.90),
-    ("resnet50_fpn", 800, 1333, 0.62),
+    ("torchvision/resnet50", 224, 224, 1.10),
+    ("torchvision/googlenet", 224, 224, 1.10),
+    ("torchvision/vit_b_16", 224, 224, 1.10),
+    ("torchvision/convnext_tiny", 224, 224, 1.10),
+    ("torchvision/swin_t", 224, 224, 1.10),
+    ("resnet50", 224, 224, 1.10),
+    ("vgg19", 224, 224, 1.10),
+    ("resnet50", 480, 640, 1.10),
+    ("resnet50_fpn", 800, 1333, 0.65),
 )
 
 
