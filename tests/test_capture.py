@@ -302,7 +302,7 @@ class Subclass(nn.Sequential):
 
 NASTY: dict[str, nn.Module] = {
     "hook of a container": nn.Sequential(
-        with_hook(nn.Sequential(nn.Conv2d(3, 4, 1)), lambda module, args, output: output.data.add_(1) and None),
+        with_hook(nn.Sequential(nn.Conv2d(3, 4, 1)), lambda module, args, output: (output.data.add_(1), None)[1]),
         nn.ReLU(inplace=True),
     ),
     "code of a container": nn.Sequential(Subclass(nn.Conv2d(3, 4, 1)), nn.ReLU(inplace=True)),

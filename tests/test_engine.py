@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import mmap
@@ -84,6 +85,7 @@ from fmviz.pyramid import tap_maps
 from fmviz.render import render, statistics
 from fmviz.session import Session
 from fmviz.table import layer_table
+from fmviz.trust import trust
 
 LONG = 60.0
 """Seconds after which a test gives up. Nothing that works takes as long."""
@@ -309,6 +311,30 @@ def test_a_run_tells_all_that_the_window_shows_of_it(ran, capture):
     assert ran.setup == SMALL
     strides = {tap: layer.stride for layer in ran.layers for tap in layer.taps}
     assert [strides[f"P{level}"] for level in range(2, 6)] == [4, 8, 16, 32]
+
+
+def test_omitted_outputs_are_notes_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("FMVIZ_CONFIG_HOME", str(tmp_path / "config"))
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def forward(self, x):\n"
+        "        for kind in (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.ELU):\n"
+        "            x = kind()(super().forward(x))\n"
+        "        return x\n"
+        "def build():\n"
+        "    return Net(nn.Conv2d(3, 3, 1))\n"
+    )
+    trust(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    served = Served()
+    found = served.client.ask(Run, source=CAT, setup=Setup(backbone=f"own:{path}:build", mode="whole", side=32))
+    served.end()
+    assert isinstance(found, Ran), found
+    first, second, more = found.notes
+    assert first.startswith("ReLU was left out: the forward of the network calls a ReLU that is not registered")
+    assert second.startswith("Tanh was left out")
+    assert more.startswith("2 more outputs were left out")
 
 
 @pytest.mark.parametrize("normalisation", ["map", "layer", "symmetric"])

@@ -112,8 +112,28 @@ def test_layers_that_cannot_be_drawn_do_not_end_the_export(model_file, tmp_path,
 
 def test_values_of_layers_without_values_are_left_out(model_file, tmp_path, capsys):
     code = main(
-        ["export", str(CAT), "-o", str(tmp_path), "--model", model_file, "--trust", "--whole", "24", "--device", "cpu"]
-        + ["--as", "npz", "--layers", "conv", "quantized", "complex", "no_channels", "meta", "sparse"]
+        [
+            "export",
+            str(CAT),
+            "-o",
+            str(tmp_path),
+            "--model",
+            model_file,
+            "--trust",
+            "--whole",
+            "24",
+            "--device",
+            "cpu",
+            "--as",
+            "npz",
+            "--layers",
+            "conv",
+            "quantized",
+            "complex",
+            "no_channels",
+            "meta",
+            "sparse",
+        ]
     )
     assert code == 0
     (path,) = tmp_path.glob("*.npz")
@@ -144,8 +164,20 @@ def test_one_picture_that_fails_unexpectedly_is_one_line(tmp_path, capsys, monke
 
     PIL.Image.new("RGB", (20, 20)).save(small)
     code = main(
-        ["export", str(CAT), str(small), "-o", str(tmp_path / "out"), "--model", f"{path}:build", "--trust"]
-        + ["--layers", "0", "--device", "cpu"]
+        [
+            "export",
+            str(CAT),
+            str(small),
+            "-o",
+            str(tmp_path / "out"),
+            "--model",
+            f"{path}:build",
+            "--trust",
+            "--layers",
+            "0",
+            "--device",
+            "cpu",
+        ]
     )
     assert code == 1
     assert len(list((tmp_path / "out/small").iterdir())) == 1
