@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 import random
 from collections import OrderedDict, deque
@@ -38,9 +39,9 @@ def left_as_found(
 ) -> Iterator[list[str]]:
     """Set eval mode without gradients inside; afterwards restore the modules and the random generators.
 
-    Restored, in place, so that identities and aliases survive: modes, parameters, buffers, children and hooks, plain attributes
-    that are tensors, arrays, numbers, generators, or containers of these, and torch's, Python's and numpy's global generators.
-    Not restored: objects of other classes, globals, lazy modules that were initialised, and the values of parameters
+    Restored in place, so that identities and aliases survive: modes, parameters, buffers, children and hooks; plain attributes
+    that are tensors, arrays, numbers, random generators, or containers and dataclasses of these; and the global generators of
+    torch, Python and numpy. Not restored: objects of other classes, globals, lazy modules that were initialised, and the values of parameters
     beyond `PARAMETER_LIMIT`.
 
     Args:
@@ -105,6 +106,7 @@ class _State:
     modules: list[tuple[str, nn.Module]]
     problems: list[str]
     attributes: list[tuple[str, nn.Module, type, dict[str, Any]]] = field(default_factory=list)
+    objects: list[tuple[str, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     empty: list[tuple[str, Any]] = field(default_factory=list)
     dictionaries: list[tuple[str, dict[Any, Any], dict[Any, Any]]] = field(default_factory=list)
     sequences: list[tuple[str, Any, list[Any]]] = field(default_factory=list)
@@ -117,6 +119,7 @@ class _State:
     watched: list[tuple[str, Tensor, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.seen.update((id(module), module) for _, module in self.modules)
         for path, module in self.modules:
             try:
                 self._take_module(path, module)
@@ -142,11 +145,13 @@ class _State:
     def _take(self, path: str, value: object, depth: int) -> None:
         """Save `value` and what it contains, once."""
         kind = type(value)
-        if kind in _IMMUTABLE or depth > _DEEPEST or isinstance(value, nn.Module):
-            return
-        if id(value) in self.seen:
+        if kind in _IMMUTABLE or depth > _DEEPEST or id(value) in self.seen:
             return
         self.seen[id(value)] = value
+        if isinstance(value, nn.Module):
+            # In a plain list, say, where `named_modules` does not find it.
+            self._take_module(path, value)
+            return
         inside: Sequence[object] = ()
         if isinstance(value, Tensor):
             self.tensors.append((path, value))
@@ -162,6 +167,9 @@ class _State:
             self.sets.append((path, value, set(value)))
         elif isinstance(value, tuple):
             inside = value
+        elif dataclasses.is_dataclass(value) and hasattr(value, "__dict__") and not isinstance(value, type):
+            self.objects.append((path, vars(value), dict(vars(value))))
+            inside = list(vars(value).values())
         elif isinstance(value, np.ndarray):
             self.steps.append((path, _array_restorer(value)))
         elif (restore := _generator_restorer(value)) is not None:
@@ -209,6 +217,8 @@ class _State:
         for path, module, _, saved in self.attributes:
             if id(module) not in initialised:
                 _attempt(problems, f"an attribute of {_module(path)}", _restore_attributes, vars(module), saved)
+        for path, now, saved in self.objects:
+            _attempt(problems, f"an object in {_module(path)}", _restore_attributes, now, saved)
         skipped = {
             id(value)
             for _, module, _, saved in self.attributes
@@ -224,9 +234,9 @@ class _State:
         for path, sequence, parts in self.sequences:
             if len(sequence) != len(parts) or any(a is not b for a, b in zip(sequence, parts, strict=True)):
                 _attempt(problems, f"a sequence in {_module(path)}", _refill_sequence, sequence, parts)
-        for path, now, before in self.sets:
-            if now != before:
-                _attempt(problems, f"a set in {_module(path)}", _refill_mapping, now, before)
+        for path, some, before in self.sets:
+            if some != before:
+                _attempt(problems, f"a set in {_module(path)}", _refill_mapping, some, before)
         for path, step in self.steps:
             _attempt(problems, f"an attribute of {_module(path)}", step)
         for path, tensor, memory, requires_grad, gradient in self.bindings:

@@ -6,6 +6,7 @@ import collections
 import copy
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -35,6 +36,19 @@ def plain(model: nn.Module, *args: Any) -> Any:
     return output
 
 
+@dataclass
+class Trace:
+    steps: int
+    tensors: list[Tensor]
+
+
+class Steps(nn.Module):
+    steps = 0
+
+    def forward(self) -> None:
+        self.steps += 1
+
+
 class Stateful(nn.Module):
     """A module with state of every kind in plain attributes. Its forward changes all of it, and ends with a ReLU in place."""
 
@@ -58,6 +72,8 @@ class Stateful(nn.Module):
         self.numpy = np.random.default_rng(4)
         self.legacy = np.random.RandomState(4)
         self.going: int | None = 3
+        self.record = Trace(0, [torch.zeros(1)])
+        self.hidden = [Steps()]
 
     def forward(self, x: Tensor) -> Tensor:
         self.steps += 1
@@ -72,6 +88,9 @@ class Stateful(nn.Module):
         self.nothing.append(1)
         self.array[0] += 5
         self.arrived = True
+        self.record.steps += 1
+        self.record.tensors[0] += 1
+        self.hidden[0]()
         del self.going
         noise = (
             torch.rand(x.shape, generator=self.generator)
@@ -104,6 +123,8 @@ def state_of(model: Stateful) -> dict[str, Any]:
         "python": model.python.getstate(),
         "numpy": str(model.numpy.bit_generator.state),
         "legacy": str(model.legacy.get_state()),
+        "record": (model.record.steps, model.record.tensors[0].item()),
+        "hidden": model.hidden[0].steps,
         "going": vars(model).get("going", "gone"),
         "names": set(vars(model)),
         "global": (torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())),
