@@ -41,8 +41,8 @@ def left_as_found(
 
     Restored in place, so that identities and aliases survive: modes, parameters, buffers, children and hooks; plain attributes
     that are tensors, arrays, numbers, random generators, or containers and dataclasses of these; and the global generators of
-    torch, Python and numpy. Not restored: objects of other classes, globals, lazy modules that were initialised, and the values of parameters
-    beyond `PARAMETER_LIMIT`.
+    torch, Python and numpy. Not restored: objects of other classes, globals, lazy modules that were initialised, and the values
+    of parameters beyond `PARAMETER_LIMIT`.
 
     Args:
         modules: path and module, as `named_modules` yields them.
