@@ -196,7 +196,13 @@ def test_places_of_a_package_in_a_zip_file_are_named(tmp_path: Path) -> None:
     path = os.pathsep.join([str(tmp_path / "fmviz.zip"), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", IN_A_ZIP]
     ran = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": path}, cwd="/", capture_output=True, text=True, timeout=60, check=False
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert ran.returncode == 0, ran.stderr
     assert "fmviz/app/report.py:" in ran.stdout
