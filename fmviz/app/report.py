@@ -9,6 +9,7 @@ import importlib.util
 import os
 import platform
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -111,7 +112,10 @@ def _known_folders() -> list[tuple[Path, str]]:
     packages = [(name, _package_folder(name)) for name in _PACKAGES]
     known = [(Path(os.path.realpath(fmviz.__file__)).parent, "fmviz")]
     known += [(folder, name) for name, folder in packages if folder is not None]
-    return known + [(Path(os.path.realpath(sysconfig.get_path(name))), "") for name in ("stdlib", "platstdlib")]
+    # Without them, the second is a virtual environment's folder.
+    bases = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    libraries = {os.path.realpath(sysconfig.get_path(name, vars=bases)) for name in ("stdlib", "platstdlib")}
+    return known + [(Path(folder), "") for folder in sorted(libraries)]
 
 
 def _package_folder(name: str) -> Path | None:

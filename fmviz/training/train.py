@@ -144,10 +144,10 @@ def train(
     """Train a pyramid for a backbone and write it to `output`, with all that it takes to make it again.
 
     The same seed, recipe and numbers of scenes and steps give the same values bit for bit, also if it was cancelled and
-    resumed, and whatever else the machine does: on the same kind of CPU, with the same version of torch and the same number
-    of threads. Another CPU, version or number of threads adds in another order. A GPU adds gradients in no fixed order: there
-    values differ a little from one training to the next. Without `plan.scenes` and `plan.steps` their numbers depend on how
-    quick the machine is; the file says how many there were, and both given make it again.
+    resumed, and whatever else the machine does. This holds on the same kind of CPU, with the same version of torch and the
+    same number of threads: others may add in another order. A GPU adds gradients in no fixed order, so that values differ a
+    little from one training to the next. Without `plan.scenes` and `plan.steps` their numbers depend on how quick the machine
+    is. The file states both numbers; a plan that names them makes it again.
 
     Args:
         backbone: one of ours, with or without “_fpn” at its end.
