@@ -201,9 +201,14 @@ def _from_path(path: Path, name: str) -> Picture:
         raise PictureError(
             f"{name} may not be read by you: change its permissions, or choose another picture."
         ) from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise PictureError(f"{name} cannot be opened ({reason}): check the disk, or choose another picture.") from error
+    except ValueError as error:
+        # Python's own words for it depend on its version.
+        raise PictureError(
+            f"{name} cannot be opened (there is a null character in its path): check the path."
+        ) from error
 
 
 def _from_file(file: IO[bytes], name: str) -> Picture:

@@ -37,7 +37,8 @@ CALLS = {
     "import": (Call(importlib.import_module, "antigravity"), "importlib.import_module"),
     "spawn": (Call(subprocess.Popen, ["touch", "was-here"]), "subprocess.Popen"),
     "hub": (Call(torch.hub.load, "nobody/nothing", "model"), "torch.hub.load"),
-    "open": (Call(open, "was-here", "w"), "io.open"),
+    # Pickles name it io.open, and from Python 3.13 on _io.open.
+    "open": (Call(open, "was-here", "w"), f"{open.__module__}.open"),
 }
 
 
@@ -127,6 +128,9 @@ def pickles() -> dict[str, tuple[bytes, str]]:
         b"ctorch._tensor\n_rebuild_from_type_v2\n(cposix\nsystem\nctorch\nTensor\n(" + text("touch was-here") + b"t}tR"
     )
     files["through a type.pth"] = (as_torch_zip(state(typed)), "asks for posix.system;")
+    for module in ("io", "_io"):
+        opened = f"c{module}\nopen\n(".encode() + text("was-here") + text("w") + b"tR"
+        files[f"{module}.open.pth"] = (as_torch_zip(state(opened)), f"asks for {module}.open;")
     files["a module beside it.pth"] = (as_torch_zip(state(b"chostile_module\nrun\n)R")), "asks for hostile_module.run;")
     codec = b"c_codecs\nencode\n(" + text("x") + text("hostile_module") + b"tR"
     files["a codec.pth"] = (as_torch_zip(state(codec)), "asks for _codecs.encode;")

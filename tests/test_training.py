@@ -25,6 +25,7 @@ from fmviz.networks.checkpoints import read_tensors
 from fmviz.networks.network import StagedNetwork
 from fmviz.networks.weights import best_here, load
 from fmviz.training import body, losses, measure
+from fmviz.training import train as train_module
 from fmviz.training.body import Body
 from fmviz.training.detect import detect, intersection_over_union, suppressed, voted, weighed
 from fmviz.training.features import Cache, Statistics, statistics_of
@@ -446,7 +447,7 @@ def test_a_little_training_lowers_the_loss_and_makes_a_file_that_opens(home):
 
 
 def test_cancelled_and_resumed_it_comes_to_the_same(home):
-    whole, _ = train("efficientnet_lite0", home / "whole.safetensors", plan=TINY, recipe=SMALL)
+    whole, figures = train("efficientnet_lite0", home / "whole.safetensors", plan=TINY, recipe=SMALL)
     steps = 0
 
     def count(progress: Progress) -> None:
@@ -463,9 +464,80 @@ def test_cancelled_and_resumed_it_comes_to_the_same(home):
     _save_random_body("resnet18", other)
     with pytest.raises(WeightsError, match="another backbone or of other weights"):
         train("resnet18", output, weights=other, resume=True)
-    halves, _ = train("efficientnet_lite0", output, resume=True)
+    halves, figures_of_halves = train("efficientnet_lite0", output, resume=True)
     assert pyramids.facts_of(halves)["sha256"] == pyramids.facts_of(whole)["sha256"]
+    assert figures_of_halves == figures
     assert not output.with_name(output.name + PARTIAL).exists()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_the_precision_is_decided_by_the_processor(monkeypatch, capabilities, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert body.precision_for(torch.device("cpu")) == precision
+
+
+def test_without_knowledge_of_the_processor_the_precision_is_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert body.precision_for(torch.device("cpu")) == torch.float32
+
+
+def test_resumed_it_keeps_the_precision_that_it_began_with(home, monkeypatch):
+    """A partial file may be resumed on a machine whose processor would be given another precision."""
+    output, plan = home / "resumed.safetensors", Plan(scenes=8, steps=2)
+    monkeypatch.setattr(train_module, "precision_for", {torch.device("cpu"): torch.bfloat16}.get)
+    whole, _ = train("efficientnet_lite0", home / "whole.safetensors", plan=plan, recipe=SMALL, device="cpu")
+    seen: list[str] = []
+    with pytest.raises(Cancelled):
+        train(
+            "efficientnet_lite0",
+            output,
+            plan=plan,
+            recipe=SMALL,
+            device="cpu",
+            progress=lambda progress: seen.append(progress.phase),
+            cancelled=lambda: "learning" in seen,
+        )
+    monkeypatch.setattr(train_module, "precision_for", {torch.device("cpu"): torch.float32}.get)
+    resumed, _ = train("efficientnet_lite0", output, resume=True, device="cpu")
+    assert pyramids.facts_of(resumed)["precision"] == pyramids.facts_of(whole)["precision"] == "bfloat16"
+    assert pyramids.facts_of(resumed)["sha256"] == pyramids.facts_of(whole)["sha256"]
+
+
+def test_a_partial_file_of_an_unknown_precision_is_refused(home):
+    partial = home / f"one.safetensors{PARTIAL}"
+    body_weights = body.body_of("efficientnet_lite0", None, "cpu")[1]
+    facts = {
+        "backbone": body_weights.backbone,
+        "sha256": body_weights.sha256,
+        "seed": 0,
+        "scenes": 8,
+        "step": 1,
+        "steps": 2,
+    }
+    for precision in ("float3", ["float32"], None):
+        one = {"average.head": np.ones(1, dtype=np.float32)}
+        write_safetensors(partial, one, {**facts, "recipe": SMALL.describe(), "precision": precision})
+        with pytest.raises(WeightsError, match="is broken: begin anew"):
+            train("efficientnet_lite0", home / "one.safetensors", resume=True)
+
+
+def test_a_training_by_time_is_made_again_by_its_numbers_of_scenes_and_steps(home, monkeypatch):
+    """Fewer scenes than those that are drawn for the statistics, before their number is known."""
+    monkeypatch.setattr(train_module, "SCENES_FOR_STATISTICS", 16)
+    monkeypatch.setattr(train_module, "FEWEST_SCENES", 8)
+    timed, _ = train("efficientnet_lite0", home / "timed.safetensors", plan=Plan(minutes=0.001), recipe=SMALL)
+    recipe = pyramids.facts_of(timed)["recipe"]
+    assert recipe["scenes"] == 8
+    plan = Plan(scenes=recipe["scenes"], steps=recipe["steps"])
+    again, _ = train("efficientnet_lite0", home / "again.safetensors", plan=plan, recipe=SMALL)
+    assert pyramids.facts_of(again)["sha256"] == pyramids.facts_of(timed)["sha256"]
 
 
 def test_cancelled_while_scenes_are_drawn_it_leaves_nothing(home):

@@ -160,7 +160,7 @@ class MainWindow(QMainWindow):
             self.splitDockWidget(docks[place], docks[name], orientation)
             self._lay_out()
         for place, name in (("maps", "pyramid"), ("pyramid", "parameters"), ("channel", "column")):
-            self.tabifyDockWidget(docks[place], docks[name])
+            self.tab_docks(docks[place], docks[name])
             self._lay_out()
         docks["maps"].raise_()
         docks["channel"].raise_()
@@ -169,6 +169,21 @@ class MainWindow(QMainWindow):
             self._draw_dock_buttons()
         # Whatever had the keyboard was taken away for a moment.
         self.layers.tree.setFocus()
+
+    def tab_docks(self, first: QDockWidget, second: QDockWidget) -> None:
+        """Put `second` into a tab next to `first`, as `tabifyDockWidget` does, with one tab bar for both.
+
+        If the window has a tab bar already, Qt activates the layout before it creates another one, and the layout creates
+        one for the same docks. Qt then keeps the second of them; the first stays on the window until the program ends.
+        A disabled layout is not activated.
+        """
+        layout = self.layout()
+        assert layout is not None
+        layout.setEnabled(False)
+        try:
+            self.tabifyDockWidget(first, second)
+        finally:
+            layout.setEnabled(True)
 
     def _lay_out(self) -> None:
         layout = self.layout()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from itertools import pairwise
 
 import numpy as np
@@ -24,8 +23,8 @@ from fmviz.training.scenes import SIZE
 
 STAGES = ("C2", "C3", "C4", "C5")
 
-MUCH = 1.3
-"""How many times quicker a lower precision must be to be taken."""
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""Precisions that a body can compute in, by the name that a file has for them."""
 
 
 def body_of(backbone: str, weights: str | os.PathLike[str] | None, device: str) -> tuple[Body, BodyWeights]:
@@ -81,6 +80,9 @@ class Body(nn.Module):
         network: used up: its batch norm is folded into its convolutions.
         preprocessing: the colours that it wants.
         device: where it runs.
+
+    Attributes:
+        precision: the one that it computes in; float32 at first.
     """
 
     def __init__(self, network: StagedNetwork, preprocessing: Preprocessing, device: torch.device) -> None:
@@ -109,21 +111,20 @@ class Body(nn.Module):
             stages = self.network.stages(x)
         return [stages[name].float() for name in STAGES]
 
-    def choose_precision(self) -> None:
-        """bfloat16 where a convolution is quicker in it by far: many processors only seem to compute in it."""
-        if self.device.type not in ("cpu", "cuda"):
-            return
-        seconds = {}
-        for precision in (torch.float32, torch.bfloat16):
-            convolution = nn.Conv2d(64, 64, 3, device=self.device, dtype=precision)
-            maps = torch.zeros(1, 64, 64, 64, device=self.device, dtype=precision)
-            for _ in range(3):
-                started = time.perf_counter()
-                with torch.inference_mode():
-                    float(convolution(maps).sum())
-                seconds[precision] = time.perf_counter() - started
-        if seconds[torch.bfloat16] * MUCH < seconds[torch.float32]:
-            self.precision = torch.bfloat16
+
+def precision_for(device: torch.device) -> torch.dtype:
+    """Return bfloat16 if the device multiplies matrices in it, else float32.
+
+    Decided by the processor and not by timing: a machine that is busy would choose another precision at times, and
+    training with the same seed would then give another pyramid.
+    """
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    # Other instructions for bfloat16, as AVX-512 has them, are slower than float32 here. Older versions of torch do not tell.
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16") else torch.float32
+    return torch.float32
 
 
 def _fold_batch_norm(network: nn.Module) -> None:

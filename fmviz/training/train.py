@@ -24,7 +24,7 @@ from fmviz.errors import Cancelled, WeightsError
 from fmviz.networks import pyramids
 from fmviz.networks.checkpoints import read_tensors
 from fmviz.networks.pyramids import BodyWeights
-from fmviz.training.body import STAGES, Body, body_of
+from fmviz.training.body import PRECISIONS, STAGES, Body, body_of, precision_for
 from fmviz.training.features import Cache, Statistics, room_for, stages_of, statistics_of
 from fmviz.training.learner import Learner, Recipe, average_into, batch_of
 from fmviz.training.measure import Figures, Measuring
@@ -143,12 +143,18 @@ def train(
 ) -> tuple[Path, Figures]:
     """Train a pyramid for a backbone and write it to `output`, with all that it takes to make it again.
 
+    The same seed, recipe and numbers of scenes and steps give the same values bit for bit, also if it was cancelled and
+    resumed, and whatever else the machine does. This holds on the same kind of CPU, with the same version of torch and the
+    same number of threads: others may add in another order. A GPU adds gradients in no fixed order, so that values differ a
+    little from one training to the next. Without `plan.scenes` and `plan.steps` their numbers depend on how quick the machine
+    is. The file states both numbers; a plan that names them makes it again.
+
     Args:
         backbone: one of ours, with or without “_fpn” at its end.
         output: a `.safetensors` file. Beside it, while it is learned, `output.partial`.
         weights: the body's: a name on offer, or a file; the best that are here where None.
         seed: of the scenes, of the first values, and of the order.
-        resume: from `output.partial`. Plan, recipe and seed are then those that it began with.
+        resume: from `output.partial`. Plan, recipe, seed and precision are then those that it began with.
         device: as `Session` takes it.
         progress: called often, from this thread.
         cancelled: asked often. What was learned so far is kept in `output.partial`.
@@ -167,10 +173,13 @@ def train(
     partial = output.with_name(output.name + PARTIAL)
     plan, recipe = plan or Plan(), recipe or Recipe()
     body, source = body_of(backbone, weights, device)
+    body.precision = precision_for(body.device)
     saved = _read_partial(partial, source) if resume else None
     if saved is not None:
         facts = saved[1]
         seed, recipe = facts["seed"], Recipe(**facts["recipe"])
+        # Files of older versions do not name it.
+        body.precision = PRECISIONS[facts["precision"]] if "precision" in facts else body.precision
         plan = dataclasses.replace(plan, scenes=facts["scenes"], steps=facts["steps"] or plan.steps)
     run = _Run(body, source, seed, plan, recipe, progress, cancelled, begun)
     with contextlib.ExitStack() as stack:
@@ -211,6 +220,7 @@ class _Run:
         self.progress, self.cancelled = progress, cancelled
         self.begun = begun
         self.scenes_a_second = 0.0
+        self.scenes = 0
         self.watched: list[tuple[list[Tensor], Things]] = []
         self.latest: Figures | None = None
 
@@ -229,26 +239,31 @@ class _Run:
         return stages_of(self.body, range(count), seed, cancelled=self.cancelled, parts=parts)
 
     def statistics(self) -> Statistics:
-        """Of the first scenes to be learned from; also finds out how quick the body is, and in which precision."""
-        self.body.choose_precision()
+        """Return those of the first scenes to learn from; measure how quick the body is, and set the number of scenes."""
         started = time.monotonic()
         count = min(SCENES_FOR_STATISTICS, self.plan.scenes or MOST_SCENES)
-        found = statistics_of(stages for _, stages in self.stages(count, LEARNING))
+        found = self._statistics_of(count)
         self.scenes_a_second = count / (time.monotonic() - started)
-        return found
+        self.scenes = self.plan.scenes or self._scenes_in_time()
+        # They depend on the number of scenes and not on how that was found, so that whoever names that number gets the same.
+        return found if count <= self.scenes else self._statistics_of(self.scenes)
+
+    def _statistics_of(self, count: int) -> Statistics:
+        return statistics_of(stages for _, stages in self.stages(count, LEARNING))
+
+    def _scenes_in_time(self) -> int:
+        """Return how many scenes there is time and room for."""
+        in_time = int(self.scenes_a_second * self.plan.minutes * 60 * FOR_SCENES)
+        return max(FEWEST_SCENES, min(MOST_SCENES, in_time, room_for(self.body.channels)))
 
     def fill(self, cache: Cache) -> None:
-        """As many scenes as there is time and room for, and a few to watch."""
-        count = self.plan.scenes
-        if count is None:
-            in_time = int(self.scenes_a_second * self.plan.minutes * 60 * FOR_SCENES)
-            count = max(FEWEST_SCENES, min(MOST_SCENES, in_time, room_for(self.body.channels)))
-        for scenes, stages in self.stages(count, LEARNING):
+        """Draw the scenes to learn from, and a few to watch."""
+        for scenes, stages in self.stages(self.scenes, LEARNING):
             cache.add(scenes, stages)
-            left = (count - len(cache)) / self.scenes_a_second
-            self.progress(Progress("drawing", len(cache), count, max(self.seconds_left, left)))
+            left = (self.scenes - len(cache)) / self.scenes_a_second
+            self.progress(Progress("drawing", len(cache), self.scenes, max(self.seconds_left, left)))
         cache.close_for_writing()
-        for scenes, stages in self.stages(min(SCENES_TO_WATCH, count), WATCHING):
+        for scenes, stages in self.stages(min(SCENES_TO_WATCH, self.scenes), WATCHING):
             kept = [stage.half() for stage in cache.statistics.standardised(stages)]
             self.watched.append((kept, _things(scenes, self.body.device)))
 
@@ -346,7 +361,9 @@ class _Run:
         return measuring.figures()
 
     def _measured_on(self) -> int:
-        """How many scenes there is time to measure on; no more than were learned from."""
+        """How many scenes to measure on: no more than were learned from, and as there is time, if that is what limits it."""
+        if self.plan.scenes and self.plan.steps:
+            return min(SCENES_TO_MEASURE, self.plan.scenes)
         in_time = int(self.scenes_a_second * self.plan.minutes * 60 * FOR_MEASURING)
         return min(SCENES_TO_MEASURE, max(8, in_time), self.plan.scenes or SCENES_TO_MEASURE)
 
@@ -369,6 +386,7 @@ class _Run:
             "scenes": scenes,
             "step": state.step,
             "steps": state.steps,
+            "precision": _name_of(self.body.precision),
             "recipe": self.recipe.describe(),
         }
         write_safetensors(partial, {key: t.detach().cpu().numpy() for key, t in tensors.items()}, facts)
@@ -382,7 +400,7 @@ class _Run:
             "date": datetime.now(UTC).date().isoformat(),
             "minutes": round(self.seconds / 60, 1),
             "recipe": {"scenes": scenes, "steps": state.steps, "size": SIZE, **self.recipe.describe()},
-            "precision": str(self.body.precision).removeprefix("torch."),
+            "precision": _name_of(self.body.precision),
             "figures": figures.describe(),
             "licence": pyramids.LICENCE,
             "fmviz": fmviz.__version__,
@@ -418,6 +436,10 @@ def _tensors(average: Mapping[str, Tensor], statistics: Statistics) -> dict[str,
     return {f"fpn.{key}": tensor for key, tensor in statistics.folded(pyramid).items()} | head
 
 
+def _name_of(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
+
+
 def _running(mean: float | None, value: float) -> float:
     return value if mean is None else 0.98 * mean + 0.02 * value
 
@@ -438,6 +460,7 @@ def _read_partial(partial: Path, source: BodyWeights) -> tuple[dict[str, Tensor]
                 f"{partial.name} is of another backbone or of other weights: name those, or begin anew with another file."
             )
         Recipe(**facts["recipe"])
+        PRECISIONS[facts.get("precision", "float32")]
         json.dumps([int(facts[name]) for name in ("seed", "scenes", "step", "steps")])
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{partial.name} is broken: begin anew with another file.") from error

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import PySide6
 from PySide6.QtCore import QCoreApplication, QEvent, QMimeData, QPointF, QSettings, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
 from PySide6.QtTest import QTest
@@ -161,7 +162,9 @@ class Desk:
         data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
         place, copy = QPointF(300, 300), Qt.DropAction.CopyAction
         none, left = Qt.KeyboardModifier.NoModifier, Qt.MouseButton.LeftButton
-        enter = QDragEnterEvent(place.toPoint(), copy, data, left, none)
+        # The constructor with a QPoint is deprecated from Qt 6.12 on; before, there is no other.
+        at = place if PySide6.__version_info__[:2] >= (6, 12) else place.toPoint()
+        enter = QDragEnterEvent(at, copy, data, left, none)
         QApplication.sendEvent(self.window, enter)
         assert enter.isAccepted()
         dropped = data if answers else QMimeData()

@@ -33,7 +33,7 @@ def tell():
             print(*(bar.tabText(place) for place in range(bar.count())))
 tell()
 window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, window.docks["pyramid"])
-window.tabifyDockWidget(window.docks["layers"], window.docks["channel"])
+window.tab_docks(window.docks["layers"], window.docks["channel"])
 window.docks["input"].setFloating(True)
 application.processEvents()
 window.setAnimated(False)

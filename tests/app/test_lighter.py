@@ -103,9 +103,10 @@ assert "asked for" not in sys.argv, "to ask how it would be imported does not lo
 """
 
 SOURCES = """
-import linecache, sys
+import linecache, os
 import fmviz.app.main
-read = [name for name in linecache.cache if "fmviz" in name]
+folder = os.path.dirname(fmviz.__file__)
+read = [name for name in linecache.cache if name.startswith(folder + os.sep)]
 assert not read, read
 """
 

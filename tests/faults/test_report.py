@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,6 +131,89 @@ def test_the_places_in_a_report_begin_at_their_package() -> None:
         text = report.of_error(TypeError, error, error.__traceback__)
     assert "fmviz/app/report.py:" in text
     assert str(Path(report.__file__).parents[2]) not in text
+
+
+SECRET_PLACES = [
+    "fmviz/secret.py",
+    "fmviz/app/secret.py",
+    "fmviz/fmviz/app/secret.py",
+    "site-packages/secret/secret.py",
+    "lib/python3.13/secret.py",
+    "dist-packages/numpy/secret.py",
+    'fmviz/app/a "secret", line.py',
+    "fmviz/app/secrét.py",
+]
+"""Files of a user below folders that are called as those of fmviz, of libraries and of Python are."""
+
+
+@pytest.mark.parametrize("place", SECRET_PLACES)
+def test_user_files_are_not_named_whatever_their_folders_are_called(tmp_path: Path, place: str) -> None:
+    path = tmp_path / place
+    path.parent.mkdir(parents=True)
+    path.write_text("import faulthandler, os, signal\nfaulthandler.enable()\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    code = compile("import json\njson.loads('no')", str(path), "exec")
+    with pytest.raises(ValueError, match="Expecting value") as raised:
+        exec(code, {})
+    crashed = subprocess.run([sys.executable, str(path)], stderr=subprocess.PIPE, timeout=60, check=False)
+    assert crashed.returncode == -signal.SIGSEGV
+    texts = [
+        report.of_error(raised.type, raised.value, raised.tb),
+        report.of_crash(crashed.stderr.decode()),
+    ]
+    assert "json/decoder.py:" in texts[0]
+    for text in texts:
+        assert "(a file)" in text
+        assert "secr" not in text
+        assert str(tmp_path) not in text
+
+
+def test_places_of_the_package_are_named_through_links_and_escapes(tmp_path: Path) -> None:
+    package = Path(report.__file__).parents[1]
+    (tmp_path / "é").mkdir()
+    (tmp_path / "é" / "linked").symlink_to(package, target_is_directory=True)
+    linked = tmp_path / "é" / "linked" / "app" / "report.py"
+    for path in (str(linked), str(linked).replace("é", r"\xe9"), str(package / "app" / ".." / "app" / "report.py")):
+        text = report.of_crash(f'  File "{path}", line 12 in of_crash\n  Binary file "{path}", at abort+0x1')
+        assert 'File "fmviz/app/report.py", line 12 in of_crash' in text
+        assert 'Binary file "fmviz/app/report.py", at abort+0x1' in text
+
+
+IN_A_ZIP = """
+import fmviz.app.report as report
+assert ".zip" in report.__file__, report.__file__
+try:
+    report.without_files(None, ())
+except TypeError as error:
+    print(report.of_error(TypeError, error, error.__traceback__))
+"""
+
+
+def test_places_of_a_package_in_a_zip_file_are_named(tmp_path: Path) -> None:
+    package = Path(report.__file__).parents[1]
+    with zipfile.ZipFile(tmp_path / "fmviz.zip", "w") as archive:
+        for path in package.rglob("*.py"):
+            archive.write(path, path.relative_to(package.parent))
+    path = os.pathsep.join([str(tmp_path / "fmviz.zip"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", IN_A_ZIP]
+    ran = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "fmviz/app/report.py:" in ran.stdout
+    assert str(tmp_path) not in ran.stdout
+
+
+@pytest.mark.parametrize("quotes", ["''", '""', "“”"])
+def test_paths_with_spaces_are_left_out_in_quotes(quotes: str) -> None:
+    for path in ("/home/me/my aunt/her house.png", "C:\\Users\\my aunt\\house.png", "~/my aunt/house.png"):
+        text = report.without_files(f"No such file: {quotes[0]}{path}{quotes[1]}, and it isn't there", ())
+        assert text == f"No such file: {quotes[0]}(a path){quotes[1]}, and it isn't there"
 
 
 def test_a_crash_is_offered_as_a_report_at_the_next_start(open_desk: OpenDesk, tmp_path: Path) -> None:
