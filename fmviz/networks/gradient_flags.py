@@ -11,10 +11,14 @@ _TRAINABLE: WeakKeyDictionary[nn.Module, frozenset[str]] = WeakKeyDictionary()
 
 
 def freeze(network: nn.Module) -> nn.Module:
-    """Turn gradients off for all parameters, and remember which of them required gradients; return `network`."""
-    for module in network.modules():
-        own = module.named_parameters(recurse=False, remove_duplicate=False)
-        _TRAINABLE[module] = frozenset(name for name, parameter in own if parameter.requires_grad)
+    """Turn gradients off for all parameters, and remember which of them required gradients; return `network`.
+
+    A file of code may return the same network each time: what is frozen already keeps the flags of the first time.
+    """
+    names = trainable(network)
+    for path, module in network.named_modules(remove_duplicate=False):
+        own = (name for name, _ in module.named_parameters(recurse=False, remove_duplicate=False))
+        _TRAINABLE[module] = frozenset(name for name in own if _joined(path, name) in names)
     return network.requires_grad_(False)
 
 
@@ -27,7 +31,11 @@ def trainable(network: nn.Module) -> frozenset[str]:
         name for name, parameter in network.named_parameters(remove_duplicate=False) if parameter.requires_grad
     )
     return now or frozenset(
-        f"{path}.{name}" if path else name
+        _joined(path, name)
         for path, module in network.named_modules(remove_duplicate=False)
         for name in _TRAINABLE.get(module, ())
     )
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
