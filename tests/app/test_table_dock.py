@@ -33,6 +33,7 @@ def table(desk: Desk) -> Iterator[Any]:
     view.field.clear()
     view.kind.setCurrentIndex(0)
     view.changes.setChecked(False)
+    view.leaves.setChecked(False)
     view.grouping.setCurrentIndex(0)
     view.table.header().setSortIndicator(0, Qt.SortOrder.AscendingOrder)
     desk.do("show_maps")
