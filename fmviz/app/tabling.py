@@ -298,9 +298,7 @@ class Tabling(QObject):
             self._dialog = CompareDialog(self._window)
             self._dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
             self._dialog.other_chosen.connect(self._compare_with)
-            self._dialog.copy_wanted.connect(
-                lambda form: self._compared_as_text(form, QApplication.clipboard().setText)
-            )
+            self._dialog.copy_wanted.connect(self._copy_comparison)
             self._dialog.export_wanted.connect(self._export_comparison)
         one = state.shown.setup.backbone
         before = self._compared.other if self._compared is not None else ""
@@ -338,6 +336,12 @@ class Tabling(QObject):
         if found is not None:
             heard = partial(self._formatted, take)
             self._link.ask(FormatTable, heard, backbone=found.backbone, other=found.other, size=found.size, form=form)
+
+    def _copy_comparison(self, form: TableForm) -> None:
+        found = self._compared
+        if found is not None:
+            rows = [row for row in found.rows if form != "latex-compact" or not row.stage]
+            self._compared_as_text(form, partial(self._copy, len(rows), form))
 
     def _export_comparison(self) -> None:
         found = self._compared

@@ -145,15 +145,23 @@ class ParametersView(QWidget):
             action.setData(column.name)
             action.setToolTip(column.explained)
             action.toggled.connect(self._columns_toggled)
-        self._tools = QHBoxLayout()
-        self._tools.setSpacing(5)
-        self._tools.addWidget(self.field, 1)
-        for widget in (self.kind, self.changes, self.leaves, self.grouping):
-            self._tools.addWidget(widget)
         label = QLabel(self.tr("Si&ze"), self)
         label.setBuddy(self.size_field)
+        # Two rows: in one, the window would not fit a screen of 1280 pixels.
+        upper, lower = QHBoxLayout(), QHBoxLayout()
+        upper.addWidget(self.field, 1)
+        for widget in (self.kind, self.grouping):
+            upper.addWidget(widget)
+        for box in (self.changes, self.leaves):
+            lower.addWidget(box)
+        lower.addStretch(1)
         for beside in (label, self.size_field, self.as_picture, self.menu):
-            self._tools.addWidget(beside)
+            lower.addWidget(beside)
+        self._tools = QVBoxLayout()
+        self._tools.setSpacing(4)
+        for row in (upper, lower):
+            row.setSpacing(5)
+            self._tools.addLayout(row)
         for box in (self.changes, self.leaves):
             box.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
 
@@ -334,12 +342,13 @@ class ParametersView(QWidget):
         arrangement = Arrangement(
             self.grouping.currentData(), choice, max(header.sortIndicatorSection(), 0), descending
         )
-        regrouped = arrangement.grouping != self._model.arrangement.grouping
+        before = self._model.arrangement
+        renamed = (before.grouping, before.choice.only_leaves) != (arrangement.grouping, choice.only_leaves)
         self._setting = True
         self._model.arrange(arrangement)
         self._after_a_change(fresh=False)
         self._setting = False
-        if regrouped:
+        if renamed:
             # Names are longer where modules do not stand below those that they lie in.
             self._fit(0)
         self.set_current(self._current)
