@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from fmviz.comparing import compare
 from fmviz.networks.catalog import backbone, backbones
 from fmviz.networks.gradient_flags import freeze, trainable
+from fmviz.networks.pyramids import head_parameters, write
 from fmviz.networks.weights import load
 from fmviz.parameter_counts import SharedTensor, own_sum, whole_sum
 from fmviz.session import Session
@@ -171,3 +173,16 @@ def test_the_list_says_what_the_weights_make_of_a_network(name: str) -> None:
     assert heads == ({"shapes": 43_275} if name == "efficientnet_lite0_fpn" else {})
     for weights in heads:
         assert numbers(load(row, weights)[0])[0] == row.parameters + heads[weights]
+
+
+def test_the_head_of_a_pyramids_file_is_read_off_its_header(tmp_path: Path) -> None:
+    tensors = {"fpn.inner_blocks.0.0.weight": torch.zeros(4, 4, 1, 1), "head.output.weight": torch.zeros(11, 4, 3, 3)}
+    path = write(tmp_path / "with.safetensors", {**tensors, "head.output.bias": torch.zeros(11)}, {})
+    assert head_parameters(path) == 11 * 4 * 9 + 11
+    del tensors["head.output.weight"]
+    assert head_parameters(write(tmp_path / "without.safetensors", tensors, {})) == 0
+    broken = tmp_path / "broken.safetensors"
+    for content in (b"", b"\xff" * 9, (20).to_bytes(8, "little") + b'{"head.x": [1, 2]}  '):
+        broken.write_bytes(content)
+        assert head_parameters(broken) == 0
+    assert head_parameters(tmp_path / "none.safetensors") == 0

@@ -206,6 +206,10 @@ class Tabling(QObject):
         if table is None or not paths:
             self._confirm(0, "")
             return
+        if not self._link.running:
+            words = self.tr("Nothing was copied: the engine is not running. “Copy table” works without it.")
+            self._window.statusBar().showMessage(words, 6000)
+            return
         seconds = [self._seconds.get(path, math.nan) for path in paths] if self._timed else []
         self._link.ask(
             FormatTable,

@@ -198,7 +198,7 @@ class ParametersView(QWidget):
         menu.addActions(list(copies))
 
     def set_columns(self, names: Sequence[str]) -> None:
-        """Show the columns that the user chose last, without those that there are no longer; all as they are for ()."""
+        """Show the columns that the user chose last, without unknown ones; where none is known, change nothing."""
         known = {column.name for column in COLUMNS}
         if known.intersection(names):
             self._shown = known.intersection(names)
