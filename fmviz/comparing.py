@@ -197,7 +197,7 @@ _QUANTITIES: dict[str, Callable[[_Part], float | None]] = {
     "receptive field": _field,
 }
 QUANTITIES = tuple(_QUANTITIES)
-"""What is compared: sums over the modules of a part, in which nothing counts twice."""
+"""The quantities of a comparison: sums over the modules of a part, in which nothing counts twice."""
 
 
 def _title(comparison: Comparison) -> str:

@@ -60,7 +60,7 @@ class ModuleCounts:
 
 
 class CountedRow(Protocol):
-    """What the sums need of a row of a layer table."""
+    """The part of a layer table's row that the sums need."""
 
     @property
     def path(self) -> str: ...
@@ -125,7 +125,7 @@ def containers(path: str) -> list[str]:
 
 
 def own_sum(rows: Iterable[CountedRow], shared: Sequence[SharedTensor]) -> Counts:
-    """Return what the modules of these rows hold as their own, a tensor that several of them hold once."""
+    """Return the sum over the tensors that the modules of these rows hold as their own, each tensor once."""
     total, paths = Counts(), set[str]()
     for row in rows:
         paths.add(row.path)
@@ -137,7 +137,7 @@ def own_sum(rows: Iterable[CountedRow], shared: Sequence[SharedTensor]) -> Count
 
 
 def whole_sum(rows: Iterable[CountedRow], shared: Sequence[SharedTensor]) -> Counts:
-    """Return what these modules hold with all modules in them, each tensor once; no row may lie in another one."""
+    """Return the sum over these modules and all modules in them, each tensor once; no row may lie in another one."""
     total, paths = Counts(), set[str]()
     for row in rows:
         paths.add(row.path)

@@ -302,7 +302,7 @@ _BARS: dict[str, Callable[[Row], int]] = {
     "macs": lambda row: row.own_macs,
     "bytes": lambda row: row.activation_bytes,
 }
-"""Columns with bars, and what their lengths stand for: never a sum over other rows."""
+"""Columns with bars, and the numbers that give their lengths: never a sum over other rows."""
 
 
 def _names(table: LayerTable, columns: Columns) -> tuple[str, ...]:
@@ -445,7 +445,7 @@ _FIELDS = {
 
 
 def _fields(table: LayerTable, columns: Sequence[str]) -> list[str]:
-    """The fields for these columns; with what is not counted, where a number would be taken for the whole cost."""
+    """The fields for these columns; with `not_counted`, where a number would be taken for the whole cost."""
     fields = [_FIELDS.get(name, name) for name in _names(table, columns)]
     partly = {"macs", "other"}.intersection(columns) and any(row.not_counted for row in table)
     return [*fields, "not_counted"] if partly else fields

@@ -13,7 +13,7 @@ _TRAINABLE: WeakKeyDictionary[nn.Module, frozenset[str]] = WeakKeyDictionary()
 def freeze(network: nn.Module) -> nn.Module:
     """Turn gradients off for all parameters, and remember which of them required gradients; return `network`.
 
-    A file of code may return the same network each time: what is frozen already keeps the flags of the first time.
+    A file of code may return the same network each time: if it is frozen already, it keeps the flags of the first time.
     """
     names = trainable(network)
     for path, module in network.named_modules(remove_duplicate=False):

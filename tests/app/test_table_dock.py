@@ -162,7 +162,7 @@ def test_the_totals_of_what_is_selected(desk: Desk, table: Any) -> None:
 
 
 def copied(desk: Desk, action: str) -> str:
-    """What the clipboard holds after a command that copies."""
+    """Return the text in the clipboard after a command that copies."""
     QGuiApplication.clipboard().setText("before")
     desk.window.statusBar().clearMessage()
     desk.do(action)
@@ -170,7 +170,7 @@ def copied(desk: Desk, action: str) -> str:
     return QGuiApplication.clipboard().text()
 
 
-def told(desk: Desk) -> str:
+def confirmation(desk: Desk) -> str:
     return str(desk.window.statusBar().currentMessage())
 
 
@@ -218,7 +218,7 @@ def test_a_copy_has_the_rows_the_order_and_the_columns_that_are_shown(desk: Desk
         ("text", "text"),
     ):
         text = copied(desk, f"copy_table_{action}")
-        assert told(desk) == f"Copied {len(shown)} rows as {form}."
+        assert confirmation(desk) == f"Copied {len(shown)} rows as {form}."
         if action == "markdown":
             cells = markdown_cells(text)
             assert cells[0] == ["layer", "output", "own parameters", "MACs"]
@@ -240,7 +240,7 @@ def test_a_copy_has_the_rows_the_order_and_the_columns_that_are_shown(desk: Desk
         else:
             assert [line.split()[0] for line in text.splitlines()[4:]] == shown
     text = copied(desk, "copy_table")
-    assert told(desk) == f"Copied {len(shown)} rows as text with tabs."
+    assert confirmation(desk) == f"Copied {len(shown)} rows as text with tabs."
     assert [line.split("\t")[0] for line in text.splitlines()[1:]] == shown
     assert text.splitlines()[0].split("\t") == ["Layer", "Output", "Own parameters", "MACs"]
 
@@ -248,14 +248,14 @@ def test_a_copy_has_the_rows_the_order_and_the_columns_that_are_shown(desk: Desk
 def test_a_copy_has_the_rows_that_the_user_selected(desk: Desk, table: Any) -> None:
     select(table, ["body.stage3", "body.stem.conv"])
     text = copied(desk, "copy_table_markdown")
-    assert told(desk) == "Copied 2 rows as Markdown."
+    assert confirmation(desk) == "Copied 2 rows as Markdown."
     assert [row[0] for row in markdown_cells(text)[1:]] == ["body.stem.conv", "body.stage3"]
     select(table, ["body.stage3"])
     assert copied(desk, "copy_table_csv").count("\n") == 2
-    assert told(desk) == "Copied 1 row as CSV."
+    assert confirmation(desk) == "Copied 1 row as CSV."
     table.table.setFocus()
     desk.do("copy_map")
-    assert told(desk) == "Copied 1 row as text with tabs."
+    assert confirmation(desk) == "Copied 1 row as text with tabs."
     table.field.setText("stage3")
     assert len(copied(desk, "copy_table_csv").splitlines()) == 1 + len(table.rows_to_copy()) > 10
     table.field.clear()
@@ -265,7 +265,7 @@ def test_the_row_of_the_chosen_layer_is_no_selection(desk: Desk, table: Any) -> 
     desk.choose_layer("body.stem.conv")
     assert table.selection() == ["body.stem.conv"]
     copied(desk, "copy_table_csv")
-    assert told(desk) == f"Copied {len(desk.table.rows)} rows as CSV."
+    assert confirmation(desk) == f"Copied {len(desk.table.rows)} rows as CSV."
 
 
 def test_folded_rows_are_not_copied_and_headings_neither(desk: Desk, table: Any) -> None:
@@ -289,7 +289,7 @@ def test_where_no_row_is_shown_nothing_is_copied(desk: Desk, table: Any) -> None
     table.field.setText("no such layer")
     for action in ("copy_table", "copy_table_latex"):
         assert copied(desk, action) == "before"
-        assert told(desk) == "Nothing was copied: the table shows no layer."
+        assert confirmation(desk) == "Nothing was copied: the table shows no layer."
 
 
 def test_leaves_only_and_the_compact_table_of_a_paper(desk: Desk, table: Any) -> None:
@@ -297,7 +297,7 @@ def test_leaves_only_and_the_compact_table_of_a_paper(desk: Desk, table: Any) ->
     leaves = [row.path for row in desk.table.rows if row.leaf]
     assert list(dict.fromkeys(paths(table))) == leaves
     lines = copied(desk, "copy_table_latex_compact").splitlines()
-    assert told(desk) == f"Copied {len(leaves)} rows as compact LaTeX."
+    assert confirmation(desk) == f"Copied {len(leaves)} rows as compact LaTeX."
     assert lines[0] == r"\begin{tabular}{llrrr}"
     assert lines[2] == r"Layer & Output & Parameters & MACs & Receptive field \\"
     assert [line.split(" & ")[0] for line in lines if line.endswith(r"\\")][1:] == [
@@ -444,8 +444,8 @@ def test_two_networks_side_by_side(desk: Desk, table: Any) -> None:
     for form, rows in (("markdown", came[-1].rows), ("latex-compact", whole_networks)):
         desk.window.statusBar().clearMessage()
         dialog.copy_wanted.emit(form)
-        until(lambda: told(desk), "the confirmation")
-        assert told(desk).startswith(f"Copied {len(rows)} rows as ")
+        until(lambda: confirmation(desk), "the confirmation")
+        assert confirmation(desk).startswith(f"Copied {len(rows)} rows as ")
     assert r"parameters & 4,874,995 & 11,689,512 \\" in QGuiApplication.clipboard().text()
     dialog.other.setCurrentText("no such network")
     QTest.keyClick(dialog.other.lineEdit(), Qt.Key.Key_Return)

@@ -300,7 +300,7 @@ def _number(nodes: list[Node], into: list[Node]) -> None:
 
 
 def _sums(rows: Sequence[TableRow], shared: Sequence[SharedTensor]) -> TableRow:
-    """Return what a stage has and costs in all. Activations are those of its modules without children."""
+    """Return the sums over the modules of a stage. Activations are those of its modules without children."""
     leaves = [row for row in rows if row.leaf]
     counts = own_sum(rows, shared)
     return TableRow(
