@@ -126,7 +126,10 @@ def _offered(row: Backbone) -> str:
 def _offer(offer: Offer) -> str:
     from fmviz.networks.cache import is_here
 
-    return f"● {offer.name}" if is_here(offer) else f"↓ {offer.name} ({offer.nbytes / 1e6:.0f} MB)"
+    if not is_here(offer):
+        return f"↓ {offer.name} ({offer.nbytes / 1e6:.0f} MB)"
+    head = f" (+ {offer.head_parameters:,} parameters in its detection head)" if offer.head_parameters else ""
+    return f"● {offer.name}{head}"
 
 
 COMMAND = _parser, _run

@@ -12,13 +12,18 @@ from torch import nn
 
 from fmviz import table_formats
 from fmviz.errors import FmvizError
+from fmviz.parameter_counts import SharedTensor, own_sum
 from fmviz.table import LayerTable, Row, layer_table
+from fmviz.table_formats import parameters_words
 
 WHOLE = ""
 """The stage of lines that are about the whole network."""
 
 STAGES = ("C1", "C2", "C3", "C4", "C5", "pyramid", "head")
 """In the order in which they are shown."""
+
+_ALL = "all"
+_NUMBERS = range(2, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,8 @@ class Comparison(Sequence[Line]):
 
     def to_text(self) -> str:
         """Aligned columns."""
-        return table_formats.aligned(_title(self), _headings(self), _rows(self), numbers=2)
+        lines = table_formats.aligned(_title(self), _headings(self), _rows(self), numbers=_NUMBERS)
+        return lines + "".join(f"\n{note}\n" for note in self.notes())
 
     def to_csv(self) -> str:
         """A line a quantity, with plain numbers."""
@@ -92,11 +98,25 @@ class Comparison(Sequence[Line]):
         return out.getvalue()
 
     def to_markdown(self) -> str:
-        return table_formats.pipes(_headings(self), _rows(self), numbers=2)
+        return table_formats.pipes(_headings(self), _rows(self), numbers=_NUMBERS)
 
     def to_latex(self) -> str:
         """A `tabular` for the package booktabs."""
-        return table_formats.tabular(_headings(self), _rows(self), numbers=2)
+        return table_formats.tabular(_headings(self), _rows(self), numbers=_NUMBERS)
+
+    def to_latex_compact(self) -> str:
+        """A `tabular` for one column of a paper: the lines of the whole networks, without difference and ratio."""
+        rows = [row[1:4] for row in _rows(self) if row[0] == _ALL]
+        return table_formats.tabular(_headings(self)[1:4], rows, numbers=(1, 2))
+
+    def notes(self) -> list[str]:
+        """Return a sentence per network whose parameters include a detection head that its weights brought."""
+        counts = [
+            (table.network, table.totals.parameters, table.totals.head_parameters) for table in (self.one, self.other)
+        ]
+        return [
+            f"Parameters of {name}: {parameters_words(total - head, head)}." for name, total, head in counts if head
+        ]
 
     def to_json(self) -> str:
         facts = {
@@ -135,43 +155,49 @@ def compare(one: LayerTable | str | nn.Module, other: LayerTable | str | nn.Modu
 
 
 def _of_whole(table: LayerTable, name: str) -> float | None:
-    return _QUANTITIES[name](list(table), _leaves(table))
+    return _QUANTITIES[name](_Part(list(table), table.totals.shared))
 
 
 def _of_stage(table: LayerTable, stage: str, name: str) -> float | None:
     rows = [row for row in table if row.stage == stage]
-    return _QUANTITIES[name](rows, [row for row in _leaves(table) if row.stage == stage]) if rows else None
+    return _QUANTITIES[name](_Part(rows, table.totals.shared)) if rows else None
 
 
-def _leaves(table: LayerTable) -> list[Row]:
-    """Modules that no others are in."""
-    parents = {row.path.rpartition(".")[0] for row in table if row.path}
-    return [row for row in table if row.path not in parents]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A network or one stage of it: its rows, and the tensors of the network that several modules hold."""
+
+    rows: Sequence[Row]
+    shared: Sequence[SharedTensor]
+
+    @property
+    def leaves(self) -> list[Row]:
+        return [row for row in self.rows if row.leaf]
 
 
-def _field(rows: Sequence[Row], leaves: Sequence[Row]) -> float | None:
+def _field(part: _Part) -> float | None:
     """The longer side of the largest, which that of the last layer with a map is."""
-    fields = [row.receptive_field for row in rows if row.stride is not None and row.receptive_field is not None]
+    fields = [row.receptive_field for row in part.rows if row.stride is not None and row.receptive_field is not None]
     sizes = [field.size for field in fields]
     return max((max(size) for size in sizes if size is not None), default=None)
 
 
-def _stride(rows: Sequence[Row], leaves: Sequence[Row]) -> float | None:
-    strides = [row.stride for row in leaves if row.stride is not None]
+def _stride(part: _Part) -> float | None:
+    strides = [row.stride for row in part.leaves if row.stride is not None]
     return strides[-1] if strides else None
 
 
-_QUANTITIES: dict[str, Callable[[Sequence[Row], Sequence[Row]], float | None]] = {
-    "layers": lambda rows, leaves: sum(1 for row in leaves if row.calls),
-    "parameters": lambda rows, leaves: sum(row.parameters for row in rows),
-    "MACs": lambda rows, leaves: sum(row.own_macs for row in rows),
-    "other operations": lambda rows, leaves: sum(row.own_other_operations for row in rows),
-    "activation bytes": lambda rows, leaves: sum(row.activation_bytes for row in leaves),
+_QUANTITIES: dict[str, Callable[[_Part], float | None]] = {
+    "layers": lambda part: sum(1 for row in part.leaves if row.calls),
+    "parameters": lambda part: own_sum(part.rows, part.shared).parameters,
+    "MACs": lambda part: sum(row.own_macs for row in part.rows),
+    "other operations": lambda part: sum(row.own_other_operations for row in part.rows),
+    "activation bytes": lambda part: sum(row.activation_bytes for row in part.leaves),
     "stride": _stride,
     "receptive field": _field,
 }
 QUANTITIES = tuple(_QUANTITIES)
-"""What is compared, of all modules of a stage and of those that no others are in."""
+"""The quantities of a comparison: sums over the modules of a part, in which nothing counts twice."""
 
 
 def _title(comparison: Comparison) -> str:
@@ -186,7 +212,7 @@ def _headings(comparison: Comparison) -> tuple[str, ...]:
 def _rows(comparison: Comparison) -> list[tuple[str, ...]]:
     return [
         (
-            line.stage or "all",
+            line.stage or _ALL,
             line.quantity,
             _number(line.one),
             _number(line.other),

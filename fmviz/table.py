@@ -24,7 +24,10 @@ from fmviz.geometry import stride_of
 from fmviz.layers import Layer
 from fmviz.networks.backbone import Backbone
 from fmviz.networks.catalog import backbone
+from fmviz.networks.fpn import PyramidHead, PyramidNetwork
+from fmviz.networks.gradient_flags import trainable
 from fmviz.operations import field_of
+from fmviz.parameter_counts import SharedTensor, module_counts
 from fmviz.receptive_field import ReceptiveField
 from fmviz.structures import tensors_in
 from fmviz.tokens import Layouts, places_of
@@ -69,10 +72,11 @@ class Row:
             runs after the last; "" for what spans several, and where the network has no named stages.
         input_shape, output_shape: of the first tensor of its first call, batch included; None where it is never called, or
             where there is no tensor.
-        parameters: its own.
-        parameters_in_all: with those of the modules in it, shared ones counted once.
-        trainable: of its own parameters those that a gradient is asked for; the others are frozen.
-        buffers: numbers in its own buffers.
+        leaf: whether there is no module in it.
+        own_parameters: numbers in the parameters that the module itself holds.
+        parameters: with those of the modules in it, shared ones counted once.
+        own_trainable, trainable: of these, those that require gradients as the network has it; the others are frozen.
+        own_buffers, buffers: numbers in buffers, counted as parameters are.
         own_macs: multiply-accumulate operations of its calls that are made in no module within it.
         macs: with those of the modules in it: of a convolution each output times the weights of one filter (of a
             transposed one each input), of a product of matrices each output times the length of its sum.
@@ -95,9 +99,12 @@ class Row:
     stage: str
     input_shape: Shape | None
     output_shape: Shape | None
+    leaf: bool
+    own_parameters: int
     parameters: int
-    parameters_in_all: int
+    own_trainable: int
     trainable: int
+    own_buffers: int
     buffers: int
     own_macs: int
     macs: int
@@ -113,8 +120,13 @@ class Row:
 
     @property
     def frozen(self) -> int:
-        """Of its own parameters those that no gradient is asked for."""
+        """Parameters that do not require gradients, with those of the modules in it."""
         return self.parameters - self.trainable
+
+    @property
+    def parameters_in_all(self) -> int:
+        """The same as `parameters`, under its former name."""
+        return self.parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +142,11 @@ class Totals:
         peak_bytes: the most that is in memory at once in a forward without a capture, the input with it and the parameters
             not, as far as torch frees what nobody holds any more.
         layers: calls of all modules in a forward: as many as a capture holds, where each puts out one tensor.
+        head_parameters: of the parameters, those in the detection head of a pyramid, which a network has only where
+            trained weights bring one.
+        offered_head: parameters of the detection head that weights on offer would bring; 0 where they have none, or where
+            the network has one.
+        shared: tensors that several modules hold.
         seconds: of a forward; None where that was not measured.
     """
 
@@ -144,6 +161,9 @@ class Totals:
     capture_bytes: int
     peak_bytes: int
     layers: int
+    head_parameters: int = 0
+    offered_head: int = 0
+    shared: tuple[SharedTensor, ...] = ()
     seconds: float | None = None
 
 
@@ -154,6 +174,7 @@ class LayerTable(Sequence[Row]):
         network: its name, or its class.
         input_size: (height, width) that it was measured at.
         totals: sums.
+        modules: how many the network has, where only some of them are rows.
     """
 
     def __init__(
@@ -164,6 +185,7 @@ class LayerTable(Sequence[Row]):
         input_size: tuple[int, int],
         totals: Totals,
         seen: Mapping[Layer, ReceptiveField] | None = None,
+        modules: int | None = None,
     ) -> None:
         self._rows = tuple(rows)
         self._by_path = {row.path: row for row in self._rows}
@@ -171,6 +193,7 @@ class LayerTable(Sequence[Row]):
         self.network = network
         self.input_size = input_size
         self.totals = totals
+        self.modules = len(self._rows) if modules is None else modules
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -196,7 +219,14 @@ class LayerTable(Sequence[Row]):
 
     def of(self, rows: Sequence[Row]) -> LayerTable:
         """The same network with some of the rows, or with others in their place; the totals stay those of the whole."""
-        return LayerTable(rows, network=self.network, input_size=self.input_size, totals=self.totals, seen=self._seen)
+        return LayerTable(
+            rows,
+            network=self.network,
+            input_size=self.input_size,
+            totals=self.totals,
+            seen=self._seen,
+            modules=self.modules,
+        )
 
     def timed(self, timing: Timing) -> LayerTable:
         """The same with how long each module takes (`fmviz.timing.time_layers`)."""
@@ -209,24 +239,28 @@ class LayerTable(Sequence[Row]):
         such a layer, or where it sees nothing."""
         return self._seen.get(layer)
 
-    def to_text(self) -> str:
-        """Aligned columns, with the totals in the last line."""
-        return table_formats.text(self)
+    def to_text(self, columns: Sequence[str] | None = None) -> str:
+        """Aligned columns, with the totals in the last line; `columns` are names of `fmviz.table_formats.COLUMNS`."""
+        return table_formats.text(self, columns)
 
-    def to_csv(self) -> str:
+    def to_csv(self, columns: Sequence[str] | None = None) -> str:
         """A line a module, with plain numbers; shapes as "1x64x56x56", receptive fields as "35x35"."""
-        return table_formats.csv(self)
+        return table_formats.csv(self, columns)
 
-    def to_markdown(self) -> str:
-        return table_formats.markdown(self)
+    def to_markdown(self, columns: Sequence[str] | None = None) -> str:
+        return table_formats.markdown(self, columns)
 
-    def to_latex(self) -> str:
+    def to_latex(self, columns: Sequence[str] | None = None) -> str:
         """A `tabular` for the package booktabs."""
-        return table_formats.latex(self)
+        return table_formats.latex(self, columns)
 
-    def to_json(self) -> str:
+    def to_latex_compact(self) -> str:
+        """A `tabular` for one column of a paper: layer, output, parameters, MACs, receptive field."""
+        return table_formats.latex_compact(self)
+
+    def to_json(self, columns: Sequence[str] | None = None) -> str:
         """`{"network", "input_size", "rows": […], "totals"}`, with the fields of `Row` and `Totals`."""
-        return table_formats.json(self)
+        return table_formats.json(self, columns)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -273,9 +307,8 @@ def tabulated(
     if row and (why := row.why_not((height, width))):
         raise BackboneError(why)
     twin = _built(row) if network is None and row else without_values(cast(nn.Module, network), name)
-    if network is not None and row and row.group != "own":
-        # They were frozen when weights were loaded, and not by who made the network.
-        twin.requires_grad_(True)
+    if network is not None:
+        _set_trainable(twin, trainable(network))
     twin.train(False)
     image = torch.empty(1, _channels(twin), height, width, dtype=_dtype(twin), device="meta")
     run = _Run(twin, row, (height, width))
@@ -294,6 +327,9 @@ def tabulated(
         capture_bytes=memory.kept,
         peak_bytes=memory.peak,
         layers=sum(len(calls) for calls in run.calls.values()),
+        head_parameters=(head := _head_parameters(twin)),
+        offered_head=max((offer.head_parameters for offer in row.offers), default=0) if row and not head else 0,
+        shared=run.counts.shared,
     )
     return LayerTable(rows, network=name, input_size=(height, width), totals=totals, seen=run.seen)
 
@@ -331,6 +367,7 @@ class _Run:
 
     Attributes:
         calls: of each module by path.
+        counts: of parameters and buffers by path.
         ended: paths of modules, in the order in which their calls came to their ends.
         outside: what was computed in no module: nothing, but for what a forward could not finish.
         seen: by layer.
@@ -339,6 +376,7 @@ class _Run:
     def __init__(self, twin: nn.Module, row: Backbone | None, size: tuple[int, int]) -> None:
         self.twin, self.row, self.size = twin, row, size
         self.calls: dict[str, list[_Call]] = {path: [] for path, _ in twin.named_modules()}
+        self.counts = module_counts(twin)
         self.ended: list[str] = []
         self.outside = Cost()
         self.seen: dict[Layer, ReceptiveField] = {}
@@ -410,12 +448,12 @@ class _Run:
 
     def rows(self) -> Iterable[Row]:
         """In the order of the tree."""
-        sums, counts = self._sums(), self._parameters()
+        sums = self._sums()
         stages = _stages(self.calls, self.ended, self.row.taps if self.row else {})
         for path, module in self.twin.named_modules():
             calls, total = self.calls[path], sums[path]
             first, layer = calls[0] if calls else None, self._first(path, 1)
-            own = list(module.parameters(recurse=False))
+            own, whole = self.counts.own[path], self.counts.whole[path]
             yield Row(
                 path=path,
                 kind=type(module).__name__,
@@ -424,10 +462,13 @@ class _Run:
                 stage=stages.get(path, ""),
                 input_shape=first.input_shape if first else None,
                 output_shape=first.output_shape if first else None,
-                parameters=_count(own),
-                parameters_in_all=sum(counts[path].values()),
-                trainable=_count(one for one in own if one.requires_grad),
-                buffers=_count(module.buffers(recurse=False)),
+                leaf=not any(True for _ in module.children()),
+                own_parameters=own.parameters,
+                parameters=whole.parameters,
+                own_trainable=own.trainable,
+                trainable=whole.trainable,
+                own_buffers=own.buffers,
+                buffers=whole.buffers,
                 own_macs=sum(call.cost.macs for call in calls),
                 macs=total.macs,
                 own_other_operations=sum(call.cost.other for call in calls),
@@ -448,15 +489,6 @@ class _Run:
                 for call in calls:
                     sums[place].add(call.cost)
         return sums
-
-    def _parameters(self) -> dict[str, dict[int, int]]:
-        """By path, with all within: of each parameter, by its identity, how many numbers it has."""
-        found: dict[str, dict[int, int]] = {path: {} for path in self.calls}
-        for path, module in self.twin.named_modules():
-            own = {id(one): one.numel() for one in module.parameters(recurse=False)}
-            for place in ("", *_within(path)) if own else ():
-                found[place] |= own
-        return found
 
     def _call(self, path: str, number: int) -> Call:
         call, layer = self.calls[path][number - 1], self._first(path, number)
@@ -503,6 +535,18 @@ def _common(paths: Sequence[str]) -> str:
 
 def _first_shape(value: object) -> Shape | None:
     return next((tuple(tensor.shape) for _, tensor in tensors_in(value)), None)
+
+
+def _set_trainable(network: nn.Module, names: frozenset[str]) -> None:
+    """Let the parameters of these names, and no others, require gradients."""
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad != (name in names):
+            parameter.requires_grad_(name in names)
+
+
+def _head_parameters(network: nn.Module) -> int:
+    head = getattr(network, "head", None) if isinstance(network, PyramidNetwork) else None
+    return _count(head.parameters()) if isinstance(head, PyramidHead) else 0
 
 
 def _count(tensors: Iterable[Tensor]) -> int:

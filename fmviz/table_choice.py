@@ -25,6 +25,7 @@ class Choice(msgspec.Struct, frozen=True):
         only_size_changes: those whose output has another height and width than their input.
         depth: no module lies in more modules than so many; None for all.
         sort: a column of `COLUMNS`, the largest first, names from A; None for the order of the tree.
+        only_leaves: those with no module in them.
     """
 
     words: str = ""
@@ -32,6 +33,7 @@ class Choice(msgspec.Struct, frozen=True):
     only_size_changes: bool = False
     depth: int | None = None
     sort: str | None = None
+    only_leaves: bool = False
 
 
 COLUMNS: dict[str, Callable[[Row], Value]] = {
@@ -42,6 +44,7 @@ COLUMNS: dict[str, Callable[[Row], Value]] = {
     "stride": lambda row: row.stride,
     "field": lambda row: _field(row),
     "parameters": lambda row: row.parameters,
+    "own": lambda row: row.own_parameters,
     "MACs": lambda row: row.macs,
     "other": lambda row: row.other_operations,
     "bytes": lambda row: row.activation_bytes,
@@ -68,6 +71,8 @@ class Described(Protocol):
     def input_shape(self) -> Shape | None: ...
     @property
     def output_shape(self) -> Shape | None: ...
+    @property
+    def leaf(self) -> bool: ...
 
 
 def matches(row: Described, choice: Choice) -> bool:
@@ -78,6 +83,7 @@ def matches(row: Described, choice: Choice) -> bool:
         all(word in f"{row.path} {row.kind} {row.detail} {row.stage}".lower() for word in words)
         and choice.kind.lower() in ("", row.kind.lower())
         and (choice.depth is None or row.depth <= choice.depth)
+        and (row.leaf or not choice.only_leaves)
         and not (choice.only_size_changes and not size_changes(row.input_shape, row.output_shape))
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fmviz.table import LayerTable
     from fmviz.timing import Timing
 
-FORMATS = ("text", "csv", "markdown", "latex", "json")
+FORMATS = ("text", "csv", "markdown", "latex", "latex-compact", "json")
 SORTED_BY = (
     "layer",
     "kind",
@@ -25,6 +25,7 @@ SORTED_BY = (
     "stride",
     "field",
     "parameters",
+    "own",
     "MACs",
     "other",
     "bytes",
@@ -40,6 +41,7 @@ class Formatted(Protocol):
     def to_csv(self) -> str: ...
     def to_markdown(self) -> str: ...
     def to_latex(self) -> str: ...
+    def to_latex_compact(self) -> str: ...
     def to_json(self) -> str: ...
 
 
@@ -50,6 +52,7 @@ def in_form(what: Formatted, form: str) -> str:
         "csv": what.to_csv,
         "markdown": what.to_markdown,
         "latex": what.to_latex,
+        "latex-compact": what.to_latex_compact,
         "json": what.to_json,
     }
     return written[form]()
@@ -80,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     rows.add_argument("--kind", metavar="CLASS", default="", help="those of this class, such as conv2d")
     rows.add_argument("--only-size-changes", action="store_true", help="those that put out another height and width")
+    rows.add_argument("--leaves", action="store_true", help="those with no module in them")
     rows.add_argument("--depth", metavar="N", type=_count, help="those in no more than N other modules")
     rows.add_argument(
         "--sort", choices=SORTED_BY, help="the largest first, names from A (default: as the network has them)"
@@ -90,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
         "--format",
         choices=FORMATS,
         default="text",
-        help="for reading (text, the default), for a spreadsheet, a paper, or a program",
+        help="for reading (text, the default), for a spreadsheet, a paper, or a program; latex-compact fits one column of a "
+        "paper: layer, output, parameters, MACs, receptive field",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write it there instead")
     return parser
@@ -124,7 +129,9 @@ def _table(name: str, options: argparse.Namespace) -> LayerTable:
     table = _whole_table(name, options.size)
     if options.time:
         table = table.timed(_timing(name, table.input_size, options.device))
-    choice = Choice(options.filter, options.kind, options.only_size_changes, options.depth, options.sort)
+    choice = Choice(
+        options.filter, options.kind, options.only_size_changes, options.depth, options.sort, options.leaves
+    )
     return table if choice == Choice() else table.of(chosen(table, choice))
 
 

@@ -27,6 +27,8 @@ from fmviz.cli import COMMANDS, main
 from fmviz.errors import ExportError
 from fmviz.networks.catalog import backbones
 from fmviz.session import Session
+from fmviz.table_choice import COLUMNS
+from fmviz.table_command import FORMATS, SORTED_BY
 
 CAT = str(asset("samples/chelsea.png"))
 CUP = str(asset("samples/coffee.png"))
@@ -404,7 +406,7 @@ def test_an_interrupt_is_said_and_is_a_failure(capsys, monkeypatch):
 # Table, backbones, help
 
 
-@pytest.mark.parametrize("form", ["text", "csv", "markdown", "latex", "json"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_a_table_in_each_form(capsys, form):
     assert main(["table", "vgg11", "--size", "64", "--format", form]) == 0
     printed = capsys.readouterr().out
@@ -418,7 +420,7 @@ def test_a_table_in_each_form(capsys, form):
         assert len({len(row) for row in rows}) == 1
     elif form == "markdown":
         assert all(line.startswith("|") for line in printed.splitlines()[:3])
-    elif form == "latex":
+    elif form in ("latex", "latex-compact"):
         assert r"\begin{tabular}" in printed or r"\begin{longtable}" in printed
     else:
         assert "132,863,336" in printed
@@ -434,6 +436,25 @@ def test_a_part_of_a_table_sorted(capsys):
     assert [row.split()[0] for row in rows[:3]] == ["layer4.0.conv2", "layer4.1.conv1", "layer4.1.conv2"]
     assert len(rows) == 5
     assert "11,689,512" in printed  # the totals stay those of the whole
+
+
+def test_the_leaves_of_a_table_in_a_paper(capsys):
+    assert main(["table", "resnet18", "--size", "64", "--leaves", "--sort", "own", "--format", "latex-compact"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == r"\begin{tabular}{llrrr}"
+    assert lines[2] == r"Layer & Output & Parameters & MACs & Receptive field \\"
+    rows = [line.split(" & ")[0] for line in lines if line.endswith(r"\\")]
+    assert rows[1] == "layer4.0.conv2"
+    assert rows[-1] == "whole network"
+    assert not {"(output)", "layer1", "layer1.0"} & set(rows)
+    assert main(["table", "vgg11", "--compare", "resnet18", "--size", "64", "--format", "latex-compact"]) == 0
+    printed = capsys.readouterr().out
+    assert r"quantity & vgg11 & resnet18 \\" in printed
+    assert r"parameters & 132,863,336 & 11,689,512 \\" in printed
+
+
+def test_columns_to_sort_by_are_those_of_the_table():
+    assert set(SORTED_BY) == set(COLUMNS)
 
 
 def test_two_networks_compared_into_a_file(tmp_path, capsys):
@@ -474,6 +495,9 @@ def test_all_backbones_are_listed(capsys):
     assert all(line == "" or line.endswith(":") for line in lines if not line.startswith("  "))
     assert all(sign in legend for sign in "●↓○")
     assert "25,557,032" in next(line for line in lines if line.startswith("  resnet50 "))
+    default = next(line for line in lines if line.startswith("  efficientnet_lite0_fpn "))
+    assert "4,831,720 " in default
+    assert "● shapes (+ 43,275 parameters in its detection head)" in default
     assert timms.startswith("timm/…: ")
     assert all(words in left_out for words in ("torchvision's", "video", "optical flow", "8-bit"))
 

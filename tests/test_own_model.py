@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import importlib
+import io
 import json
 import re
 import sys
@@ -232,6 +234,35 @@ def test_a_file_may_say_what_it_wants_to_be_fed_and_what_its_logits_are(write):
     assert session.weights.name == AS_BUILT
     assert session.weights.untrained == ()
     assert session.table(32).totals.parameters == sum(one.numel() for one in session.model.parameters())
+
+
+def test_the_table_of_a_file_counts_what_its_code_froze(write, capsys):
+    path = write(
+        """
+        from torch import nn
+
+        def build():
+            network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1))
+            network[0].requires_grad_(False)
+            return network
+        """
+    )
+    totals = Session(f"own:{path}:build").table(16).totals
+    assert (totals.trainable, totals.parameters) == (10, 122)
+    assert main(["table", "--model", path, "--size", "16"]) == 0
+    assert "Parameters: 10 trainable, 112 frozen" in capsys.readouterr().out
+    assert main(["table", "--model", path, "--size", "16", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["trainable"], row["frozen"]) for row in rows] == [("10", "112"), ("0", "112"), ("10", "0")]
+
+
+def test_a_module_of_a_file_is_counted_the_same_each_time(write):
+    path = write("from torch import nn\nnetwork = nn.Conv2d(3, 4, 3)\n\ndef build():\n    return network\n")
+    row = own.backbone(path)
+    for _ in range(2):
+        model, _ = load(row, "random")
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+        assert fmviz.layer_table(model, 16).totals.trainable == 112
 
 
 def test_a_function_in_the_file_may_prepare_its_pictures(write):

@@ -269,7 +269,10 @@ def test_the_table_is_that_of_the_network_with_what_its_weights_brought():
         totals = session.table().totals
         assert totals.parameters == totals.trainable == sum(one.numel() for one in session.model.parameters())
         assert totals.capture_bytes == session.run(torch.zeros(1, 3, 224, 224)).nbytes
-    assert trained.table().row("head").parameters_in_all > 0
+    head = trained.table().totals.head_parameters
+    assert trained.table().row("head").parameters == head == 43_275
+    assert trained.table().totals.parameters - head == bare.table().totals.parameters == bare.backbone.parameters
+    assert bare.table().totals.offered_head == head == bare.backbone.offer("shapes").head_parameters
     assert bare.table().totals == fmviz.layer_table("efficientnet_lite0_fpn").totals
 
 

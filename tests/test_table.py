@@ -79,9 +79,9 @@ OURS = [name for name in backbones() if backbone(name).group in ("papers", "arti
 @pytest.mark.parametrize("name", OURS)
 def test_every_network_of_ours(name: str) -> None:
     table = layer_table(name)
-    assert table.totals.parameters == backbone(name).parameters == table[0].parameters_in_all
+    assert table.totals.parameters == backbone(name).parameters == table[0].parameters
     assert table[0].path == ""
-    assert sum(row.parameters for row in table) == table.totals.parameters
+    assert sum(row.own_parameters for row in table) == table.totals.parameters
     # Not every network pads all its convolutions: the factorised Inception's strides are near to these.
     strides = {tap: table.row(path).stride or 0.0 for tap, path in backbone(name).taps.items()}
     assert {tap: round(math.log2(stride)) for tap, stride in strides.items()} == {tap: int(tap[1]) for tap in strides}

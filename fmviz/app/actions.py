@@ -53,6 +53,7 @@ ACTIONS: tuple[Row, ...] = (
     Row("copy_table_csv", QT_TRANSLATE_NOOP("Actions", "Copy table as CS&V"), "edit"),
     Row("copy_table_markdown", QT_TRANSLATE_NOOP("Actions", "Copy table as &Markdown"), "edit"),
     Row("copy_table_latex", QT_TRANSLATE_NOOP("Actions", "Copy table as &LaTeX"), "edit"),
+    Row("copy_table_latex_compact", QT_TRANSLATE_NOOP("Actions", "Copy table as compact LaTe&X"), "edit"),
     Row("copy_table_json", QT_TRANSLATE_NOOP("Actions", "Copy table as &JSON"), "edit"),
     Row("paste", QT_TRANSLATE_NOOP("Actions", "&Paste picture"), "edit", ("Ctrl+V",), "paste"),
     Row("fit", QT_TRANSLATE_NOOP("Actions", "&Fit"), "view", ("F",), "fit"),

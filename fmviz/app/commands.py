@@ -89,6 +89,7 @@ class Commands(QObject):
             "copy_table_csv": lambda: self._tabling.copy_as("csv"),
             "copy_table_markdown": lambda: self._tabling.copy_as("markdown"),
             "copy_table_latex": lambda: self._tabling.copy_as("latex"),
+            "copy_table_latex_compact": lambda: self._tabling.copy_as("latex-compact"),
             "copy_table_json": lambda: self._tabling.copy_as("json"),
             "export_table": lambda: self._tabling.export(),
             "compare": lambda: self._tabling.compare(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -70,6 +71,7 @@ class Tabling(QObject):
         self._wanted: TableWanted | None = None
         self._table: Tabulated | None = None
         self._timed: LayersTimed | None = None
+        self._seconds: dict[str, float] = {}
         self._timing = 0
         self._dialog: CompareDialog | None = None
         self._compared: Compared | None = None
@@ -78,6 +80,7 @@ class Tabling(QObject):
         view.columns_chosen.connect(preferences.save_columns)
         view.size_chosen.connect(self._size_chosen)
         view.selection_changed.connect(self._selection_changed)
+        view.copied.connect(lambda count: self._confirm(count, self.tr("text with tabs")))
         store.changed.connect(self._changed)
         link.lost.connect(self._lost)
         self._ask()
@@ -142,7 +145,7 @@ class Tabling(QObject):
     def _selection_changed(self, paths: list[str]) -> None:
         words = ""
         if len(paths) > 1 and self._table is not None:
-            words = wording.selected_words(selected(paths, self._table.rows))
+            words = wording.selected_words(selected(paths, self._table))
         self._window.parameters.set_selected(words)
 
     def _lost(self, _errors: str, _started: bool) -> None:
@@ -175,7 +178,8 @@ class Tabling(QObject):
         if isinstance(reply, LayersTimed) and shown is not None and reply.run == shown.run:
             self._timed = reply
             seconds = np.frombuffer(reply.seconds, "<f8").tolist()
-            self._window.parameters.set_times(dict(zip(reply.paths, seconds, strict=True)))
+            self._seconds = dict(zip(reply.paths, seconds, strict=True))
+            self._window.parameters.set_times(self._seconds)
             self._show()
             self.times_came.emit(reply)
         elif isinstance(reply, Failed):
@@ -189,15 +193,48 @@ class Tabling(QObject):
 
     def _forget_times(self) -> None:
         if self._timed is not None:
-            self._timed = None
+            self._timed, self._seconds = None, {}
             self._window.parameters.set_times({})
             self._show()
 
     # As text
 
     def copy_as(self, form: TableForm) -> None:
-        """The whole table into the clipboard."""
-        self._as_text(form, QApplication.clipboard().setText)
+        """Copy the rows that are shown or selected, in the order and with the columns that are shown."""
+        view, table = self._window.parameters, self._table
+        paths = view.rows_to_copy()
+        if table is None or not paths:
+            self._confirm(0, "")
+            return
+        if not self._link.running:
+            words = self.tr("Nothing was copied: the engine is not running. “Copy table” works without it.")
+            self._window.statusBar().showMessage(words, 6000)
+            return
+        seconds = [self._seconds.get(path, math.nan) for path in paths] if self._timed else []
+        self._link.ask(
+            FormatTable,
+            partial(self._formatted, partial(self._copy, len(paths), form)),
+            backbone=table.backbone,
+            size=table.size,
+            form=form,
+            paths=tuple(paths),
+            columns=tuple(view.columns_shown()),
+            seconds=np.array(seconds, "<f8").tobytes(),
+            total_seconds=self._timed.total if self._timed else None,
+        )
+
+    def _copy(self, count: int, form: TableForm, text: str) -> None:
+        QApplication.clipboard().setText(text)
+        self._confirm(count, wording.form_words(form))
+
+    def _confirm(self, count: int, form: str) -> None:
+        if count == 0:
+            words = self.tr("Nothing was copied: the table shows no layer.")
+        elif count == 1:
+            words = self.tr("Copied 1 row as {form}.").format(form=form)
+        else:
+            words = self.tr("Copied {count} rows as {form}.").format(count=f"{count:,}", form=form)
+        self._window.statusBar().showMessage(words, 6000)
 
     def export(self) -> None:
         """The whole table into a file, in the form that its name asks for."""
@@ -209,17 +246,25 @@ class Tabling(QObject):
         from PySide6.QtWidgets import QFileDialog
 
         folder = self._preferences.folder("export")
-        kinds = {".csv": "CSV", ".md": "Markdown", ".tex": "LaTeX", ".json": "JSON", ".txt": self.tr("Text")}
-        filters = ";;".join(f"{words} (*{suffix})" for suffix, words in kinds.items())
+        kinds = {
+            "CSV (*.csv)": ".csv",
+            "Markdown (*.md)": ".md",
+            "LaTeX (*.tex)": ".tex",
+            self.tr("Compact LaTeX (*.tex)"): ".tex",
+            "JSON (*.json)": ".json",
+            self.tr("Text (*.txt)"): ".txt",
+        }
         start = str(Path(folder) / f"{name.replace('/', '-')}.csv")
-        chosen, kind = QFileDialog.getSaveFileName(self._window, self.tr("Export the table"), start, filters)
+        chosen, kind = QFileDialog.getSaveFileName(self._window, self.tr("Export the table"), start, ";;".join(kinds))
         if not chosen:
             return
         path = Path(chosen)
         if path.suffix.lower() not in SUFFIXES:
-            path = path.with_name(path.name + next(suffix for suffix in kinds if f"*{suffix})" in kind))
+            path = path.with_name(path.name + kinds.get(kind, ".csv"))
         self._preferences.save_folder("export", str(path.parent))
-        as_text(SUFFIXES[path.suffix.lower()], partial(self._write, path))
+        form = SUFFIXES[path.suffix.lower()]
+        compact = form == "latex" and kind == self.tr("Compact LaTeX (*.tex)")
+        as_text("latex-compact" if compact else form, partial(self._write, path))
 
     def _write(self, path: Path, text: str) -> None:
         from fmviz.writing import write_whole
@@ -257,9 +302,7 @@ class Tabling(QObject):
             self._dialog = CompareDialog(self._window)
             self._dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
             self._dialog.other_chosen.connect(self._compare_with)
-            self._dialog.copy_wanted.connect(
-                lambda form: self._compared_as_text(form, QApplication.clipboard().setText)
-            )
+            self._dialog.copy_wanted.connect(self._copy_comparison)
             self._dialog.export_wanted.connect(self._export_comparison)
         one = state.shown.setup.backbone
         before = self._compared.other if self._compared is not None else ""
@@ -297,6 +340,12 @@ class Tabling(QObject):
         if found is not None:
             heard = partial(self._formatted, take)
             self._link.ask(FormatTable, heard, backbone=found.backbone, other=found.other, size=found.size, form=form)
+
+    def _copy_comparison(self, form: TableForm) -> None:
+        found = self._compared
+        if found is not None:
+            rows = [row for row in found.rows if form != "latex-compact" or not row.stage]
+            self._compared_as_text(form, partial(self._copy, len(rows), form))
 
     def _export_comparison(self) -> None:
         found = self._compared

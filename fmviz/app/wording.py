@@ -20,7 +20,7 @@ from fmviz.app.numbers import (
     value_words,
 )
 from fmviz.app.state import ViewState
-from fmviz.app.views.network_list import shown_name
+from fmviz.app.views.network_list import parameters_words, shown_name
 from fmviz.app.views.table_model import Selected
 from fmviz.engine.messages import (
     LayerInfo,
@@ -29,6 +29,7 @@ from fmviz.engine.messages import (
     Progress,
     ProposalInfo,
     Ran,
+    TableForm,
     Tabulated,
     TapMaps,
     ThingInfo,
@@ -390,9 +391,7 @@ def totals_words(table: Tabulated, timed: LayersTimed | None) -> str:
     """The lines below the layer table."""
     parts = [
         QCoreApplication.translate("Words", "{count} modules").format(count=thousands(len(table.rows))),
-        QCoreApplication.translate("Words", "{count} parameters, {frozen} frozen").format(
-            count=thousands(table.parameters), frozen=thousands(table.parameters - table.trainable)
-        ),
+        _parameters(table),
         QCoreApplication.translate("Words", "{count} buffer values").format(count=thousands(table.buffers)),
         costs_words(table.macs, table.other_operations, table.not_counted),
         QCoreApplication.translate("Words", "weights {bytes}").format(
@@ -411,6 +410,14 @@ def totals_words(table: Tabulated, timed: LayersTimed | None) -> str:
     return f"{where}:  " + "  ·  ".join(parts)
 
 
+def _parameters(table: Tabulated) -> str:
+    words = QCoreApplication.translate("Words", "{count} parameters, {frozen} frozen").format(
+        count=thousands(table.parameters), frozen=thousands(table.parameters - table.trainable)
+    )
+    head = table.head_parameters
+    return f"{words} ({parameters_words(table.parameters - head, head)})" if head else words
+
+
 def costs_words(macs: int, other: int, not_counted: tuple[str, ...]) -> str:
     """ "4.09 G MACs, 39.3 M other operations" """
     least = "≥ " if not_counted else ""
@@ -421,6 +428,18 @@ def costs_words(macs: int, other: int, not_counted: tuple[str, ...]) -> str:
         names = QCoreApplication.translate("Words", "not counted: {names}").format(names=", ".join(not_counted))
         return f"{words} ({names})"
     return words
+
+
+def form_words(form: TableForm) -> str:
+    """The name of a form of the table, as in "Copied 12 rows as Markdown"."""
+    return {
+        "text": QCoreApplication.translate("Words", "text"),
+        "csv": "CSV",
+        "markdown": "Markdown",
+        "latex": "LaTeX",
+        "latex-compact": QCoreApplication.translate("Words", "compact LaTeX"),
+        "json": "JSON",
+    }[form]
 
 
 def selected_words(chosen: Selected) -> str:

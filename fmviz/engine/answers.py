@@ -407,6 +407,8 @@ def _tabulated(request: Tabulate, table: LayerTable) -> Reply:
         capture_bytes=totals.capture_bytes,
         peak_bytes=totals.peak_bytes,
         layers=totals.layers,
+        head_parameters=totals.head_parameters,
+        shared=totals.shared,
     )
 
 
@@ -420,9 +422,12 @@ def _table_row(row: Row) -> TableRow:
         stage=row.stage,
         input_shape=row.input_shape,
         output_shape=row.output_shape,
+        leaf=row.leaf,
+        own_parameters=row.own_parameters,
         parameters=row.parameters,
-        parameters_in_all=row.parameters_in_all,
+        own_trainable=row.own_trainable,
         trainable=row.trainable,
+        own_buffers=row.own_buffers,
         buffers=row.buffers,
         own_macs=row.own_macs,
         macs=row.macs,

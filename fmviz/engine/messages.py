@@ -19,15 +19,16 @@ import msgspec
 
 from fmviz.geometry import Geometry
 from fmviz.maps import Normalisation, Reduction
+from fmviz.parameter_counts import SharedTensor
 
-PROTOCOL = 5
+PROTOCOL = 6
 
 Doing = Literal["loading torch", "loading", "running", "writing", "fetching", "comparing", "learning", "timing"]
 """The window has the words for these, in the user's language."""
 
 ExportForm = Literal["grid", "maps", "npz", "safetensors"]
 
-TableForm = Literal["text", "csv", "markdown", "latex", "json"]
+TableForm = Literal["text", "csv", "markdown", "latex", "latex-compact", "json"]
 
 
 # What the messages are made of
@@ -68,7 +69,8 @@ class Pixels(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OfferInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Trained weights of a network; `here` where they are on the engine's computer. `mode` and `side` are what they are fed."""
+    """Trained weights of a network; `here` where they are on the engine's computer. `mode` and `side` are what they are fed;
+    `head_parameters` are those of the detection head that they add to the network."""
 
     name: str
     file_name: str
@@ -77,6 +79,7 @@ class OfferInfo(msgspec.Struct, frozen=True, kw_only=True):
     top1: float | None
     mode: Literal["crop", "whole"]
     side: int
+    head_parameters: int = 0
 
 
 class BackboneInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +113,11 @@ class BackboneInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     def offer(self, name: str) -> OfferInfo | None:
         return next((offer for offer in self.offers if offer.name == name), None)
+
+    def head_parameters(self, weights: str = "") -> int:
+        """Parameters of the detection head that these weights, or the best ones here, add to the network."""
+        offer = self.offer(weights or self.best_here)
+        return offer.head_parameters if offer else 0
 
     def wants(self, weights: str) -> tuple[Literal["crop", "whole"], int]:
         """How a picture is made ready for these weights, and the side of it in pixels."""
@@ -197,9 +205,12 @@ class TableRow(msgspec.Struct, frozen=True, kw_only=True):
     stage: str
     input_shape: tuple[int, ...] | None
     output_shape: tuple[int, ...] | None
+    leaf: bool
+    own_parameters: int
     parameters: int
-    parameters_in_all: int
+    own_trainable: int
     trainable: int
+    own_buffers: int
     buffers: int
     own_macs: int
     macs: int
@@ -409,12 +420,23 @@ class Tabulate(Request, frozen=True, kw_only=True):
 
 
 class FormatTable(Request, frozen=True, kw_only=True):
-    """The layer table as text. With `other`, the two tables side by side, with the differences. -> `TableFormatted`"""
+    """Format the layer table as text. With `other`, the two tables side by side, with the differences. -> `TableFormatted`
+
+    Attributes:
+        paths: modules of the rows, in their order, without totals; None for the whole table with its totals.
+        columns: names of `fmviz.table_formats.COLUMNS`; None for those of the form.
+        seconds: measured time of each of `paths`, float64, NaN where unknown; empty where none was measured.
+        total_seconds: measured time of the network.
+    """
 
     backbone: str
     size: tuple[int, int]
     form: TableForm
     other: str = ""
+    paths: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    seconds: bytes = b""
+    total_seconds: float | None = None
 
 
 class Compare(Request, frozen=True, kw_only=True):
@@ -680,6 +702,8 @@ class Tabulated(Reply, frozen=True, kw_only=True):
     capture_bytes: int
     peak_bytes: int
     layers: int
+    head_parameters: int = 0
+    shared: tuple[SharedTensor, ...] = ()
 
 
 class TableFormatted(Reply, frozen=True, kw_only=True):
@@ -697,10 +721,13 @@ class ComparedRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compared(Reply, frozen=True, kw_only=True):
+    """`notes` say what the numbers count, where that is not plain."""
+
     backbone: str
     other: str
     size: tuple[int, int]
     rows: tuple[ComparedRow, ...]
+    notes: tuple[str, ...] = ()
 
 
 class LayersTimed(Reply, frozen=True, kw_only=True):

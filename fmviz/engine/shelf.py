@@ -139,6 +139,7 @@ def _info(row: Backbone) -> BackboneInfo:
                 top1=offer.top1,
                 mode=_fed(offer.preprocessing or row.preprocessing)[0],
                 side=_fed(offer.preprocessing or row.preprocessing)[1],
+                head_parameters=offer.head_parameters,
             )
             for offer in row.offers
         ),

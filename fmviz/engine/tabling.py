@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from fmviz.engine.shown import Ask, Shown
 from fmviz.preprocess import Preprocessing
 from fmviz.table import LayerTable
 from fmviz.table_command import in_form
+from fmviz.table_formats import rows_in_form
 
 Tables = Callable[[str, tuple[int, int]], LayerTable]
 """The table of any network at any size."""
@@ -20,8 +23,25 @@ Tables = Callable[[str, tuple[int, int]], LayerTable]
 
 def formatted(request: FormatTable, tables: Tables) -> TableFormatted:
     table = tables(request.backbone, request.size)
-    what = compare(table, tables(request.other, request.size)) if request.other else table
-    return TableFormatted(id=request.id, text=in_form(what, request.form))
+    if request.other:
+        text = in_form(compare(table, tables(request.other, request.size)), request.form)
+    elif request.paths is None:
+        text = in_form(table, request.form)
+    else:
+        text = rows_in_form(_part(table, request.paths, request), request.form, request.columns)
+    return TableFormatted(id=request.id, text=text)
+
+
+def _part(table: LayerTable, paths: Sequence[str], request: FormatTable) -> LayerTable:
+    """The rows of these modules, with their measured times where there are any."""
+    rows = [table.row(path) for path in paths]
+    if request.seconds:
+        measured = np.frombuffer(request.seconds, "<f8").tolist()
+        known = [None if math.isnan(seconds) else seconds for seconds in measured]
+        rows = [replace(row, seconds=seconds) for row, seconds in zip(rows, known, strict=True)]
+    part = table.of(rows)
+    part.totals = replace(table.totals, seconds=request.total_seconds)
+    return part
 
 
 def compared(request: Compare, tables: Tables) -> Compared:
@@ -34,6 +54,7 @@ def compared(request: Compare, tables: Tables) -> Compared:
         rows=tuple(
             ComparedRow(stage=line.stage, quantity=line.quantity, one=line.one, other=line.other) for line in lines
         ),
+        notes=tuple(lines.notes()),
     )
 
 

@@ -32,6 +32,7 @@ class Offer:
         classes: the list in `assets/classes` that says what the logits stand for; "" where there is none.
         top1: published top-1 accuracy on ImageNet's validation pictures, in percent.
         frozen_eps: eps of the body's batch norm in training, where it is not the network's own.
+        head_parameters: of the detection head that a trained pyramid's file adds to the network; 0 where it has none.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Offer:
     classes: str = ""
     top1: float | None = None
     frozen_eps: float | None = None
+    head_parameters: int = 0
 
 
 @dataclass(frozen=True, slots=True)

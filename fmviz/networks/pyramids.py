@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache as remembered
@@ -83,17 +84,33 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def facts_of(path: Path) -> dict[str, Any] | None:
-    """What a safetensors file of ours says of itself; None where it is none."""
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file; {} where the file has none that can be read."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= LARGEST_HEADER:
-                return None
-            facts = json.loads(json.loads(file.read(length))["__metadata__"][KEY])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            header = json.loads(file.read(length)) if 2 <= length <= LARGEST_HEADER else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def facts_of(path: Path) -> dict[str, Any] | None:
+    """What a safetensors file of ours says of itself; None where it is none."""
+    try:
+        facts = json.loads(_header(path)["__metadata__"][KEY])
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return facts if isinstance(facts, dict) else None
+
+
+def head_parameters(path: Path) -> int:
+    """How many parameters the detection head in a pyramid's file has; 0 where it has none."""
+    try:
+        shapes = [entry["shape"] for key, entry in _header(path).items() if key.startswith("head.")]
+        return sum(math.prod(shape) for shape in shapes)
+    except (KeyError, TypeError):
+        return 0
 
 
 def backbone_of(path: Path) -> str:
@@ -178,6 +195,7 @@ def _offer(row: Backbone, path: Path) -> Offer | None:
         nbytes=path.stat().st_size,
         preprocessing=of.preprocessing if of else None,
         classes=of.classes if of else row.offers[0].classes if row.offers else "",
+        head_parameters=head_parameters(path),
     )
 
 
@@ -188,4 +206,6 @@ def shipped(backbone: str) -> Offer | None:
     path = asset(name)
     if not path.is_file():
         return None
-    return Offer(name=NAME, file_name=name, nbytes=path.stat().st_size, classes="imagenet")
+    return Offer(
+        name=NAME, file_name=name, nbytes=path.stat().st_size, classes="imagenet", head_parameters=head_parameters(path)
+    )

@@ -19,6 +19,7 @@ from fmviz.networks.backbone import RANDOM, Backbone
 from fmviz.networks.checkpoints import Checkpoint, read_checkpoint
 from fmviz.networks.completing import completed
 from fmviz.networks.fitting import COUNT, Fit, best_fit, owned, parts_of, told
+from fmviz.networks.gradient_flags import freeze
 from fmviz.networks.network import Network, WithoutInitialisation
 from fmviz.networks.offers import Offer, published
 from fmviz.networks.origin import Weights
@@ -271,7 +272,7 @@ def _classes(backbone: Backbone, network: nn.Module, offer: Offer | None) -> tup
 
 
 def _frozen(network: nn.Module) -> nn.Module:
-    return network.requires_grad_(False).eval()
+    return freeze(network).eval()
 
 
 def _absent(backbone: Backbone, weights: str | os.PathLike[str]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from desks import OpenDesk
 from driving import Desk, until
+from PySide6.QtGui import QGuiApplication
 
 from fmviz.app.link import RELAY
 from fmviz.app.state import Fetching
@@ -83,6 +84,27 @@ def test_after_three_short_lives_another_try_starts_an_engine(desk: Desk) -> Non
     assert desk.app.link.process_id
     assert desk.problem() == ""
     desk.choose_tap("C4")
+
+
+def test_a_copy_of_the_table_without_an_engine_says_why_there_is_none(desk: Desk) -> None:
+    desk.do("show_table")
+    until(lambda: desk.table and desk.table.backbone == desk.state.setup.backbone, "the table")
+    controller, clipboard = desk.app.controller, QGuiApplication.clipboard()
+    while desk.app.link.process_id:
+        controller._short_lives = 2
+        os.kill(desk.app.link.process_id, signal.SIGKILL)
+        until(desk.problem, "the loss is told")
+        until(lambda: not desk.app.link.running or desk.app.link.process_id, "it is given up, or started again")
+    clipboard.setText("before")
+    desk.do("copy_table_markdown")
+    assert desk.window.statusBar().currentMessage().startswith("Nothing was copied: the engine is not running.")
+    assert clipboard.text() == "before"
+    desk.do("copy_table")
+    assert desk.window.statusBar().currentMessage() == f"Copied {len(desk.table.rows)} rows as text with tabs."
+    desk.do("show_maps")
+    controller.mend(device="cpu")
+    desk.settle()
+    assert desk.app.link.process_id
 
 
 def test_after_three_short_lives_another_choice_starts_an_engine(desk: Desk) -> None:

@@ -17,7 +17,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QFileDialog, QPushButton
 
 from fmviz.app.views.compare_dialog import CompareDialog
-from fmviz.app.views.table_columns import COLUMNS
+from fmviz.app.views.table_columns import COLUMNS, TIMES
 from fmviz.app.views.table_model import BarRole, PathRole
 
 NUMBER = {column.name: number for number, column in enumerate(COLUMNS)}
@@ -33,6 +33,7 @@ def table(desk: Desk) -> Iterator[Any]:
     view.field.clear()
     view.kind.setCurrentIndex(0)
     view.changes.setChecked(False)
+    view.leaves.setChecked(False)
     view.grouping.setCurrentIndex(0)
     view.table.header().setSortIndicator(0, Qt.SortOrder.AscendingOrder)
     desk.do("show_maps")
@@ -65,7 +66,13 @@ def test_the_tree_holds_every_module_with_its_numbers(desk: Desk, table: Any) ->
     largest = max(row.macs for row in desk.table.rows if row.path not in parents)
     assert cell(table, stem.path, "macs", BarRole) == pytest.approx(stem.macs / largest)
     assert cell(table, "", "macs", BarRole) is None
-    assert f"{desk.table.parameters:,} parameters" in table._totals.text()
+    assert cell(table, "body.stage2", "own") == "–"
+    stage = [row for row in desk.table.rows if row.path.startswith("body.stage2.") and row.leaf]
+    assert cell(table, "body.stage2", "parameters") == f"{sum(row.parameters for row in stage):,}"
+    assert cell(table, "body.stage2", "parameters", BarRole) is None
+    assert cell(table, "", "parameters") == "4,874,995"
+    words = "4,874,995 parameters, 0 frozen (4,831,720, + 43,275 in the detection head that the weights bring)"
+    assert words in table._totals.text()
     assert "MACs" in table._totals.text()
 
 
@@ -141,7 +148,7 @@ def test_the_totals_of_what_is_selected(desk: Desk, table: Any) -> None:
     for path in ("body.stage2", "body.stage2.0", "body.stage3"):
         selection.select(model.index_of(path), flags)
     rows = {row.path: row for row in desk.table.rows}
-    total = rows["body.stage2"].parameters_in_all + rows["body.stage3"].parameters_in_all
+    total = rows["body.stage2"].parameters + rows["body.stage3"].parameters
     assert f"{total:,} parameters" in table._selected.text()
     assert not table._selected.isHidden()
     desk.do("copy_table")
@@ -149,6 +156,194 @@ def test_the_totals_of_what_is_selected(desk: Desk, table: Any) -> None:
     assert [line.split("\t")[0] for line in lines[1:]] == ["body.stage2", "body.stage2.0", "body.stage3"]
     selection.clearSelection()
     assert table._selected.isHidden()
+
+
+# ── Copies ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def copied(desk: Desk, action: str) -> str:
+    """Return the text in the clipboard after a command that copies."""
+    QGuiApplication.clipboard().setText("before")
+    desk.window.statusBar().clearMessage()
+    desk.do(action)
+    until(lambda: desk.window.statusBar().currentMessage(), "the confirmation")
+    return QGuiApplication.clipboard().text()
+
+
+def confirmation(desk: Desk) -> str:
+    return str(desk.window.statusBar().currentMessage())
+
+
+def select(view: Any, paths: list[str]) -> None:
+    """As by clicks with Ctrl held."""
+    selection = view.table.selectionModel()
+    selection.clearSelection()
+    for path in paths:
+        flags = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
+        selection.select(view.table.model().index_of(path), flags)
+
+
+def markdown_cells(text: str) -> list[list[str]]:
+    lines = [line.strip("|").split(" | ") for line in text.splitlines()]
+    return [[cell.strip() for cell in line] for line in lines if not set("".join(line)) <= set("-: |")]
+
+
+@pytest.fixture
+def columns(desk: Desk, table: Any) -> Iterator[Any]:
+    """Shows just these columns, until the test is over."""
+    before = [action for action in table.columns_menu.actions() if action.isChecked()]
+
+    def show(names: set[str]) -> None:
+        for action in table.columns_menu.actions():
+            action.setChecked(action.data() in names)
+
+    yield show
+    for action in table.columns_menu.actions():
+        action.setChecked(action in before)
+
+
+def test_a_copy_has_the_rows_the_order_and_the_columns_that_are_shown(desk: Desk, table: Any, columns: Any) -> None:
+    desk.choose(table.grouping, "flat")
+    table.field.setText("stage2 conv")
+    table.table.header().setSortIndicator(NUMBER["macs"], Qt.SortOrder.DescendingOrder)
+    columns({"output", "own", "macs"})
+    rows = {row.path: row for row in desk.table.rows}
+    shown = paths(table)
+    assert 5 < len(shown) < len(rows)
+    for action, form in (
+        ("markdown", "Markdown"),
+        ("csv", "CSV"),
+        ("json", "JSON"),
+        ("latex", "LaTeX"),
+        ("text", "text"),
+    ):
+        text = copied(desk, f"copy_table_{action}")
+        assert confirmation(desk) == f"Copied {len(shown)} rows as {form}."
+        if action == "markdown":
+            cells = markdown_cells(text)
+            assert cells[0] == ["layer", "output", "own parameters", "MACs"]
+            assert [row[0] for row in cells[1:]] == shown
+            assert [row[2:] for row in cells[1:]] == [
+                [f"{rows[path].own_parameters:,}", f"{rows[path].macs:,}"] for path in shown
+            ]
+        elif action == "csv":
+            found = list(csv.DictReader(io.StringIO(text)))
+            assert [row["path"] for row in found] == shown
+            assert set(found[0]) == {"path", "output_shape", "own_parameters", "macs"}
+        elif action == "json":
+            found = json.loads(text)["rows"]
+            assert [row["path"] for row in found] == shown
+            assert set(found[0]) == {"path", "output_shape", "own_parameters", "macs"}
+        elif action == "latex":
+            assert text.count(r"\\") == len(shown) + 1
+            assert r"\begin{tabular}{llrr}" in text
+        else:
+            assert [line.split()[0] for line in text.splitlines()[4:]] == shown
+    text = copied(desk, "copy_table")
+    assert confirmation(desk) == f"Copied {len(shown)} rows as text with tabs."
+    assert [line.split("\t")[0] for line in text.splitlines()[1:]] == shown
+    assert text.splitlines()[0].split("\t") == ["Layer", "Output", "Own parameters", "MACs"]
+
+
+def test_a_copy_has_the_rows_that_the_user_selected(desk: Desk, table: Any) -> None:
+    select(table, ["body.stage3", "body.stem.conv"])
+    text = copied(desk, "copy_table_markdown")
+    assert confirmation(desk) == "Copied 2 rows as Markdown."
+    assert [row[0] for row in markdown_cells(text)[1:]] == ["body.stem.conv", "body.stage3"]
+    select(table, ["body.stage3"])
+    assert copied(desk, "copy_table_csv").count("\n") == 2
+    assert confirmation(desk) == "Copied 1 row as CSV."
+    table.table.setFocus()
+    desk.do("copy_map")
+    assert confirmation(desk) == "Copied 1 row as text with tabs."
+    table.field.setText("stage3")
+    assert len(copied(desk, "copy_table_csv").splitlines()) == 1 + len(table.rows_to_copy()) > 10
+    table.field.clear()
+
+
+def test_the_row_of_the_chosen_layer_is_no_selection(desk: Desk, table: Any) -> None:
+    desk.choose_layer("body.stem.conv")
+    assert table.selection() == ["body.stem.conv"]
+    copied(desk, "copy_table_csv")
+    assert confirmation(desk) == f"Copied {len(desk.table.rows)} rows as CSV."
+
+
+def test_folded_rows_are_not_copied_and_headings_neither(desk: Desk, table: Any) -> None:
+    index = table.table.model().index_of("body.stage2")
+    inside = [row.path for row in desk.table.rows if row.path.startswith("body.stage2.")]
+    table.table.collapse(index)
+    found = [row["path"] for row in csv.DictReader(io.StringIO(copied(desk, "copy_table_csv")))]
+    assert found == [row.path for row in desk.table.rows if row.path not in inside]
+    table.table.expand(table.table.model().index_of("body.stage2"))
+    desk.choose(table.grouping, "stage")
+    found = [row["path"] for row in csv.DictReader(io.StringIO(copied(desk, "copy_table_csv")))]
+    assert sorted(found) == sorted(row.path for row in desk.table.rows)
+    model = table.table.model()
+    flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+    table.table.selectionModel().select(model.index(1, 0), flags)
+    found = [row["path"] for row in csv.DictReader(io.StringIO(copied(desk, "copy_table_csv")))]
+    assert found == [row.path for row in desk.table.rows if row.stage == "C3"]
+
+
+def test_where_no_row_is_shown_nothing_is_copied(desk: Desk, table: Any) -> None:
+    table.field.setText("no such layer")
+    for action in ("copy_table", "copy_table_latex"):
+        assert copied(desk, action) == "before"
+        assert confirmation(desk) == "Nothing was copied: the table shows no layer."
+
+
+def test_leaves_only_and_the_compact_table_of_a_paper(desk: Desk, table: Any) -> None:
+    table.leaves.click()
+    leaves = [row.path for row in desk.table.rows if row.leaf]
+    assert list(dict.fromkeys(paths(table))) == leaves
+    lines = copied(desk, "copy_table_latex_compact").splitlines()
+    assert confirmation(desk) == f"Copied {len(leaves)} rows as compact LaTeX."
+    assert lines[0] == r"\begin{tabular}{llrrr}"
+    assert lines[2] == r"Layer & Output & Parameters & MACs & Receptive field \\"
+    assert [line.split(" & ")[0] for line in lines if line.endswith(r"\\")][1:] == [
+        path.replace("_", r"\_") for path in leaves
+    ]
+    table.leaves.click()
+    assert "" in paths(table)
+
+
+def test_measured_times_are_copied(desk: Desk, table: Any) -> None:
+    came: list[Any] = []
+    desk.app.tabling.times_came.connect(came.append)
+    desk.do("measure")
+    until(lambda: came, "the times")
+    found = list(csv.DictReader(io.StringIO(copied(desk, "copy_table_csv"))))
+    assert float(found[0]["seconds"]) == came[0].total
+    assert float(found[0]["share"]) == 1
+    cells = markdown_cells(copied(desk, "copy_table_markdown"))
+    assert cells[1][cells[0].index("share")] == "100.0%"
+    assert cells[1][cells[0].index("time")] == f"{came[0].total * 1000:.2f} ms"
+
+
+def test_columns_of_an_older_version_are_left_out(desk: Desk, table: Any) -> None:
+    before = table.columns_shown()
+    table.set_columns(("layer", "macs", "parameters_in_all"))
+    assert table.columns_shown() == ["layer", "macs"]
+    table.set_columns(("parameters_in_all",))
+    assert table.columns_shown() == ["layer", "macs"]
+    table.set_columns([*before, *TIMES])
+    assert table.columns_shown() == before
+
+
+def test_the_list_of_networks_names_the_head_that_weights_bring(desk: Desk, table: Any) -> None:
+    words = "4,831,720 parameters, + 43,275 in the detection head that the weights bring"
+    assert words in desk.window.setup_bar.backbone.toolTip()
+    QTest.mouseClick(desk.window.setup_bar.backbone, Qt.MouseButton.LeftButton)
+    assert words in desk.chooser._about.text()
+    QTest.keyClicks(desk.chooser.field, "resnet18_fpn")
+    assert "14,296,616 parameters" in desk.chooser._about.text()
+    assert "detection head" not in desk.chooser._about.text()
+    desk.chooser.hide()
+    desk.app.controller.set_setup(weights="random")
+    desk.settle()
+    until(lambda: desk.table.parameters == 4_831_720, "the table of random weights")
+    assert "4,831,720 parameters, 0 frozen  ·" in table._totals.text()
+    assert "detection head" not in desk.window.setup_bar.backbone.toolTip()
 
 
 def test_columns_are_chosen_and_kept(desk: Desk, table: Any) -> None:
@@ -244,6 +439,14 @@ def test_two_networks_side_by_side(desk: Desk, table: Any) -> None:
     parameters = next(whole.child(row) for row in range(whole.childCount()) if whole.child(row).text(0) == "Parameters")
     assert parameters.text(2) == "11,689,512"
     assert parameters.text(3).startswith("+")
+    assert "4,831,720, + 43,275 in the detection head" in dialog._note.text()
+    whole_networks = [row for row in came[-1].rows if not row.stage]
+    for form, rows in (("markdown", came[-1].rows), ("latex-compact", whole_networks)):
+        desk.window.statusBar().clearMessage()
+        dialog.copy_wanted.emit(form)
+        until(lambda: confirmation(desk), "the confirmation")
+        assert confirmation(desk).startswith(f"Copied {len(rows)} rows as ")
+    assert r"parameters & 4,874,995 & 11,689,512 \\" in QGuiApplication.clipboard().text()
     dialog.other.setCurrentText("no such network")
     QTest.keyClick(dialog.other.lineEdit(), Qt.Key.Key_Return)
     until(lambda: "no such network" in dialog._note.text(), "the reason")

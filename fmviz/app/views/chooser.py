@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from fmviz.app.theme import numbers_font
-from fmviz.app.views.network_list import NAME_ROLE, NetworkFilter, NetworkList
+from fmviz.app.views.network_list import NAME_ROLE, NetworkFilter, NetworkList, network_parameters_words
 from fmviz.app.views.scroll_bar import give_scroll_bars
 from fmviz.engine.messages import BackboneInfo
 
@@ -176,7 +176,7 @@ class Chooser(QFrame):
             nothing = self.field.text().strip() and not self._filter.rowCount()
             self._about.setText(self.tr("No network has all these words in its name or family.") if nothing else "")
             return
-        facts = [row.family, f"arXiv {row.paper}" if row.paper else ""]
+        facts = [row.family, f"arXiv {row.paper}" if row.paper else "", network_parameters_words(row)]
         if row.minimum_input > 1 and not row.only_input:
             facts.append(self.tr("at least {side} × {side} pixels").format(side=row.minimum_input))
         best = next((offer for offer in row.offers if offer.top1 is not None), None)

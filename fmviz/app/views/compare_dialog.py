@@ -26,9 +26,10 @@ from PySide6.QtWidgets import (
 
 from fmviz.app.numbers import bytes_words, stride_words, thousands
 from fmviz.app.theme import numbers_font
-from fmviz.engine.messages import Compared, ComparedRow
+from fmviz.app.wording import form_words
+from fmviz.engine.messages import Compared, ComparedRow, TableForm
 
-FORMS = ("text", "csv", "markdown", "latex", "json")
+FORMS: tuple[TableForm, ...] = ("text", "csv", "markdown", "latex", "latex-compact", "json")
 
 
 class CompareDialog(QDialog):
@@ -72,7 +73,8 @@ class CompareDialog(QDialog):
         copy = QPushButton(self.tr("Copy as"), self)
         copy.setMenu(QMenu(copy))
         for form in FORMS:
-            copy.menu().addAction(form_words(form)).triggered.connect(
+            words = form_words(form)
+            copy.menu().addAction(words[:1].upper() + words[1:]).triggered.connect(
                 lambda _checked=False, form=form: self.copy_wanted.emit(form)
             )
         export = QPushButton(self.tr("Export…"), self)
@@ -111,7 +113,7 @@ class CompareDialog(QDialog):
         self._note.setVisible(bool(text))
 
     def set_comparison(self, compared: Compared) -> None:
-        self.set_note("")
+        self.set_note("\n".join(compared.notes))
         self.lines.clear()
         self.lines.setHeaderLabels(["", compared.backbone, compared.other, self.tr("Difference"), self.tr("Ratio")])
         for number in range(1, 5):
@@ -173,14 +175,3 @@ def quantity_words(quantity: str) -> str:
         "stride": QCoreApplication.translate("CompareDialog", "Stride"),
         "receptive field": QCoreApplication.translate("CompareDialog", "Receptive field"),
     }.get(quantity, quantity)
-
-
-def form_words(form: str) -> str:
-    """The name of a form that a table can be written in."""
-    return {
-        "text": QCoreApplication.translate("CompareDialog", "Text"),
-        "csv": "CSV",
-        "markdown": "Markdown",
-        "latex": "LaTeX",
-        "json": "JSON",
-    }[form]

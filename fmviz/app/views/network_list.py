@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from PySide6.QtCore import QCoreApplication, QModelIndex, QObject, QSortFilterProxyModel, Qt
 from PySide6.QtGui import QStandardItem, QStandardItemModel
 
-from fmviz.app.numbers import bytes_words, counted
+from fmviz.app.numbers import bytes_words, counted, thousands
 from fmviz.engine.messages import BackboneInfo
 from fmviz.own_model import PREFIX
 
@@ -34,6 +34,9 @@ class NetworkList(QStandardItemModel):
         self.setHorizontalHeaderLabels(titles)
         for column in (1, 2, 3):
             self.horizontalHeaderItem(column).setTextAlignment(_RIGHT)
+        self.horizontalHeaderItem(1).setToolTip(
+            self.tr("Without the detection head that the weights of a trained pyramid may bring")
+        )
         self._by_name = {}
         by_name = {row.name: row for row in networks}
         self._add(self.tr("Recent"), [by_name[name] for name in recent if name in by_name])
@@ -74,6 +77,7 @@ class NetworkList(QStandardItemModel):
         for item in items:
             item.setData(row.name, NAME_ROLE)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+        items[1].setToolTip(network_parameters_words(row))
         items[0].setData(f"{row.name} {row.family} {title} {row.paper} {row.year or ''}", SEARCH_ROLE)
         self._by_name[row.name] = items[0]
         return items
@@ -101,6 +105,27 @@ class NetworkFilter(QSortFilterProxyModel):
 def shown_name(name: str) -> str:
     """Of a network out of a file of code only the file's name: "model.py:build"."""
     return name.replace("\\", "/").rpartition("/")[2] if name.startswith(PREFIX) else name
+
+
+def parameters_words(network: int, head: int) -> str:
+    """Say what a number of parameters counts: "4,831,720, + 43,275 in the detection head that the weights bring"."""
+    if not head:
+        return thousands(network)
+    words = QCoreApplication.translate("Networks", "{network}, + {head} in the detection head that the weights bring")
+    return words.format(network=thousands(network), head=thousands(head))
+
+
+def network_parameters_words(row: BackboneInfo, weights: str = "") -> str:
+    """The parameters of a network with these weights, or with the best ones here; "" where they are not known."""
+    if not row.parameters:
+        return ""
+    head = row.head_parameters(weights)
+    if head:
+        words = QCoreApplication.translate(
+            "Networks", "{network} parameters, + {head} in the detection head that the weights bring"
+        )
+        return words.format(network=thousands(row.parameters), head=thousands(head))
+    return QCoreApplication.translate("Networks", "{count} parameters").format(count=thousands(row.parameters))
 
 
 def group_words(group: str) -> str:

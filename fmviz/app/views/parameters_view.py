@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPersistentModelIndex, QSignalBlocker, Qt, QTimer, Signal
@@ -30,7 +30,7 @@ from PySide6.QtWidgets import (
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
 from fmviz.app.views.scroll_bar import give_scroll_bars
-from fmviz.app.views.table_columns import COLUMNS, TIMES
+from fmviz.app.views.table_columns import COLUMNS, TIMES, Column, Line
 from fmviz.app.views.table_model import Arrangement, BarRole, Grouping, PathRole, TableModel
 from fmviz.engine.messages import Tabulated
 from fmviz.table_choice import Choice
@@ -56,6 +56,8 @@ class ParametersView(QWidget):
     """Paths of the modules that are selected."""
     columns_chosen = Signal(object)
     """Names of the columns that are shown."""
+    copied = Signal(int)
+    """How many rows were copied for a spreadsheet; 0 where there was none."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -68,6 +70,7 @@ class ParametersView(QWidget):
         self._shown = {column.name for column in COLUMNS if column.shown}
         self._current = ""
         self._setting = False
+        self._selected_by_hand = False
         self._network = ""
         self._make_tools()
         self._totals, self._selected, self._note = QLabel(self), QLabel(self), QLabel(self)
@@ -110,6 +113,8 @@ class ParametersView(QWidget):
         self.kind.setMinimumContentsLength(6)
         self.changes = QCheckBox(self.tr("Size changes"), self)
         self.changes.setToolTip(self.tr("Only where the size changes: modules that put out another height or width"))
+        self.leaves = QCheckBox(self.tr("Leaves only"), self)
+        self.leaves.setToolTip(self.tr("Only leaves: modules that have no other modules in them"))
         self.grouping = QComboBox(self)
         self.grouping.setAccessibleName(self.tr("Grouping"))
         groupings: tuple[tuple[str, Grouping], ...] = (
@@ -140,21 +145,31 @@ class ParametersView(QWidget):
             action.setData(column.name)
             action.setToolTip(column.explained)
             action.toggled.connect(self._columns_toggled)
-        self._tools = QHBoxLayout()
-        self._tools.setSpacing(5)
-        self._tools.addWidget(self.field, 1)
-        for widget in (self.kind, self.changes, self.grouping):
-            self._tools.addWidget(widget)
         label = QLabel(self.tr("Si&ze"), self)
         label.setBuddy(self.size_field)
+        # Two rows: in one, the window would not fit a screen of 1280 pixels.
+        upper, lower = QHBoxLayout(), QHBoxLayout()
+        upper.addWidget(self.field, 1)
+        for widget in (self.kind, self.grouping):
+            upper.addWidget(widget)
+        for box in (self.changes, self.leaves):
+            lower.addWidget(box)
+        lower.addStretch(1)
         for beside in (label, self.size_field, self.as_picture, self.menu):
-            self._tools.addWidget(beside)
-        self.changes.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+            lower.addWidget(beside)
+        self._tools = QVBoxLayout()
+        self._tools.setSpacing(4)
+        for row in (upper, lower):
+            row.setSpacing(5)
+            self._tools.addLayout(row)
+        for box in (self.changes, self.leaves):
+            box.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
 
     def _listen(self) -> None:
         self.field.textChanged.connect(self._arrange)
         self.kind.currentIndexChanged.connect(self._arrange)
         self.changes.toggled.connect(self._arrange)
+        self.leaves.toggled.connect(self._arrange)
         self.grouping.currentIndexChanged.connect(self._arrange)
         self.size_field.textEdited.connect(self._size_edited)
         self.as_picture.clicked.connect(lambda: self.size_chosen.emit(None))
@@ -169,7 +184,7 @@ class ParametersView(QWidget):
         )
         selection = self.table.selectionModel()
         selection.currentRowChanged.connect(self._current_changed)
-        selection.selectionChanged.connect(lambda: self.selection_changed.emit(self.selection()))
+        selection.selectionChanged.connect(self._selection_changed)
 
     # Setters
 
@@ -183,10 +198,10 @@ class ParametersView(QWidget):
         menu.addActions(list(copies))
 
     def set_columns(self, names: Sequence[str]) -> None:
-        """Which columns are shown, as the user chose them last; nothing where they never did."""
+        """Show the columns that the user chose last, without unknown ones; where none is known, change nothing."""
         known = {column.name for column in COLUMNS}
-        if names and set(names) <= known:
-            self._shown = set(names)
+        if known.intersection(names):
+            self._shown = known.intersection(names)
             self._show_columns()
 
     def set_table(self, table: Tabulated, totals: str) -> None:
@@ -252,6 +267,7 @@ class ParametersView(QWidget):
         if len(rows) > 1 or index == self.table.currentIndex().siblingAtColumn(0):
             return
         self._setting = True
+        self._selected_by_hand = False
         if not index.isValid():
             self.table.clearSelection()
         else:
@@ -267,35 +283,50 @@ class ParametersView(QWidget):
         paths = [index.data(PathRole) for index in self.table.selectionModel().selectedRows()]
         return list(dict.fromkeys(path for path in paths if path is not None))
 
+    def rows_to_copy(self) -> list[str]:
+        """Paths of the modules in the rows that are shown, from top to bottom; of those that the user selected, if any.
+
+        Rows that are folded away are left out, and so are calls and the headings of groups. The row of the chosen layer is
+        selected by the window: that is no choice of the user's.
+        """
+        return [line.row.path for line in self._lines_to_copy()]
+
+    def columns_shown(self) -> list[str]:
+        """Names of the columns that are shown, from left to right."""
+        return [column.name for number, column in enumerate(COLUMNS) if not self.table.isColumnHidden(number)]
+
     def copy(self) -> None:
-        """The selected rows, or all that are shown, as text with tabs: a spreadsheet takes it."""
-        lines = self._model.lines()
-        chosen = set(self.selection())
-        if len(chosen) > 1:
-            lines = [line for line in lines if line.row.path in chosen]
-        columns = [column for number, column in enumerate(COLUMNS) if not self.table.isColumnHidden(number)]
-        text = ["\t".join(column.heading for column in columns)]
-        for line in lines:
-            cells = [line.row.path if column.name == "layer" else _plain(column.value(line)) for column in columns]
-            words = [column.text(line) for column in columns]
-            plain = (
-                "parameters",
-                "parameters_in_all",
-                "trainable",
-                "frozen",
-                "buffers",
-                "macs",
-                "other",
-                "bytes",
-                "calls",
-            )
-            text.append(
-                "\t".join(
-                    cell if column.name in (*plain, "layer") else word
-                    for column, cell, word in zip(columns, cells, words, strict=True)
-                )
-            )
-        QApplication.clipboard().setText("\n".join(text) + "\n")
+        """Copy `rows_to_copy` as text with tabs, which a spreadsheet takes."""
+        lines = self._lines_to_copy()
+        if lines:
+            names = self.columns_shown()
+            columns = [column for column in COLUMNS if column.name in names]
+            cells = [[column.heading for column in columns]]
+            cells += [[_for_spreadsheet(column, line) for column in columns] for line in lines]
+            QApplication.clipboard().setText("".join("\t".join(row) + "\n" for row in cells))
+        self.copied.emit(len(lines))
+
+    def _lines_to_copy(self) -> list[Line]:
+        lines = list(self._lines_shown(QModelIndex()))
+        chosen = self._chosen_paths() if self._selected_by_hand else set()
+        return [line for line in lines if not chosen or line.row.path in chosen]
+
+    def _lines_shown(self, parent: QModelIndex) -> Iterator[Line]:
+        for row in range(self._model.rowCount(parent)):
+            index = self._model.index(row, 0, parent)
+            node = self._model.node(index)
+            if node is None or node.line.call is not None:
+                continue
+            if not node.is_group:
+                yield node.line
+            if self.table.isExpanded(index):
+                yield from self._lines_shown(index)
+
+    def _chosen_paths(self) -> set[str]:
+        """Of the rows that are selected; of the modules of a group where its heading is."""
+        nodes = [self._model.node(index) for index in self.table.selectionModel().selectedRows()]
+        chosen = [child for node in nodes if node for child in (node.children if node.is_group else [node])]
+        return {node.line.row.path for node in chosen}
 
     # Doings
 
@@ -305,24 +336,26 @@ class ParametersView(QWidget):
             words=self.field.text(),
             kind=self.kind.currentData() or "",
             only_size_changes=self.changes.isChecked(),
+            only_leaves=self.leaves.isChecked(),
         )
         descending = header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
         arrangement = Arrangement(
             self.grouping.currentData(), choice, max(header.sortIndicatorSection(), 0), descending
         )
-        regrouped = arrangement.grouping != self._model.arrangement.grouping
+        before = self._model.arrangement
+        renamed = (before.grouping, before.choice.only_leaves) != (arrangement.grouping, choice.only_leaves)
         self._setting = True
         self._model.arrange(arrangement)
         self._after_a_change(fresh=False)
         self._setting = False
-        if regrouped:
+        if renamed:
             # Names are longer where modules do not stand below those that they lie in.
             self._fit(0)
         self.set_current(self._current)
 
     def _after_a_change(self, *, fresh: bool) -> None:
         """Unfold what is not folded; calls stay folded until they are asked for."""
-        filtered = bool(self.field.text() or self.kind.currentData() or self.changes.isChecked())
+        filtered = self._model.arrangement.choice != Choice()
         self._nothing.setVisible(bool(self._network) and filtered and self._model.rowCount() == 0)
         blocker = QSignalBlocker(self.table)
         for key, index in self._model.foldable():
@@ -380,6 +413,11 @@ class ParametersView(QWidget):
         height, width = int(found[1]), int(found[2] or found[1])
         self.size_chosen.emit((height, width))
 
+    def _selection_changed(self) -> None:
+        if not self._setting:
+            self._selected_by_hand = True
+        self.selection_changed.emit(self.selection())
+
     def _current_changed(self, index: QModelIndex) -> None:
         path = index.data(PathRole) if index.isValid() else None
         if path is not None and not self._setting:
@@ -387,8 +425,13 @@ class ParametersView(QWidget):
             self.layer_chosen.emit(path)
 
 
-def _plain(value: float | str | None) -> str:
-    return "" if value is None else str(value)
+def _for_spreadsheet(column: Column, line: Line) -> str:
+    if column.name == "layer":
+        return line.row.path
+    if column.plain:
+        value = column.value(line)
+        return "" if value is None else str(value)
+    return " ".join(column.text(line).split())
 
 
 class _Bars(QStyledItemDelegate):

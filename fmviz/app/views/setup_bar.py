@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSpinBox, QToolBut
 from fmviz.app.numbers import bytes_words
 from fmviz.app.state import Fetching
 from fmviz.app.views.combo import Combo
-from fmviz.app.views.network_list import shown_name
+from fmviz.app.views.network_list import network_parameters_words, shown_name
 from fmviz.engine.messages import BackboneInfo, OfferInfo, Setup
 from fmviz.own_model import PREFIX
 
@@ -133,8 +133,7 @@ class SetupBar(QWidget):
             self.backbone.setToolTip(setup.backbone)
             return
         facts = [row.family, str(row.year or ""), f"arXiv {row.paper}" if row.paper else ""]
-        if row.parameters:
-            facts.append(self.tr("{count} parameters").format(count=f"{row.parameters:,}"))
+        facts.append(network_parameters_words(row, setup.weights))
         self.backbone.setToolTip(", ".join(fact for fact in facts if fact) + (f"\n{row.about}" if row.about else ""))
 
     def _fill_weights(self, setup: Setup, row: BackboneInfo | None) -> None:

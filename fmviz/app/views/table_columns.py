@@ -46,6 +46,7 @@ class Column(msgspec.Struct, frozen=True):
         number: whether it holds numbers, which stand to the right.
         shown: unless the user chose otherwise.
         about: a sentence for the tooltip of its head.
+        plain: whether a copy for a spreadsheet has the number itself, and not the words of the cell.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Column(msgspec.Struct, frozen=True):
     bar: bool = False
     number: bool = True
     shown: bool = True
+    plain: bool = False
 
     @property
     def heading(self) -> str:
@@ -105,7 +107,7 @@ def _of_module(of: Callable[[TableRow], int]) -> tuple[Callable[[Line], str], Ca
 
 
 _PARAMETERS = _of_module(lambda row: row.parameters)
-_IN_ALL = _of_module(lambda row: row.parameters_in_all)
+_OWN = _of_module(lambda row: row.own_parameters)
 _TRAINABLE = _of_module(lambda row: row.trainable)
 _FROZEN = _of_module(lambda row: row.parameters - row.trainable)
 _BUFFERS = _of_module(lambda row: row.buffers)
@@ -148,37 +150,48 @@ COLUMNS = (
         "parameters",
         QT_TRANSLATE_NOOP("TableColumns", "Parameters"),
         *_PARAMETERS,
-        QT_TRANSLATE_NOOP("TableColumns", "The module's own. The longest bar is the largest of all layers."),
+        QT_TRANSLATE_NOOP(
+            "TableColumns",
+            "With those of the modules in it, shared ones counted once. "
+            "The longest bar is the largest of all layers without others in them.",
+        ),
         bar=True,
+        plain=True,
     ),
     Column(
-        "parameters_in_all",
-        QT_TRANSLATE_NOOP("TableColumns", "with children"),
-        *_IN_ALL,
-        QT_TRANSLATE_NOOP("TableColumns", "Parameters with those of the modules in it, shared ones counted once."),
+        "own",
+        QT_TRANSLATE_NOOP("TableColumns", "Own parameters"),
+        *_OWN,
+        QT_TRANSLATE_NOOP(
+            "TableColumns", "Parameters that the module itself holds, without those of the modules in it."
+        ),
         bar=True,
         shown=False,
+        plain=True,
     ),
     Column(
         "trainable",
         QT_TRANSLATE_NOOP("TableColumns", "Trainable"),
         *_TRAINABLE,
-        QT_TRANSLATE_NOOP("TableColumns", "Of its own parameters those that a gradient is asked for."),
+        QT_TRANSLATE_NOOP("TableColumns", "Of the parameters those that require gradients, as the network has it."),
         shown=False,
+        plain=True,
     ),
     Column(
         "frozen",
         QT_TRANSLATE_NOOP("TableColumns", "Frozen"),
         *_FROZEN,
-        QT_TRANSLATE_NOOP("TableColumns", "Of its own parameters those that no gradient is asked for."),
+        QT_TRANSLATE_NOOP("TableColumns", "Of the parameters those that do not require gradients."),
         shown=False,
+        plain=True,
     ),
     Column(
         "buffers",
         QT_TRANSLATE_NOOP("TableColumns", "Buffers"),
         *_BUFFERS,
-        QT_TRANSLATE_NOOP("TableColumns", "Numbers that belong to it and are not trained: running means, say."),
+        QT_TRANSLATE_NOOP("TableColumns", "Numbers that are stored and not trained, such as running means."),
         shown=False,
+        plain=True,
     ),
     Column(
         "macs",
@@ -190,6 +203,7 @@ COLUMNS = (
             "Multiplications that are added up, with those of the modules in it: convolutions and matrix products.",
         ),
         bar=True,
+        plain=True,
     ),
     Column(
         "other",
@@ -201,6 +215,7 @@ COLUMNS = (
         ),
         bar=True,
         shown=False,
+        plain=True,
     ),
     Column(
         "bytes",
@@ -209,6 +224,7 @@ COLUMNS = (
         _bytes,
         QT_TRANSLATE_NOOP("TableColumns", "Memory of all that its calls put out."),
         bar=True,
+        plain=True,
     ),
     Column(
         "time",
@@ -248,6 +264,7 @@ COLUMNS = (
         lambda line: line.row.calls,
         QT_TRANSLATE_NOOP("TableColumns", "How often it is called in a forward."),
         shown=False,
+        plain=True,
     ),
     Column(
         "detail",

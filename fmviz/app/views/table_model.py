@@ -13,6 +13,7 @@ from PySide6.QtCore import QAbstractItemModel, QCoreApplication, QModelIndex, QO
 
 from fmviz.app.views.table_columns import COLUMNS, TIMES, Line
 from fmviz.engine.messages import TableRow, Tabulated
+from fmviz.parameter_counts import SharedTensor, own_sum, whole_sum
 from fmviz.table_choice import Choice, matches
 
 Index = QModelIndex | QPersistentModelIndex
@@ -35,6 +36,11 @@ class Node(msgspec.Struct, eq=False):
     parent: Node | None = None
     children: list[Node] = msgspec.field(default_factory=list)
     place: int = 0
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is the heading of a stage's modules."""
+        return self.key.startswith("\0")
 
 
 class Arrangement(msgspec.Struct, frozen=True):
@@ -79,8 +85,7 @@ class TableModel(QAbstractItemModel):
         before = self._table
         self._table = table
         self._longest.clear()
-        parents = {row.path.rpartition(".")[0] for row in table.rows if row.path}
-        self._leaves = frozenset(row.path for row in table.rows) - parents
+        self._leaves = frozenset(row.path for row in table.rows if row.leaf)
         same = before is not None and [row.path for row in before.rows] == [row.path for row in table.rows]
         if same and self._arrangement.column == 0 and not self._arrangement.choice.only_size_changes:
             self._renew()
@@ -96,10 +101,6 @@ class TableModel(QAbstractItemModel):
         if arrangement != self._arrangement:
             self._arrangement = arrangement
             self._arrange()
-
-    def lines(self) -> list[Line]:
-        """Those that are shown, from top to bottom, folded ones too, the calls and the groups left out."""
-        return [node.line for node in self._nodes if node.line.call is None and not _is_group(node)]
 
     def node(self, index: Index) -> Node | None:
         found: Any = index.internalPointer() if index.isValid() else None
@@ -187,7 +188,8 @@ class TableModel(QAbstractItemModel):
             if not nodes:
                 continue
             name = stage or QCoreApplication.translate("TableModel", "several, or none")
-            group = Node(Line(_sums([node.line.row for node in nodes]), name, nodes[0].line.place), f"\0{stage}")
+            sums = _sums([node.line.row for node in nodes], self._table.shared if self._table else ())
+            group = Node(Line(sums, name, nodes[0].line.place), f"\0{stage}")
             for node in nodes:
                 node.parent = group
             group.children = nodes
@@ -251,14 +253,14 @@ class TableModel(QAbstractItemModel):
         if role == BarRole:
             return self._bar(node, index.column())
         if role == PathRole:
-            return None if _is_group(node) else node.line.row.path
+            return None if node.is_group else node.line.row.path
         return None
 
     def _bar(self, node: Node, number: int) -> float | None:
         """Of a module without others in it beside the largest of these, of a group beside the largest group; others have none,
         as they would be as long as all within them together."""
         column = COLUMNS[number]
-        group = _is_group(node)
+        group = node.is_group
         if not column.bar or not (group or node.line.row.path in self._leaves):
             return None
         value = column.value(node.line)
@@ -280,10 +282,6 @@ class TableModel(QAbstractItemModel):
         return self._longest[key]
 
 
-def _is_group(node: Node) -> bool:
-    return node.key.startswith("\0")
-
-
 def _tip(line: Line, column: str) -> str:
     """What does not fit into the cell."""
     if column == "layer":
@@ -301,10 +299,10 @@ def _number(nodes: list[Node], into: list[Node]) -> None:
         _number(node.children, into)
 
 
-def _sums(rows: Sequence[TableRow]) -> TableRow:
-    """What a stage has and costs in all. Activations are those of its modules without children."""
-    parents = {row.path.rpartition(".")[0] for row in rows}
-    leaves = [row for row in rows if row.path not in parents]
+def _sums(rows: Sequence[TableRow], shared: Sequence[SharedTensor]) -> TableRow:
+    """Return the sums over the modules of a stage. Activations are those of its modules without children."""
+    leaves = [row for row in rows if row.leaf]
+    counts = own_sum(rows, shared)
     return TableRow(
         path="",
         kind="",
@@ -313,10 +311,13 @@ def _sums(rows: Sequence[TableRow]) -> TableRow:
         stage=rows[0].stage,
         input_shape=rows[0].input_shape,
         output_shape=None,
-        parameters=sum(row.parameters for row in rows),
-        parameters_in_all=sum(row.parameters for row in rows),
-        trainable=sum(row.trainable for row in rows),
-        buffers=sum(row.buffers for row in rows),
+        leaf=False,
+        own_parameters=counts.parameters,
+        parameters=counts.parameters,
+        own_trainable=counts.trainable,
+        trainable=counts.trainable,
+        own_buffers=counts.buffers,
+        buffers=counts.buffers,
         own_macs=sum(row.own_macs for row in rows),
         macs=sum(row.own_macs for row in rows),
         own_other_operations=sum(row.own_other_operations for row in rows),
@@ -346,19 +347,16 @@ class Selected(msgspec.Struct, frozen=True):
     nbytes: int
 
 
-def selected(paths: Sequence[str], rows: Sequence[TableRow]) -> Selected:
-    """Of the modules at `paths`, in a table with these rows."""
-    chosen = set(paths)
+def selected(paths: Sequence[str], table: Tabulated) -> Selected:
+    """Of the modules at `paths` of a table."""
+    chosen, rows = set(paths), table.rows
     outer = [row for row in rows if row.path in chosen and not any(above in chosen for above in _above(row.path))]
-    parents = {row.path.rpartition(".")[0] for row in rows if row.path}
     leaves = [
-        row
-        for row in rows
-        if row.path not in parents and (row.path in chosen or any(above in chosen for above in _above(row.path)))
+        row for row in rows if row.leaf and (row.path in chosen or any(above in chosen for above in _above(row.path)))
     ]
     return Selected(
         modules=len(chosen),
-        parameters=sum(row.parameters_in_all for row in outer),
+        parameters=whole_sum(outer, table.shared).parameters,
         macs=sum(row.macs for row in outer),
         other_operations=sum(row.other_operations for row in outer),
         not_counted=tuple(dict.fromkeys(name for row in outer for name in row.not_counted)),
