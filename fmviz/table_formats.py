@@ -91,6 +91,7 @@ def notes(table: LayerTable) -> list[str]:
     frozen = totals.parameters - totals.trainable
     kinds = ", ".join(f"{nbytes:,} bytes in {kind}" for kind, nbytes in totals.parameter_bytes.items())
     lines = [
+        *([f"Input: {totals.assumed_input}."] if totals.assumed_input else []),
         f"Parameters: {totals.trainable:,} trainable, {frozen:,} frozen; {totals.buffers:,} numbers in buffers; {kinds}.",
         f"Memory: a capture of all layers holds {totals.capture_bytes:,} bytes; "
         f"a forward without one needs {totals.peak_bytes:,} at its peak, parameters not included.",
@@ -159,8 +160,7 @@ def _aligned(row: Sequence[str], widths: Sequence[int], numbers: int) -> str:
 
 
 def _title(table: LayerTable) -> str:
-    height, width = table.input_size
-    return f"{table.network} at {height}×{width}"
+    return f"{table.network} at {table.input_words}"
 
 
 _CELLS: dict[str, Callable[[Row], str]] = {
