@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from fmviz.errors import BackboneError
 from fmviz.model_options import add_model_options, network_of
-from fmviz.own_model import PREFIX
 
 if TYPE_CHECKING:
     from fmviz.table import LayerTable

@@ -21,7 +21,7 @@ _SEARCH_SECONDS = 4.0
 
 _OTHER_INPUTS = "if it takes another input than one picture, give that as input_shape or example_input"
 
-_VALUES = re.compile(r"\bmeta\b|data.dependent|no data", re.IGNORECASE)
+_VALUES = re.compile(r"(?<![a-z])meta(?![a-z])|data.(in)?dependent|no data", re.IGNORECASE)
 
 _VALUE_ERRORS = ("DataDependentOutputException", "DynamicOutputShapeException", "GuardOnDataDependentSymNode")
 

@@ -81,7 +81,7 @@ class Scripted(nn.Module):
 def scripted(script: torch.jit.ScriptModule) -> Scripted:
     """`script` without values, under the class name that it was compiled from."""
     file = io.BytesIO()
-    torch.jit.save(script, file)  # type: ignore[no-untyped-call]
+    torch.jit.save(script, file)
     file.seek(0)
     read = torch.jit.load(file, map_location="meta")  # type: ignore[no-untyped-call]
     kind = type(str(getattr(script, "original_name", "ScriptModule")), (Scripted,), {})
