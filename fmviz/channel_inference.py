@@ -98,7 +98,7 @@ def infer_channels(
         given = make(channels, note)
         try:
             misfit = first_misfit(fresh(), given, whole=whole)
-        except Exception:
+        except (Exception, SystemExit):
             # It raised before any layer ran, perhaps about the channels.
             wanted += [(number, "channels found by trial") for number in _registered(fresh())]
             continue
@@ -153,7 +153,7 @@ def runs(network: nn.Module, given: TableInput) -> bool:
     """Whether a forward on the meta device ends without an exception."""
     try:
         _run(network, given, ShapesOnly())
-    except Exception:
+    except (Exception, SystemExit):
         return False
     return True
 

@@ -27,7 +27,7 @@ from fmviz.networks.catalog import backbone
 from fmviz.operations import field_of, selects_by_value
 from fmviz.receptive_field import ReceptiveField
 from fmviz.structures import tensors_in
-from fmviz.table_failures import failure_sentence, needs_values, signature_fault
+from fmviz.table_failures import failure_sentence, misfit_sentence, needs_values, signature_fault
 from fmviz.table_input import TableInput, checked_channels, checked_shape, checked_size, of_example, of_shape
 from fmviz.tokens import Finder, Layouts, places_of
 from fmviz.tracing import Cost, Memory, Tracer, tracing
@@ -329,13 +329,16 @@ def _measured(name: str, network: nn.Module | None, row: Backbone | None, wanted
     given, resized = _input(name, make, wanted)
     if fault := signature_fault(name, twin, given, example=wanted.example_input is not None):
         raise BackboneError(fault)
-    shape = tuple(given.tensors[0].shape[1:])
-    if resized:
-        given = resized(shape)
+    shape = tuple(given.tensors[0].shape[1:]) if resized else ()
+    if wanted.infers(row):
+        inferred = make.inferred((shape[1], shape[2]))
+        given = inferred.given
+        if inferred.misfit is not None and not inferred.misfit.of_channels:
+            raise BackboneError(misfit_sentence(name, inferred.misfit, given))
     run = _Run(twin, row, given)
     try:
         memory = run.measure()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         retried = _with_other_channels(name, make, given) if wanted.infers(row) else None
         if retried is not None:
             return retried
@@ -410,7 +413,7 @@ class _Pictures:
 
 
 def _input(name: str, make: _Pictures, wanted: _Wanted) -> tuple[TableInput, Callable[[Shape], TableInput] | None]:
-    """An input of the right form, and how to make it in a shape that is not yet checked; None for an example."""
+    """An input of the right form, and how to make it in another shape; None for an example, which is as it is."""
     if wanted.example_input is not None:
         return of_example(wanted.example_input), None
     row = make.row

@@ -21,7 +21,7 @@ _SEARCH_SECONDS = 4.0
 
 _OTHER_INPUTS = "if it takes another input than one picture, give that as input_shape or example_input"
 
-_VALUES = re.compile(r"(?<![a-z])meta(?![a-z])|data.(in)?dependent|no data", re.IGNORECASE)
+_VALUES = re.compile(r"(?<![a-z])meta(?![a-z])|data.(in)?dependent|no data|fake impl", re.IGNORECASE)
 
 _VALUE_ERRORS = ("DataDependentOutputException", "DynamicOutputShapeException", "GuardOnDataDependentSymNode")
 
@@ -132,7 +132,7 @@ def failure_sentence(
 def _misfit(fresh: Callable[[], nn.Module], given: TableInput) -> Misfit | None:
     try:
         return first_misfit(fresh(), given)
-    except Exception:
+    except (Exception, SystemExit):
         return None
 
 
@@ -153,7 +153,9 @@ def _size_remedy(fresh: Callable[[], nn.Module], resized: Callable[[Shape], Tabl
     until = time.monotonic() + _SEARCH_SECONDS
     for kind, sides in _other_sides(shape[1:]):
         if runs(fresh(), resized((shape[0], *sides))):
-            return f"choose {kind} size, such as {' × '.join(map(str, sides))}"
+            if len(sides) == 2:
+                return f"choose {kind} size, such as {sides[0]} × {sides[1]}"
+            return f"choose {kind} input_shape, such as {(shape[0], *sides)}"
         if time.monotonic() > until:
             break
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import warnings
 from collections import OrderedDict
 from typing import Any, Self
 
@@ -81,9 +82,12 @@ class Scripted(nn.Module):
 def scripted(script: torch.jit.ScriptModule) -> Scripted:
     """`script` without values, under the class name that it was compiled from."""
     file = io.BytesIO()
-    torch.jit.save(script, file)
-    file.seek(0)
-    read = torch.jit.load(file, map_location="meta")  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        # That TorchScript is deprecated is known to those who use it.
+        warnings.simplefilter("ignore")
+        torch.jit.save(script, file)
+        file.seek(0)
+        read = torch.jit.load(file, map_location="meta")  # type: ignore[no-untyped-call]
     kind = type(str(getattr(script, "original_name", "ScriptModule")), (Scripted,), {})
     made: Scripted = kind(read)
     return made
