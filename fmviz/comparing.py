@@ -201,8 +201,7 @@ QUANTITIES = tuple(_QUANTITIES)
 
 
 def _title(comparison: Comparison) -> str:
-    height, width = comparison.one.input_size
-    return f"{comparison.one.network} and {comparison.other.network} at {height}×{width}"
+    return f"{comparison.one.network} and {comparison.other.network} at {comparison.one.input_words}"
 
 
 def _headings(comparison: Comparison) -> tuple[str, ...]:

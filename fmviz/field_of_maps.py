@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fmviz.fields import Field, Line
-from fmviz.receptive_field import ReceptiveField
+from fmviz.receptive_field import ReceptiveField, Sides
 from fmviz.tokens import ChannelsLast, Elsewhere, Places, as_maps
 
 
@@ -35,19 +35,24 @@ def receptive_field(field: Field, maps: Maps, input_size: tuple[int, int]) -> Re
     """What any channel of a cell sees. What is no map is one cell."""
     if field.unknown:
         return ReceptiveField.unknown_from(field.unknown, input_size, maps.cells or (1, 1))
+    lines = field.lines
     if maps.cells is None:
-        rows, columns = (both.flatten(1).amin(dim=1).view(2, 1, 1).numpy() for both in (field.rows, field.columns))
-        return ReceptiveField(rows[0], -rows[1], columns[0], -columns[1], input_size, cells=(1, 1))
-    sides, lines = [field.rows, field.columns], field.lines
+        whole = field.changed(lambda sides: sides.reshape(2, -1).amin(dim=1).view(2, 1, 1))
+        return ReceptiveField(*_bounds(whole), input_size, cells=(1, 1))
     if maps.places is not None:
-        sides = [_on_the_grid(both, maps) for both in sides]
         channels_last = isinstance(maps.places, ChannelsLast)
         lines = (_channels_first(lines[0]), _channels_first(lines[1])) if channels_last else (None, None)
-    rows, columns = (_of_any_channel(both).numpy() for both in sides)
+    cells = field.changed(lambda sides: _of_any_channel(sides if maps.places is None else _on_the_grid(sides, maps)))
     unbounded = None
     if lines[0] is not None and lines[1] is not None and (lines[0].dim, lines[1].dim) == (2, 3):
         unbounded = (int(lines[0].high - lines[0].low), int(lines[1].high - lines[1].low))
-    return ReceptiveField(rows[0], -rows[1], columns[0], -columns[1], input_size, unbounded, cells=maps.cells)
+    return ReceptiveField(*_bounds(cells), input_size, unbounded, cells=maps.cells)
+
+
+def _bounds(field: Field) -> tuple[Sides, Sides, Sides, Sides]:
+    """Top, bottom, left, right."""
+    rows, columns = field.rows.numpy(), field.columns.numpy()
+    return rows[0], -rows[1], columns[0], -columns[1]
 
 
 def _on_the_grid(sides: Tensor, maps: Maps) -> Tensor:

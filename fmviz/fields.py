@@ -8,7 +8,8 @@ what sums along an axis; views are views of these tensors too. What is not known
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
@@ -34,38 +35,112 @@ Lines = tuple[Line | None, Line | None]
 """Of rows and of columns; None where there is no such line."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+Sides = tuple[Tensor, Tensor]
+"""Bounds of rows and of columns, see `Field`."""
+
+_SMALL = 1 << 14
+"""Bounds of so many elements are united at once: a lazy union costs more than it saves."""
+
+_MOST_PARTS = 4
+
+
 class Field:
     """What the elements of a tensor of n axes see.
 
+    The bounds are kept as a union that is formed when they are read. The product of a query and a key depends on both, so
+    that its bounds are those of its row and those of its column; after softmax and the next product only two vectors are
+    left of a matrix that need not be formed.
+
     Attributes:
-        rows, columns: int32, (2, …) with n more axes, each as long as the tensor's or 1: [0] is the first that is seen, and
-            [1] the negative of the one after the last, so that the smaller always is what sees more.
         lines: what holds away from all borders.
         unknown: the operation from which on nothing is known; "" where all is.
     """
 
-    rows: Tensor
-    columns: Tensor
-    lines: Lines = (None, None)
-    unknown: str = ""
+    __slots__ = ("_parts", "lines", "unknown")
+
+    def __init__(
+        self,
+        rows: Tensor,
+        columns: Tensor,
+        lines: Lines = (None, None),
+        unknown: str = "",
+        others: Sequence[Sides] = (),
+    ) -> None:
+        self._parts: tuple[Sides, ...] = ((rows, columns), *others)
+        self.lines = lines
+        self.unknown = unknown
+
+    @property
+    def parts(self) -> tuple[Sides, ...]:
+        """Bounds whose union the field is: each (2, …) with n more axes, which broadcast against each other."""
+        return self._parts
+
+    @property
+    def rows(self) -> Tensor:
+        """int32, (2, …) with n more axes, each as long as the tensor's or 1: [0] is the first row that is seen, and [1] the
+        negative of the one after the last, so that the smaller always is what sees more."""
+        return self._whole()[0]
+
+    @property
+    def columns(self) -> Tensor:
+        """The same of columns."""
+        return self._whole()[1]
+
+    def _whole(self) -> Sides:
+        if len(self._parts) > 1:
+            self._parts = (_union(self._parts),)
+        return self._parts[0]
 
     @property
     def dims(self) -> int:
-        return self.rows.dim() - 1
+        return self._parts[0][0].dim() - 1
 
-    def changed(self, rows: Tensor, columns: Tensor, lines: Lines = (None, None)) -> Field:
-        return Field(rows, columns, lines)
+    def changed(self, change: Callable[[Tensor], Tensor], lines: Lines = (None, None)) -> Field:
+        """`change` done to all bounds. It must be one that a minimum can be taken before or after."""
+        return of_parts([(change(rows), change(columns)) for rows, columns in self._parts], lines)
 
 
-def of_input(height: int, width: int) -> Field:
-    """Of the input itself, (1, channels, height, width): each pixel sees itself."""
+def _union(parts: Sequence[Sides]) -> Sides:
+    (rows, columns), *others = parts
+    for more_rows, more_columns in others:
+        rows, columns = torch.minimum(rows, more_rows), torch.minimum(columns, more_columns)
+    return rows, columns
+
+
+def of_parts(parts: Sequence[Sides], lines: Lines) -> Field:
+    """Of the union of `parts`, of which those are formed at once that do not grow by it."""
+    kept: list[Sides] = []
+    for part in parts:
+        place = next((place for place, one in enumerate(kept) if not _grows(one, part)), None)
+        if place is None:
+            kept.append(part)
+        elif part[0] is not kept[place][0] or part[1] is not kept[place][1]:
+            kept[place] = _union((kept[place], part))
+    if len(kept) > _MOST_PARTS:
+        kept = [_union(kept)]
+    return Field(*kept[0], lines, others=kept[1:])
+
+
+def _grows(one: Sides, other: Sides) -> bool:
+    return any(_grow(*both) for both in zip(one, other, strict=True))
+
+
+def _grow(one: Tensor, other: Tensor) -> bool:
+    """Whether the union of both has more elements than the larger, and many."""
+    if one.shape == other.shape:
+        return False
+    count = math.prod(max(both) for both in zip(one.shape, other.shape, strict=True))
+    return count > _SMALL and count > max(one.numel(), other.numel())
+
+
+def of_input(height: int, width: int, dims: int = 4) -> Field:
+    """Of the input itself, (…, channels, height, width) with `dims` axes: each pixel sees itself."""
     one = Fraction(1)
     zero = Fraction(0)
     return Field(
-        _steps(height).view(2, 1, 1, height, 1),
-        _steps(width).view(2, 1, 1, 1, width),
-        (Line(2, one, zero, one), Line(3, one, zero, one)),
+        _steps(height).view(2, *[1] * (dims - 2), height, 1),
+        _steps(width).view(2, *[1] * (dims - 1), width),
+        (Line(dims - 2, one, zero, one), Line(dims - 1, one, zero, one)),
     )
 
 
@@ -190,7 +265,7 @@ def gathered(field: Field, dim: int, of: Table | None, line: Window | None = Non
     lines = tuple(
         (_further(one, line) if line else None) if one is not None and one.dim == dim else one for one in field.lines
     )
-    return Field(_along(field.rows, dim, of), _along(field.columns, dim, of), (lines[0], lines[1]))
+    return field.changed(lambda sides: _along(sides, dim, of), (lines[0], lines[1]))
 
 
 Window = tuple[int, int, int, int]
@@ -236,15 +311,11 @@ def _further(line: Line, window: Window) -> Line:
 
 def united(fields: Sequence[Field], dims: int) -> Field:
     """Of what is made of one element of each, broadcast against each other to `dims` axes."""
-    fields = [_aligned(field, dims) for field in fields]
-    first, *others = fields
-    rows, columns, lines = first.rows, first.columns, first.lines
-    for other in others:
-        if other is first:
-            continue
-        rows, columns = torch.minimum(rows, other.rows), torch.minimum(columns, other.columns)
+    aligned = [_aligned(field, dims) for field in fields]
+    lines = aligned[0].lines
+    for other in aligned[1:]:
         lines = (_both(lines[0], other.lines[0]), _both(lines[1], other.lines[1]))
-    return Field(rows, columns, lines)
+    return of_parts([part for field in aligned for part in field.parts], lines)
 
 
 def _aligned(field: Field, dims: int) -> Field:
@@ -256,7 +327,7 @@ def _aligned(field: Field, dims: int) -> Field:
         return sides.view(2, *(1,) * more, *sides.shape[1:])
 
     lines = tuple(Line(one.dim + more, one.step, one.low, one.high) if one else None for one in field.lines)
-    return Field(with_more(field.rows), with_more(field.columns), (lines[0], lines[1]))
+    return field.changed(with_more, (lines[0], lines[1]))
 
 
 def _both(one: Line | None, other: Line | None) -> Line | None:
@@ -276,7 +347,7 @@ def mixed(field: Field, dims: Sequence[int], *, keep: bool = True) -> Field:
         return sides if keep else sides.squeeze(axes)
 
     lines = tuple(None if one is None or one.dim in dims or not keep else one for one in field.lines)
-    return Field(over(field.rows), over(field.columns), (lines[0], lines[1]))
+    return field.changed(over, (lines[0], lines[1]))
 
 
 def _alike(sides: Tensor) -> Tensor:
@@ -287,7 +358,7 @@ def _alike(sides: Tensor) -> Tensor:
 
 def in_groups(field: Field, groups: int, channels: int, new: int) -> Field:
     """After a convolution in groups: each of `new` channels is made of all of its group's."""
-    if groups == 1 or (field.rows.shape[2] == 1 and field.columns.shape[2] == 1):
+    if groups == 1 or all(sides.shape[2] == 1 for part in field.parts for sides in part):
         return mixed(field, (1,))
 
     def over(sides: Tensor) -> Tensor:
@@ -296,7 +367,7 @@ def in_groups(field: Field, groups: int, channels: int, new: int) -> Field:
         parts: Tensor = sides.reshape(2, -1, groups, channels // groups, *sides.shape[3:]).amin(dim=3)
         return parts.repeat_interleave(new // groups, dim=2)
 
-    return Field(over(field.rows), over(field.columns), field.lines)
+    return field.changed(over, field.lines)
 
 
 def joined(fields: Sequence[Field | None], lengths: Sequence[int], dim: int, dims: int) -> Field:
@@ -341,7 +412,7 @@ def reshaped(field: Field, old: Sequence[int], new: Sequence[int]) -> Field:
             shape += [1 if alike else new[axis] for axis in news]
         return sides.expand(full).reshape(shape)
 
-    return Field(over(field.rows), over(field.columns), (lines[0], lines[1]))
+    return field.changed(over, (lines[0], lines[1]))
 
 
 @cache
@@ -414,4 +485,4 @@ def permuted(field: Field, order: Sequence[int]) -> Field:
     places = (0, *(dim % field.dims + 1 for dim in order))
     back = {dim % field.dims: place for place, dim in enumerate(order)}
     lines = tuple(Line(back[one.dim], one.step, one.low, one.high) if one else None for one in field.lines)
-    return Field(field.rows.permute(places), field.columns.permute(places), (lines[0], lines[1]))
+    return field.changed(lambda sides: sides.permute(places), (lines[0], lines[1]))

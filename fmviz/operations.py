@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -60,10 +60,36 @@ class Operation:
         return found
 
 
-def operation(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Operation:
+def operation(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, before: Tensor | None = None
+) -> Operation:
+    """`before` is the first argument as it was, if the operation has changed its shape in place."""
     name, full_name, names, defaults = _signature(func)
     given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+    if before is not None:
+        given[names[0]] = before
     return Operation(func, name, full_name, given, tensors((args, kwargs)), out)
+
+
+@cache
+def changes_shape(func: Any) -> bool:
+    """Whether it changes the shape or the strides of its first argument in place, as `unsqueeze_` does."""
+    return torch.Tag.inplace_view in func.tags
+
+
+@cache
+def selects_by_value(func: Any) -> bool:
+    """Whether the shape of its result depends on values: `nonzero`, a mask as an index, non-maximum suppression."""
+    return torch.Tag.dynamic_output_shape in func.tags or func._schema.name in _SELECTIONS
+
+
+_SELECTIONS = ("torchvision::nms", "aten::nonzero", "aten::masked_select")
+
+
+@cache
+def reads_a_value(func: Any) -> bool:
+    """Whether it hands a value to Python: `item`, `bool`, `equal`."""
+    return torch.Tag.data_dependent_output in func.tags
 
 
 @cache
@@ -107,7 +133,7 @@ def macs(op: Operation) -> int | None:
 
 def other(op: Operation) -> int | None:
     """What else there is of arithmetic; None where no rule knows."""
-    if op.name in _FREE or is_view(op.func):
+    if _base_name(op) in _FREE or is_view(op.func) or changes_shape(op.func):
         return 0
     rule = _OTHER.get(op.name)
     if rule:
@@ -115,6 +141,11 @@ def other(op: Operation) -> int | None:
     if _by_elements(op):
         return op.made.numel()
     return None
+
+
+def _base_name(op: Operation) -> str:
+    """Without the mark of the copying variant of a view: "permute" of `permute_copy`."""
+    return op.name.removesuffix("_copy") if torch.Tag.view_copy in op.func.tags else op.name
 
 
 def _of_convolution(op: Operation) -> int:
@@ -139,6 +170,23 @@ def _of_batches(op: Operation) -> int:
     return int(op.out.numel() * batch.shape[0] * batch.shape[-1])
 
 
+def _of_time_convolution(op: Operation) -> int:
+    """`conv_tbc`: (time, batch, channels) with (kernel, channels, filters)."""
+    return int(op.made.numel() * math.prod(op.given["weight"].shape[:2]))
+
+
+def _of_trilinear(op: Operation) -> int:
+    """`bilinear`: one product for each element of the outer product of both inputs and the weight."""
+    opened = []
+    for number in (1, 2, 3):
+        factor = op.given[f"i{number}"]
+        shape = list(factor.shape)
+        for place in sorted(op.given[f"expand{number}"]):
+            shape.insert(place, 1)
+        opened.append(shape)
+    return math.prod(max(sides) for sides in zip(*opened, strict=True))
+
+
 def _of_attention(op: Operation) -> int:
     """Queries with keys, and the weights with values: (…, L, E), (…, S, E), (…, S, V)."""
     query, key, value = op.given["query"], op.given["key"], op.given["value"]
@@ -156,7 +204,7 @@ _ATTENTION = (
 )
 
 _MACS: dict[str, Callable[[Operation], int]] = {
-    "convolution": _of_convolution,
+    **dict.fromkeys(("convolution", "_convolution"), _of_convolution),
     "mm": _of_product("self"),
     "addmm": _of_product("mat1"),
     "bmm": _of_product("self"),
@@ -165,6 +213,9 @@ _MACS: dict[str, Callable[[Operation], int]] = {
     "mv": _of_product("self"),
     "addmv": _of_product("mat"),
     "dot": _of_product("self"),
+    "vdot": _of_product("self"),
+    "conv_tbc": _of_time_convolution,
+    "_trilinear": _of_trilinear,
     "linear": _of_product("input"),
     "matmul": _of_product("self"),
     **dict.fromkeys(_ATTENTION, _of_attention),
@@ -200,6 +251,7 @@ _OTHER: dict[str, Callable[[Operation], int]] = {
     # With known statistics a factor and a summand; else two sums, a square, and these.
     "native_batch_norm": lambda op: (5 if op.given["training"] else 2) * op.made.numel(),
     "_native_batch_norm_legit_no_training": _each_made(2),
+    **dict.fromkeys(("_native_batch_norm_legit", "_batch_norm_with_update"), _each_made(5)),
     "native_layer_norm": _each_made(5),
     "native_group_norm": _each_made(5),
     "_fused_rms_norm": _each_made(4),
@@ -208,25 +260,48 @@ _OTHER: dict[str, Callable[[Operation], int]] = {
     "_log_softmax": _of_softmax,
     **dict.fromkeys(("max_pool2d_with_indices", "avg_pool2d", "max_pool3d_with_indices", "avg_pool3d"), _of_pooling),
     **dict.fromkeys(("avg_pool1d", "max_pool1d"), _of_pooling),
-    **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_max_pool2d", "_adaptive_avg_pool3d"), _each_taken()),
+    **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_max_pool2d"), _each_taken()),
+    **dict.fromkeys(("_adaptive_avg_pool3d", "adaptive_max_pool3d", "adaptive_avg_pool1d"), _each_taken()),
     **dict.fromkeys(("sum", "mean", "amax", "amin", "max", "min", "prod", "argmax", "argmin"), _each_taken()),
-    **dict.fromkeys(("any", "all", "cumsum", "cumprod", "logsumexp"), _each_taken()),
+    **dict.fromkeys(("any", "all", "cumsum", "cumprod", "logsumexp", "logcumsumexp"), _each_taken()),
+    **dict.fromkeys(("cummax", "cummin", "nansum", "count_nonzero", "trace"), _each_taken()),
+    "aminmax": _each_taken(2),
+    # Each element of the source is added, or compared, to one of the result.
+    **dict.fromkeys(("scatter_add", "scatter_reduce", "index_add", "index_reduce"), lambda op: _source(op).numel()),
+    "col2im": _each_taken(),
     **dict.fromkeys(("var", "std", "var_mean", "std_mean", "linalg_vector_norm", "norm"), _each_taken(3)),
     "glu": _each_made(2),
     # Four products and three sums; sixteen and fifteen.
-    "upsample_bilinear2d": _each_made(7),
+    **dict.fromkeys(("upsample_bilinear2d", "grid_sampler_2d", "_upsample_bilinear2d_aa"), _each_made(7)),
     "upsample_bicubic2d": _each_made(31),
+    # Two products and a sum; eight and seven.
+    "upsample_linear1d": _each_made(3),
+    **dict.fromkeys(("upsample_trilinear3d", "grid_sampler_3d"), _each_made(15)),
 }
 
+
+def _source(op: Operation) -> Tensor:
+    source = op.given.get("src", op.given.get("source"))
+    assert isinstance(source, Tensor)
+    return source
+
+
 _FREE_NAMES = """
-_assert_async _assert_scalar as_strided _local_scalar_dense _reshape_copy _to_copy _unsafe_view _upsample_nearest_exact2d
-alias arange bernoulli bucketize cat channel_shuffle clone constant_pad_nd copy detach embedding empty
-empty_like empty_strided expand eye fill flip full full_like gather im2col index index_put index_select
-is_same_size item lift_fresh linspace masked_fill meshgrid native_channel_shuffle new_empty new_empty_strided
-new_full new_ones new_zeros ones ones_like permute pixel_shuffle pixel_unshuffle rand rand_like randn
-randn_like reflection_pad1d reflection_pad2d repeat replication_pad1d replication_pad2d resize roll
-scalar_tensor select_backward select_scatter slice_scatter stack sym_size tril triu unfold upsample_nearest1d
-upsample_nearest2d view_as_complex where zero zeros zeros_like
+_assert_async _assert_scalar _conj _embedding_bag_forward_only _local_scalar_dense _pack_padded_sequence _pin_memory
+_reshape_copy _to_copy _unsafe_index _unsafe_index_put _unsafe_view _upsample_nearest_exact1d _upsample_nearest_exact2d
+_upsample_nearest_exact3d alias arange as_strided bernoulli block_diag broadcast_tensors bucketize cat
+channel_shuffle clone complex constant_pad_nd copy detach diag_embed diagonal diagonal_scatter embedding empty
+empty_like empty_permuted empty_strided expand exponential eye fill flip full full_like gather geometric
+im2col index index_copy index_fill index_put index_select is_same_size item lift lift_fresh linspace log_normal
+logspace masked_fill masked_scatter masked_select max_unpool2d max_unpool3d meshgrid movedim multinomial
+narrow native_channel_shuffle new_empty new_empty_strided new_full new_ones new_zeros nonzero normal
+normal_functional ones ones_like permute pixel_shuffle pixel_unshuffle put rand rand_like randint randint_like
+randn randn_like random randperm reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave
+replication_pad1d replication_pad2d replication_pad3d resize resize_as resolve_conj resolve_neg roll rot90
+scalar_tensor scatter searchsorted select select_backward select_scatter set slice slice_scatter split
+split_with_sizes squeeze stack swapaxes sym_size t take tile transpose tril tril_indices triu triu_indices unbind
+unfold uniform unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze upsample_nearest1d upsample_nearest2d
+upsample_nearest3d view view_as_complex view_as_real where zero zeros zeros_like
 """
 
 _FREE = frozenset(_FREE_NAMES.split())
@@ -244,10 +319,10 @@ def see(op: Operation) -> Field | list[Field | None] | None:
     lost = next((field for field in seen if field.unknown), None)
     if lost is not None:
         return lost
-    rule = _SEES.get(op.name)
+    rule = _SEES.get(_base_name(op))
     if rule is not None:
         return rule(op)
-    if is_view(op.func):
+    if is_view(op.func) or torch.Tag.view_copy in op.func.tags:
         return _like_views(op)
     if _by_elements(op):
         return _united(op)
@@ -319,8 +394,9 @@ def _enlarged(op: Operation) -> Field:
     assert x is not None
     found = field_of(x)
     assert found is not None
-    scales = list(given.get("scale_factors") or (given.get("scales_h"), given.get("scales_w")))
-    for place, dim in enumerate((2, 3)):
+    named = [given.get(name) for name in ("scales_d", "scales_h", "scales_w", "scales") if name in given]
+    scales = list(given.get("scale_factors") or named or [None] * (x.dim() - 2))
+    for place, dim in enumerate(range(2, x.dim())):
         length, new, scale = x.shape[dim], made.shape[dim], scales[place]
         if "nearest" in op.name:
             of = fields.nearest(length, new, scale, exact="exact" in op.name)
@@ -438,28 +514,32 @@ def _reduced(op: Operation) -> Field | list[Field | None]:
     assert isinstance(x, Tensor)
     dim = op.given.get("dim")
     dims = range(x.dim()) if dim is None or dim == [] else ((dim,) if isinstance(dim, int) else dim)
-    found = fields.mixed(op.field("self"), tuple(one % x.dim() for one in dims), keep=bool(op.given.get("keepdim")))
+    axes = tuple(one % max(x.dim(), 1) for one in dims) if x.dim() else ()
+    found = fields.mixed(op.field("self"), axes, keep=bool(op.given.get("keepdim")))
     return [found] * len(op.out) if isinstance(op.out, tuple | list) else found
 
 
 def _along_an_axis(op: Operation) -> Field | list[Field | None]:
     """What each element says depends on all along the axis: softmax, sorting, sums so far."""
     x = op.given["self"]
-    found = fields.mixed(op.field("self"), (op.given["dim"] % max(x.dim(), 1),))
+    found = fields.mixed(op.field("self"), (op.given["dim"] % x.dim(),) if x.dim() else ())
     return [found] * len(op.out) if isinstance(op.out, tuple | list) else found
 
 
 def _shaped(op: Operation) -> Field:
+    if op.made.numel() != op.given["self"].numel():
+        # `view` to a dtype of another size.
+        return fields.unknown(op.full_name)
     return fields.reshaped(op.field("self"), tuple(op.given["self"].shape), tuple(op.made.shape))
 
 
 def _turned(op: Operation) -> Field:
     x, given = op.given["self"], op.given
     order = list(range(x.dim()))
-    if op.name == "permute":
+    if "dims" in given:
         order = [dim % x.dim() for dim in given["dims"]]
     elif x.dim() > 1:
-        one, other_one = (given["dim0"] % x.dim(), given["dim1"] % x.dim()) if op.name == "transpose" else (0, 1)
+        one, other_one = (given["dim0"] % x.dim(), given["dim1"] % x.dim()) if "dim0" in given else (0, 1)
         order[one], order[other_one] = other_one, one
     return fields.permuted(op.field("self"), order)
 
@@ -476,7 +556,60 @@ def _moved(op: Operation) -> Field:
         full = [x.shape[axis] if axis in touched else sides.shape[axis + 1] for axis in range(x.dim())]
         return torch.stack([_called_on(op, part.expand(full)) for part in sides])
 
-    return found.changed(over(found.rows), over(found.columns))
+    return found.changed(over)
+
+
+def _moved_among_zeros(dtype: torch.dtype, last: int | None = None) -> Callable[[Operation], Field]:
+    """Elements are moved, and zeros are put where there are none: `tril`, `diag_embed`, `im2col`.
+
+    Args:
+        dtype: One that the operation is implemented for on the CPU, and that holds the bounds exactly.
+        last: How many of the last axes it works on; None for all.
+    """
+
+    def rule(op: Operation) -> Field:
+        x, found = op.given["self"], op.field("self")
+        fixed = 0 if last is None else max(x.dim() - last, 0)
+        if x.shape[fixed:].numel() * max(math.prod(x.shape[:fixed]), 1) > _MOST_MOVED:
+            return fields.unknown(op.full_name)
+
+        def over(sides: Tensor) -> Tensor:
+            full = [*sides.shape[1 : fixed + 1], *x.shape[fixed:]]
+            # Zeros become the bound of what sees nothing.
+            parts = [_called_on(op, (part.expand(full).to(dtype) - fields.FAR)) for part in sides]
+            return (torch.stack(parts) + fields.FAR).to(torch.int32)
+
+        return found.changed(over)
+
+    return rule
+
+
+_MOST_MOVED = 1 << 24
+"""Elements of a tensor whose bounds are moved one by one."""
+
+
+def _repeated(op: Operation) -> Field:
+    times = op.given["repeats"]
+    found = fields.united([op.field("self")], len(times))
+    shape = (1,) * (len(times) - op.given["self"].dim()) + tuple(op.given["self"].shape)
+    lines = tuple(one if one is not None and times[one.dim] == 1 else None for one in found.lines)
+
+    def over(sides: Tensor) -> Tensor:
+        # One bound stands for all elements along an axis, however often they are repeated.
+        return sides.repeat(1, *(n if sides.shape[axis + 1] == shape[axis] > 1 else 1 for axis, n in enumerate(times)))
+
+    return found.changed(over, (lines[0], lines[1]))
+
+
+def _as_complex(op: Operation) -> Field:
+    """(…, 2) -> (…): a number sees what both of its parts see."""
+    return fields.mixed(op.field("self"), (op.given["self"].dim() - 1,), keep=False)
+
+
+def _as_real(op: Operation) -> Field:
+    """(…) -> (…, 2)"""
+    found = op.field("self")
+    return found.changed(lambda sides: sides.unsqueeze(-1), found.lines)
 
 
 def _chosen(op: Operation) -> Field:
@@ -500,14 +633,15 @@ def _like_views(op: Operation) -> Field | list[Field | None]:
         several = [list(part) if isinstance(part, list | tuple) else [part] for part in parts]
         return [torch.stack([_compact(first), _compact(last)]) for first, last in zip(*several, strict=True)]
 
-    made = [
-        found.changed(rows, columns, (lines[0], lines[1]))
-        for rows, columns in zip(over(found.rows), over(found.columns), strict=True)
-    ]
+    by_part = [list(zip(over(rows), over(columns), strict=True)) for rows, columns in found.parts]
+    made = [fields.of_parts(parts, (lines[0], lines[1])) for parts in zip(*by_part, strict=True)]
     return list(made) if isinstance(op.out, list | tuple) else made[0]
 
 
-_KEEPS_AXES = ("slice", "split", "split_with_sizes", "chunk", "narrow")
+_KEEPS_AXES = (
+    *("slice", "split", "split_with_sizes", "chunk", "narrow"),
+    *("unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk"),
+)
 
 
 def _called_on(op: Operation, sides: Tensor) -> Any:
@@ -531,7 +665,7 @@ def _halved(op: Operation) -> Field:
     def over(sides: Tensor) -> Tensor:
         return sides if sides.shape[dim] == 1 else torch.minimum(*sides.chunk(2, dim=dim))
 
-    return found.changed(over(found.rows), over(found.columns), found.lines)
+    return found.changed(over, found.lines)
 
 
 def _laid_out(op: Operation) -> Field:
@@ -561,31 +695,70 @@ def _shuffled(op: Operation) -> Field:
     return fields.reshaped(opened, [apart[place] for place in order], tuple(op.made.shape))
 
 
+def _unshuffled(op: Operation) -> Field:
+    """(…, c, h · r, w · r) -> (…, c · r², h, w): places become channels."""
+    x, r = op.given["self"], op.given["downscale_factor"]
+    *before, channels, height, width = x.shape
+    apart = (*before, channels, height // r, r, width // r, r)
+    count = len(before)
+    order = (*range(count + 1), count + 2, count + 4, count + 1, count + 3)
+    opened = fields.permuted(fields.reshaped(op.field("self"), tuple(x.shape), apart), order)
+    return fields.reshaped(opened, [apart[place] for place in order], tuple(op.made.shape))
+
+
+def _shuffled_in_groups(op: Operation) -> Field:
+    """`channel_shuffle`: (g, c / g) channels become (c / g, g)."""
+    x, groups, found = op.given["self"], op.given["groups"], op.field("self")
+
+    def over(sides: Tensor) -> Tensor:
+        if sides.shape[2] == 1:
+            return sides
+        apart = sides.reshape(2, sides.shape[1], groups, x.shape[1] // groups, *sides.shape[3:])
+        return apart.transpose(2, 3).reshape(sides.shape)
+
+    return found.changed(over, found.lines)
+
+
+def _summed_over_the_batch(op: Operation) -> Field:
+    """`addbmm`: the products of a batch are added up."""
+    found = _product("batch1", "batch2")(replace(op, out=op.given["batch1"]))
+    added = field_of(op.given["self"])
+    return fields.united([fields.mixed(found, (0,), keep=False), *([added] if added else [])], 2)
+
+
 def _each(values: Sequence[int], dims: int) -> list[int]:
     return list(values) * dims if len(values) == 1 else list(values)
 
 
 _SEES: dict[str, Callable[[Operation], Field | list[Field | None] | None]] = {
-    "convolution": _convolved,
+    **dict.fromkeys(("convolution", "_convolution"), _convolved),
     "mm": _product("self", "mat2"),
     "addmm": _product("mat1", "mat2", "self"),
     "bmm": _product("self", "mat2"),
     "baddbmm": _product("batch1", "batch2", "self"),
     "mv": _product("self", "vec"),
+    "addmv": _product("mat", "vec", "self"),
+    "dot": _product("self", "tensor"),
+    "vdot": _product("self", "other"),
+    "addbmm": _summed_over_the_batch,
     "linear": _multiplied,
     **dict.fromkeys(_ATTENTION, _attended),
-    **dict.fromkeys(("max_pool2d_with_indices",), lambda op: [_pooled(op)] * 2),
+    **dict.fromkeys(("max_pool2d_with_indices", "max_pool3d_with_indices"), lambda op: [_pooled(op)] * 2),
     **dict.fromkeys(("avg_pool2d", "avg_pool1d", "avg_pool3d"), _pooled),
-    "_adaptive_avg_pool2d": _pooled_adaptively,
-    "adaptive_max_pool2d": lambda op: [_pooled_adaptively(op)] * 2,
+    **dict.fromkeys(("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d"), _pooled_adaptively),
+    **dict.fromkeys(("adaptive_max_pool2d", "adaptive_max_pool3d"), lambda op: [_pooled_adaptively(op)] * 2),
+    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), _enlarged),
+    **dict.fromkeys(("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"), _enlarged),
     **dict.fromkeys(
-        ("upsample_nearest2d", "_upsample_nearest_exact2d", "upsample_bilinear2d", "upsample_bicubic2d"), _enlarged
+        ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d"), _enlarged
     ),
     "constant_pad_nd": _padded("constant"),
     "reflection_pad2d": _padded("reflect"),
     "replication_pad2d": _padded("replicate"),
     "reflection_pad1d": _padded("reflect"),
     "replication_pad1d": _padded("replicate"),
+    "reflection_pad3d": _padded("reflect"),
+    "replication_pad3d": _padded("replicate"),
     "cat": _joined,
     "stack": _stacked,
     "native_layer_norm": _normalised,
@@ -593,23 +766,48 @@ _SEES: dict[str, Callable[[Operation], Field | list[Field | None] | None]] = {
     "native_group_norm": _normalised_in_groups,
     "native_batch_norm": _batch_normalised,
     "_native_batch_norm_legit_no_training": _batch_normalised,
+    "_native_batch_norm_legit": _batch_normalised,
     **dict.fromkeys(
         ("sum", "mean", "amax", "amin", "prod", "argmax", "argmin", "any", "all", "var", "std", "logsumexp"), _reduced
     ),
     **dict.fromkeys(("var_mean", "std_mean", "linalg_vector_norm", "norm", "max", "min"), _reduced),
+    **dict.fromkeys(("median", "nanmedian", "mode", "kthvalue", "aminmax", "count_nonzero", "nansum"), _reduced),
     **dict.fromkeys(("_softmax", "_safe_softmax", "_log_softmax", "sort", "topk", "cumsum", "cumprod"), _along_an_axis),
+    **dict.fromkeys(("logcumsumexp", "cummax", "cummin"), _along_an_axis),
     **dict.fromkeys(("view", "_unsafe_view", "_reshape_copy", "squeeze", "unsqueeze", "flatten"), _shaped),
-    **dict.fromkeys(("permute", "transpose", "t"), _turned),
-    **dict.fromkeys(("roll", "flip"), _moved),
+    **dict.fromkeys(("permute", "transpose", "t", "swapaxes", "swapdims"), _turned),
+    **dict.fromkeys(("roll", "flip", "rot90"), _moved),
+    **dict.fromkeys(("tril", "triu"), _moved_among_zeros(torch.int32, last=2)),
+    "diag_embed": _moved_among_zeros(torch.int32),
+    "im2col": _moved_among_zeros(torch.float64),
+    **dict.fromkeys(("unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk"), _like_views),
+    "repeat": _repeated,
+    "view_as_complex": _as_complex,
+    "view_as_real": _as_real,
+    "pixel_unshuffle": _unshuffled,
+    **dict.fromkeys(("channel_shuffle", "native_channel_shuffle"), _shuffled_in_groups),
     "index_select": _chosen,
     "pixel_shuffle": _shuffled,
     "glu": _halved,
     "as_strided": _laid_out,
     **dict.fromkeys(("detach", "alias", "clone", "lift_fresh", "_to_copy", "expand"), _united),
+    **dict.fromkeys(("_conj", "_neg_view", "resolve_conj", "resolve_neg", "_conj_physical", "conj_physical"), _united),
+    **dict.fromkeys(("complex", "polar", "angle"), _united),
     "copy": _copied,
     **dict.fromkeys(
-        ("empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "fill", "zero"),
+        (
+            "empty_like",
+            "zeros_like",
+            "ones_like",
+            "full_like",
+            "rand_like",
+            "randn_like",
+            "randint_like",
+            "fill",
+            "zero",
+        ),
         lambda op: None,
     ),
+    **dict.fromkeys(("uniform", "normal", "random", "bernoulli", "exponential"), lambda op: None),
     **dict.fromkeys(("new_empty", "new_zeros", "new_ones", "new_full", "new_empty_strided"), lambda op: None),
 }

@@ -7,18 +7,18 @@ it is counted operation by operation (`fmviz.operations`), so that functions cou
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
 from torch import Tensor, nn
 
 from fmviz import fields, table_formats
+from fmviz.channel_inference import USUAL, Inferred, infer_channels
 from fmviz.describing import describe
 from fmviz.errors import BackboneError, LayerError
-from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
+from fmviz.failures import layer_that_ran
 from fmviz.field_of_maps import Maps, receptive_field
 from fmviz.geometry import stride_of
 from fmviz.layers import Layer
@@ -26,12 +26,14 @@ from fmviz.networks.backbone import Backbone
 from fmviz.networks.catalog import backbone
 from fmviz.networks.fpn import PyramidHead, PyramidNetwork
 from fmviz.networks.gradient_flags import trainable
-from fmviz.operations import field_of
+from fmviz.operations import field_of, selects_by_value
 from fmviz.parameter_counts import SharedTensor, module_counts
 from fmviz.receptive_field import ReceptiveField
 from fmviz.structures import tensors_in
-from fmviz.tokens import Layouts, places_of
-from fmviz.tracing import Cost, Memory, tracing
+from fmviz.table_failures import failure_sentence, misfit_sentence, needs_values, signature_fault
+from fmviz.table_input import TableInput, checked_channels, checked_shape, checked_size, of_example, of_shape
+from fmviz.tokens import Finder, Layouts, places_of
+from fmviz.tracing import Cost, Memory, Tracer, tracing
 from fmviz.without_values import without_values
 
 if TYPE_CHECKING:
@@ -148,6 +150,8 @@ class Totals:
             the network has one.
         shared: tensors that several modules hold.
         seconds: of a forward; None where that was not measured.
+        assumed_input: shapes and dtypes of the input that all this was measured with, and where the number of channels comes
+            from if it was inferred: "1×1×28×28 float32, channels of layer “conv” (Conv2d)".
     """
 
     parameters: int
@@ -165,6 +169,7 @@ class Totals:
     offered_head: int = 0
     shared: tuple[SharedTensor, ...] = ()
     seconds: float | None = None
+    assumed_input: str = ""
 
 
 class LayerTable(Sequence[Row]):
@@ -172,7 +177,7 @@ class LayerTable(Sequence[Row]):
 
     Attributes:
         network: its name, or its class.
-        input_size: (height, width) that it was measured at.
+        input_size: (height, width) that it was measured at; None if its input is no picture.
         totals: sums.
         modules: how many the network has, where only some of them are rows.
     """
@@ -182,7 +187,7 @@ class LayerTable(Sequence[Row]):
         rows: Sequence[Row],
         *,
         network: str,
-        input_size: tuple[int, int],
+        input_size: tuple[int, int] | None,
         totals: Totals,
         seen: Mapping[Layer, ReceptiveField] | None = None,
         modules: int | None = None,
@@ -206,8 +211,12 @@ class LayerTable(Sequence[Row]):
         return len(self._rows)
 
     def __repr__(self) -> str:
-        height, width = self.input_size
-        return f"<LayerTable of {self.network} at {height}×{width}, {len(self)} modules>"
+        return f"<LayerTable of {self.network} at {self.input_words}, {len(self)} modules>"
+
+    @property
+    def input_words(self) -> str:
+        """ "224×224" for a picture, else the shapes of the input: "1×3×100 float32"."""
+        return "×".join(map(str, self.input_size)) if self.input_size else self.totals.assumed_input
 
     def row(self, path: str) -> Row:
         """The module at `path`; `LayerError` with the nearest names where there is none."""
@@ -267,52 +276,126 @@ class LayerTable(Sequence[Row]):
         return table_formats.html(self)
 
 
-_LARGEST_SIDE = 1_000_000
-"""Of an input, in pixels: on the way to larger ones, what each cell sees takes minutes to follow."""
+def layer_table(
+    network: str | nn.Module,
+    size: int | tuple[int, int] | None = None,
+    *,
+    input_shape: Sequence[int] | None = None,
+    channels: int | None = None,
+    example_input: Any = None,
+) -> LayerTable:
+    """Measure a network in one forward without values.
 
-
-def layer_table(network: str | nn.Module, size: int | tuple[int, int] | None = None) -> LayerTable:
-    """Measure a network at an input of one picture of `size`.
+    Without `input_shape`, `channels` and `example_input` the input is one picture of `size`. Its channels are those that the
+    catalogue knows; of other networks those that the first executed layer with parameters takes, else 3.
+    `table.totals.assumed_input` states the input.
 
     Args:
-        network: the name of a backbone, or any module that takes one (1, channels, h, w) tensor. It is not touched: a
-            copy without memory is run, and without the hooks that it has.
+        network: the name of a backbone, or any module. It is not touched: a copy without memory is run, and without the
+            hooks that it has.
         size: (height, width) in pixels; one number for both. None is the only size that the network takes, else 224 or
             the least that it needs.
+        input_shape: shape of the input without the batch axis: (channels, height, width) for a picture, (channels, length)
+            for a network of one-dimensional convolutions.
+        channels: of the picture.
+        example_input: any input: a tensor, or another single argument; a tuple of positional arguments; a mapping of keyword
+            arguments; or a pair of both, `((x, y), {"mask": m})`. Shapes and dtypes count, values are not read. Receptive
+            fields refer to the batches of pictures (N, C, H, W) in it.
 
     A detector is measured up to where it chooses boxes, and its heads with it, for without values there is nothing to
-    choose: what comes after that has no shapes and no calls.
+    choose: what comes after that has no shapes and no calls. So is every network of one's own that selects by values, or that
+    needs values when all of its layers have run.
 
     Raises:
-        BackboneError: no such backbone, or it cannot run at this size, or not on the meta device.
-        TypeError: it is neither a name nor a module.
+        BackboneError: no such backbone, or it cannot run on this input, or not without values.
+        TypeError: the network is neither a name nor a module, or the input is described in two ways.
 
     Example:
         >>> table = layer_table("vgg19")
         >>> table.row("features.0").output_shape, table.totals.parameters
         ((1, 64, 224, 224), 143667240)
+        >>> layer_table(nn.Conv1d(2, 8, 5), input_shape=(2, 100))[0].output_shape
+        (1, 8, 96)
     """
+    wanted = _Wanted(size, input_shape, channels, example_input)
     if isinstance(network, str):
-        return tabulated(network, None, backbone(network), size)
+        row = backbone(network)
+        return _measured(row.name, None, row, wanted)
     if not isinstance(network, nn.Module):
         raise TypeError(f"a network is the name of a backbone or a torch.nn.Module and not a {type(network).__name__}")
-    return tabulated(type(network).__name__, network, None, size)
+    return _measured(type(network).__name__, network, None, wanted)
 
 
 def tabulated(
     name: str, network: nn.Module | None, row: Backbone | None, size: int | tuple[int, int] | None
 ) -> LayerTable:
     """`layer_table` of a network that may be live, and of which its row may be known; see there."""
-    height, width = _checked(size or (row and (row.only_input or max(224, row.minimum_input))) or 224, name)
-    if row and (why := row.why_not((height, width))):
-        raise BackboneError(why)
-    twin = _built(row) if network is None and row else without_values(cast(nn.Module, network), name)
-    if network is not None:
-        _set_trainable(twin, trainable(network))
-    twin.train(False)
-    image = torch.empty(1, _channels(twin), height, width, dtype=_dtype(twin), device="meta")
-    run = _Run(twin, row, (height, width))
-    memory = run.measure(image, name)
+    return _measured(name, network, row, _Wanted(size))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wanted:
+    """The input that the caller asks for, see `layer_table`."""
+
+    size: int | tuple[int, int] | None = None
+    input_shape: Sequence[int] | None = None
+    channels: int | None = None
+    example_input: Any = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("size", "input_shape", "example_input") if getattr(self, name) is not None]
+        given += ["channels"] if self.channels is not None and given != ["size"] else []
+        if len(given) > 1:
+            raise TypeError(f"{' and '.join(given)} both describe the input: give one of them")
+
+    def infers(self, row: Backbone | None) -> bool:
+        """Whether the number of channels is to be found out."""
+        known = row is not None and row.group != "own"
+        return not known and self.channels is None and self.input_shape is None and self.example_input is None
+
+
+def _measured(name: str, network: nn.Module | None, row: Backbone | None, wanted: _Wanted) -> LayerTable:
+    def fresh() -> nn.Module:
+        return _twin(name, network, row)
+
+    twin = fresh()
+    make = _Pictures(fresh, row, _dtype(twin))
+    given, resized = _input(name, make, wanted)
+    if fault := signature_fault(name, twin, given, example=wanted.example_input is not None):
+        raise BackboneError(fault)
+    shape = tuple(given.tensors[0].shape[1:]) if resized else ()
+    if wanted.infers(row):
+        inferred = make.inferred((shape[1], shape[2]))
+        given = inferred.given
+        if inferred.misfit is not None and not inferred.misfit.of_channels:
+            raise BackboneError(misfit_sentence(name, inferred.misfit, given))
+    run = _Run(twin, row, given)
+    try:
+        memory = run.measure()
+    except (Exception, SystemExit) as error:
+        retried = _with_other_channels(name, make, given) if wanted.infers(row) else None
+        if retried is not None:
+            return retried
+        where = layer_that_ran(twin, error)
+        raise BackboneError(failure_sentence(name, fresh, given, error, where, resized, shape)) from error
+    return _table(name, run, memory)
+
+
+def _with_other_channels(name: str, make: _Pictures, given: TableInput) -> LayerTable | None:
+    """The table with channels that all layers take, where those of the first layer do not do; None if there is none."""
+    assert given.size is not None
+    inferred = make.inferred(given.size, whole=True)
+    if inferred.misfit is not None or inferred.given.shapes == given.shapes:
+        return None
+    run = _Run(make.fresh(), make.row, inferred.given)
+    try:
+        return _table(name, run, run.measure())
+    except Exception:
+        return None
+
+
+def _table(name: str, run: _Run, memory: Memory) -> LayerTable:
+    twin = run.twin
     rows = list(run.rows())
     leaves = [path for path, module in twin.named_modules() if not any(True for _ in module.children())]
     totals = Totals(
@@ -330,8 +413,70 @@ def tabulated(
         head_parameters=(head := _head_parameters(twin)),
         offered_head=max((offer.head_parameters for offer in row.offers), default=0) if row and not head else 0,
         shared=run.counts.shared,
+        assumed_input=run.given.words,
     )
-    return LayerTable(rows, network=name, input_size=(height, width), totals=totals, seen=run.seen)
+    return LayerTable(rows, network=name, input_size=run.given.size, totals=totals, seen=run.seen)
+
+
+def _twin(name: str, network: nn.Module | None, row: Backbone | None) -> nn.Module:
+    """The network on the meta device, in eval mode."""
+    twin = _built(row) if network is None and row else without_values(cast(nn.Module, network), name)
+    if network is not None:
+        _set_trainable(twin, trainable(network))
+    return twin.train(False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pictures:
+    """Makes inputs of one tensor for a network.
+
+    Attributes:
+        fresh: Makes the network anew, on the meta device.
+        row: What the catalogue knows of it.
+        dtype: Of its parameters.
+    """
+
+    fresh: Callable[[], nn.Module]
+    row: Backbone | None
+    dtype: torch.dtype
+
+    def of_shape(self, shape: Shape, note: str = "") -> TableInput:
+        return of_shape(shape, self.dtype, self.row.arguments if self.row else None, note)
+
+    def inferred(self, size: tuple[int, int], *, whole: bool = False) -> Inferred:
+        """A picture of `size`, of channels that the network takes."""
+        return infer_channels(self.fresh, lambda number, note: self.of_shape((number, *size), note), whole=whole)
+
+
+def _input(name: str, make: _Pictures, wanted: _Wanted) -> tuple[TableInput, Callable[[Shape], TableInput] | None]:
+    """An input of the right form, and how to make it in another shape; None for an example, which is as it is."""
+    if wanted.example_input is not None:
+        return of_example(wanted.example_input), None
+    row = make.row
+    if wanted.input_shape is not None:
+        shape = checked_shape(wanted.input_shape, name)
+        _check_size(row, shape)
+        return make.of_shape(shape), make.of_shape
+    size = checked_size(_size(row, wanted.size), name)
+    _check_size(row, (USUAL, *size))
+    if wanted.infers(row):
+        return make.of_shape((USUAL, *size)), lambda shape: make.inferred((shape[1], shape[2])).given
+    channels = row.channels if row and wanted.channels is None else checked_channels(wanted.channels)
+    return make.of_shape((channels, *size)), make.of_shape
+
+
+def _check_size(row: Backbone | None, shape: Shape) -> None:
+    if row and len(shape) == 3 and (why := row.why_not((shape[1], shape[2]))):
+        raise BackboneError(why)
+
+
+def _size(row: Backbone | None, size: int | tuple[int, int] | None) -> int | tuple[int, int]:
+    # None only: 0 is a size, though none that works.
+    if size is not None:
+        return size
+    if row is None:
+        return 224
+    return row.only_input or (row.preprocessing.crop if row.group == "own" else max(224, row.minimum_input))
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,40 +518,66 @@ class _Run:
         seen: by layer.
     """
 
-    def __init__(self, twin: nn.Module, row: Backbone | None, size: tuple[int, int]) -> None:
-        self.twin, self.row, self.size = twin, row, size
+    def __init__(self, twin: nn.Module, row: Backbone | None, given: TableInput) -> None:
+        self.twin, self.row, self.given = twin, row, given
+        self.size = given.size
         self.calls: dict[str, list[_Call]] = {path: [] for path, _ in twin.named_modules()}
         self.counts = module_counts(twin)
         self.ended: list[str] = []
+        self._paths = {id(module): path for path, module in twin.named_modules()}
         self.outside = Cost()
         self.seen: dict[Layer, ReceptiveField] = {}
         self._map_sizes: dict[Layer, tuple[int, int]] = {}
         self._layouts = Layouts()
 
-    def measure(self, image: Tensor, name: str) -> Memory:
-        row = self.row
-        with tracing(self.twin, image, self._heard) as tracer:
+    def measure(self) -> Memory:
+        given = self.given
+        with tracing(self.twin, given.tensors, given.pictures, self._heard) as tracer:
             try:
-                self.twin(*(row.arguments(image) if row else (image,)))
+                given.run(self.twin)
             except Exception as error:
-                # Whatever else may be wrong with it would be wrong with a picture as well.
-                if not (row and row.by_values and "meta" in str(error)):
-                    height, width = self.size
-                    remedy = "choose a smaller size" if is_out_of_memory(error) else "try a larger size"
-                    raise BackboneError(
-                        f"{name} could not be measured at {height} × {width} pixels, since "
-                        f"{layer_that_ran(self.twin, error)} stopped with {one_line(error)}; {remedy}."
-                    ) from error
-                self.outside.not_counted["what comes after boxes are chosen"] = None
+                if not (needs_values(error) and self._is_measured_so_far(tracer)):
+                    raise
+                self.outside.not_counted[self._rest(tracer)] = None
         for cost in tracer.costs:
             self.outside.add(cost)
+        for path, _ in self.twin.named_modules():
+            self.calls.setdefault(path, [])
         self._place()
         return tracer.memory
 
-    def _heard(self, path: str, module: nn.Module, given: Any, output: Any, cost: Cost) -> None:
+    def _is_measured_so_far(self, tracer: Tracer) -> bool:
+        """Whether a forward that needs values shows enough of the network: detectors choose boxes by values, after most of
+        their layers; where the way through the layers depends on values, a table of the first few would mislead."""
+        if (self.row and self.row.by_values) or _is_a_detector(self.twin):
+            return True
+        layers = [path for path, module in self.twin.named_modules() if module._parameters]
+        called = [path for path in layers if self.calls[path]]
+        chosen = tracer.running is not None and selects_by_value(tracer.running)
+        return bool(called) and (chosen or len(called) == len(layers))
+
+    def _rest(self, tracer: Tracer) -> str:
+        if (self.row and self.row.by_values) or _is_a_detector(self.twin):
+            return "what comes after boxes are chosen"
+        return f"what comes after values are needed{f' by {tracer.running}' if tracer.running is not None else ''}"
+
+    def _path(self, module: nn.Module) -> str | None:
+        """None of a module that is not in the network, or not yet."""
+        if id(module) not in self._paths:
+            self._paths |= {id(one): path for path, one in self.twin.named_modules()}
+        return self._paths.get(id(module))
+
+    def _heard(self, module: nn.Module, given: Any, output: Any, cost: Cost) -> bool:
         """Kept short, and no tensor is: this is in the midst of the forward, and what it computes would count."""
+        path = self._path(module)
+        if path is None:
+            return False
         self.ended.append(path)
-        put = [
+        self.calls.setdefault(path, []).append(_Call(_first_shape(given), self._put(module, output), cost))
+        return True
+
+    def _put(self, module: nn.Module, output: Any) -> list[_Put]:
+        return [
             _Put(
                 item,
                 tuple(tensor.shape),
@@ -416,30 +587,39 @@ class _Run:
             )
             for item, tensor in tensors_in(output)
         ]
-        self.calls[path].append(_Call(_first_shape(given), put, cost))
 
     def _place(self) -> None:
         """Where all that was put out lies on the picture, and what it sees of it."""
         row = self.row
-        finder = row.token_grid(self.size) if row and row.token_grid else None
+        finder = row.token_grid(self.size) if row and row.token_grid and self.size else None
         # Layers that pass a tensor on share what it sees.
         shared: dict[tuple[int, Shape, object], ReceptiveField] = {}
         for path, calls in self.calls.items():
             for number, call in enumerate(calls, start=1):
                 for put in call.put:
                     layer = Layer(path, number, put.item)
-                    places = places_of(
-                        layer, put.shape, channels_last=put.channels_last, input_size=self.size, finder=finder
-                    )
-                    maps = Maps(put.shape, places)
-                    if maps.cells and put.shape[0] == 1:
-                        self._map_sizes[layer] = maps.cells
-                    if put.field is None:
-                        continue
-                    key = (id(put.field), put.shape, places)
-                    if key not in shared:
-                        shared[key] = receptive_field(put.field, maps, self.size)
-                    self.seen[layer] = shared[key]
+                    try:
+                        self._place_one(layer, put, finder, shared)
+                    except Exception:
+                        # A shape or a field that no rule foresees costs this layer its place, not the table.
+                        if put.field is not None and self.size:
+                            self.seen[layer] = ReceptiveField.unknown_from("its shape", self.size)
+
+    def _place_one(
+        self, layer: Layer, put: _Put, finder: Finder | None, shared: dict[tuple[int, Shape, object], ReceptiveField]
+    ) -> None:
+        places = places_of(layer, put.shape, channels_last=put.channels_last, input_size=self.size, finder=finder)
+        maps = Maps(put.shape, places)
+        if self.size is None:
+            return
+        if maps.cells and put.shape[0] == self.given.batch:
+            self._map_sizes[layer] = maps.cells
+        if put.field is None:
+            return
+        key = (id(put.field), put.shape, places)
+        if key not in shared:
+            shared[key] = receptive_field(put.field, maps, self.size)
+        self.seen[layer] = shared[key]
 
     def _first(self, path: str, number: int) -> Layer | None:
         """What the call `number` of a module put out first; None where that is nothing."""
@@ -457,7 +637,7 @@ class _Run:
             yield Row(
                 path=path,
                 kind=type(module).__name__,
-                detail=describe(module),
+                detail=_detail(module),
                 depth=path.count(".") + 1 if path else 0,
                 stage=stages.get(path, ""),
                 input_shape=first.input_shape if first else None,
@@ -476,10 +656,14 @@ class _Run:
                 not_counted=tuple(total.not_counted),
                 activation_bytes=sum(call.nbytes for call in calls),
                 calls=len(calls),
-                stride=stride_of(self.size, self._map_sizes[layer]) if layer in self._map_sizes else None,
+                stride=self._stride(layer),
                 receptive_field=self.seen.get(layer) if layer else None,
                 each_call=tuple(self._call(path, number) for number in range(1, len(calls) + 1)),
             )
+
+    def _stride(self, layer: Layer | None) -> float | None:
+        cells = self._map_sizes.get(layer) if layer else None
+        return stride_of(self.size, cells) if cells and self.size else None
 
     def _sums(self) -> dict[str, Cost]:
         """By path, with all within."""
@@ -561,25 +745,23 @@ def _bytes_by_kind(network: nn.Module) -> dict[str, int]:
     return found
 
 
-def _channels(network: nn.Module) -> int:
-    return next((module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)), 3)
+def _detail(module: nn.Module) -> str:
+    """`describe`; "" if the module's own code for that raises."""
+    try:
+        return describe(module)
+    except Exception:
+        return ""
+
+
+def _is_a_detector(network: nn.Module) -> bool:
+    """Whether torchvision's code for detectors is at work in it, which chooses boxes by their scores."""
+    kinds = (kind for module in network.modules() for kind in type(module).__mro__)
+    return any(kind.__module__.startswith("torchvision.models.detection.") for kind in kinds)
 
 
 def _dtype(network: nn.Module) -> torch.dtype:
     """Of its first parameter that is no integer: what a network in half precision takes."""
     return next((one.dtype for one in network.parameters() if one.is_floating_point()), torch.float32)
-
-
-def _checked(size: int | tuple[int, int], name: str) -> tuple[int, int]:
-    sides = (size, size) if isinstance(size, int) else size
-    if not isinstance(sides, tuple | list) or len(sides) != 2 or not all(isinstance(side, Integral) for side in sides):
-        raise TypeError(f"a size is one whole number or (height, width) and not {size!r}")
-    height, width = sides
-    if height < 1 or width < 1:
-        raise BackboneError(f"{name} cannot run on an input of {height} × {width} pixels: choose a size of 1 or more.")
-    if max(height, width) > _LARGEST_SIDE:
-        raise BackboneError(f"{height} × {width} pixels are too many: choose a size of {_LARGEST_SIDE:,} or less.")
-    return height, width
 
 
 def _built(row: Backbone) -> nn.Module:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from fmviz.errors import BackboneError
 from fmviz.model_options import add_model_options, network_of
-from fmviz.own_model import PREFIX
 
 if TYPE_CHECKING:
     from fmviz.table import LayerTable
@@ -75,6 +74,15 @@ def _parser() -> argparse.ArgumentParser:
         help="side of the input in pixels, or its height and width (default: the only one that it takes, else 224)",
     )
     parser.add_argument(
+        "--channels", metavar="N", type=_channels, help="channels of the input (default: those that the network takes)"
+    )
+    parser.add_argument(
+        "--input-shape",
+        metavar="C,H,W",
+        type=_input_shape,
+        help="shape of any input, without the batch: 3,224,320 for a picture, 2,100 for a one-dimensional network",
+    )
+    parser.add_argument(
         "--compare", metavar="BACKBONE", help="print what this one has and costs beside that one, by stage"
     )
     rows = parser.add_argument_group("which rows")
@@ -102,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if fault := _usage_fault(options):
+        print(f"fmviz table: {fault}", file=sys.stderr)
+        return 2
     name = network_of(options)
     assert name is not None
     if options.sort == "time" and not options.time:
@@ -117,17 +128,26 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _usage_fault(options: argparse.Namespace) -> str:
+    """A sentence on options that exclude each other; "" if there are none such."""
+    if options.input_shape and (options.size or options.channels):
+        return "--input-shape has the channels and the size in it: leave --channels and --size out."
+    if options.time and (options.input_shape or options.channels):
+        return "--time measures with a picture of three channels: leave --channels and --input-shape out."
+    return ""
+
+
 def _compared(name: str, options: argparse.Namespace) -> Formatted:
     from fmviz.comparing import compare
 
-    return compare(_whole_table(name, options.size), _whole_table(options.compare, options.size))
+    return compare(_whole_table(name, options), _whole_table(options.compare, options))
 
 
 def _table(name: str, options: argparse.Namespace) -> LayerTable:
     from fmviz.table_choice import Choice, chosen
 
-    table = _whole_table(name, options.size)
-    if options.time:
+    table = _whole_table(name, options)
+    if options.time and table.input_size:
         table = table.timed(_timing(name, table.input_size, options.device))
     choice = Choice(
         options.filter, options.kind, options.only_size_changes, options.depth, options.sort, options.leaves
@@ -135,14 +155,10 @@ def _table(name: str, options: argparse.Namespace) -> LayerTable:
     return table if choice == Choice() else table.of(chosen(table, choice))
 
 
-def _whole_table(name: str, size: int | tuple[int, int] | None) -> LayerTable:
+def _whole_table(name: str, options: argparse.Namespace) -> LayerTable:
     from fmviz.table import layer_table
 
-    if name.startswith(PREFIX):
-        from fmviz.session import Session
-
-        return Session(name).table(size)
-    return layer_table(name, size)
+    return layer_table(name, options.size, input_shape=options.input_shape, channels=options.channels)
 
 
 def _timing(name: str, size: tuple[int, int], device: str) -> Timing:
@@ -168,6 +184,19 @@ def _size(text: str) -> int | tuple[int, int]:
             f"{text} is no size: give a number of pixels, or a height and a width as in 224x320"
         )
     return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
+
+
+def _channels(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no number of channels: give a whole number of 1 or more")
+    return int(text)
+
+
+def _input_shape(text: str) -> tuple[int, ...]:
+    parts = text.lower().replace("×", ",").replace("x", ",").split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text} is no shape: give channels, height and width as in 3,224,320")
+    return tuple(int(part) for part in parts)
 
 
 def _count(text: str) -> int:

@@ -150,6 +150,7 @@ def notes(table: LayerTable) -> list[str]:
     frozen = totals.parameters - totals.trainable
     kinds = ", ".join(f"{nbytes:,} bytes in {kind}" for kind, nbytes in totals.parameter_bytes.items())
     lines = [
+        *([f"Input: {totals.assumed_input}."] if totals.assumed_input else []),
         f"Parameters: {totals.trainable:,} trainable, {frozen:,} frozen; {totals.buffers:,} numbers in buffers; {kinds}.",
         *_head_note(totals),
         *_shared_note(totals.shared),
@@ -246,8 +247,7 @@ def _aligned(row: Sequence[str], widths: Sequence[int], numbers: Collection[int]
 
 
 def _title(table: LayerTable) -> str:
-    height, width = table.input_size
-    return f"{table.network} at {height}×{width}"
+    return f"{table.network} at {table.input_words}"
 
 
 COLUMNS: dict[str, str] = {

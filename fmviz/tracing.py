@@ -7,12 +7,14 @@ end, so that what is computed in between is theirs.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from fmviz import fields, operations
 from fmviz.fields import Field, Part
@@ -77,12 +79,17 @@ class _Block:
         self.book.alive -= self.nbytes
 
 
-Heard = Callable[[str, nn.Module, Any, Any, Cost], None]
-"""Told of each call of each module: its path, itself, its arguments, what it put out, and what that cost."""
+Heard = Callable[[nn.Module, Any, Any, Cost], bool]
+"""Called after each call of each module with the module, its arguments, its output and its cost. False leaves the cost to the
+module that made the call."""
 
 
 class Tracer(Light):  # type: ignore[no-untyped-call]
-    """Entered around a forward. `costs` holds those of the modules that have begun and not yet ended.
+    """Entered around a forward.
+
+    Attributes:
+        costs: those of the modules that have begun and not yet ended.
+        running: the operation that is being computed; after a forward that raised, the one that failed. None between two.
 
     Args:
         in_place: whether a capture copies every output, see `fmviz.recording.works_out_of_place`.
@@ -90,6 +97,7 @@ class Tracer(Light):  # type: ignore[no-untyped-call]
 
     def __init__(self, *, in_place: bool = False) -> None:
         super().__init__()
+        self.running: Any = None
         self.memory = Memory()
         self._copied = SharedCopies[bool]() if in_place else None
         self.costs = [Cost()]
@@ -98,26 +106,34 @@ class Tracer(Light):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        out = shape_only(func, args, kwargs)
+        self.running = func
+        before = _as_it_was(args[0]) if operations.changes_shape(func) else None
+        out = _plain_answer(func, args, kwargs)
         if out is None:
             out = func(*args, **kwargs)
-        op = operations.operation(func, args, kwargs, out)
+        op = operations.operation(func, args, kwargs, out, before)
         self._count(op)
-        _follow(op)
+        # TorchScript leaves the device of the forward in force here; what the rules compute with is on the CPU.
+        with torch.device("cpu") if torch.empty(0).is_meta else contextlib.nullcontext():
+            _follow(op)
         self._remember(op)
+        self.running = None
         return out
 
     def _count(self, op: Operation) -> None:
+        """A rule that fails costs its operation's figure, never the forward."""
         cost = self.costs[-1]
-        products = operations.macs(op)
+        try:
+            products = operations.macs(op)
+            others = operations.other(op) if products is None else None
+        except Exception:
+            products = others = None
         if products is not None:
             cost.macs += products
-            return
-        others = operations.other(op)
-        if others is None:
-            cost.not_counted[op.full_name] = None
-        else:
+        elif others is not None:
             cost.other += others
+        else:
+            cost.not_counted[op.full_name] = None
 
     def _remember(self, op: Operation) -> None:
         given = op.taken
@@ -152,16 +168,56 @@ def _block(tensor: Tensor) -> _Block | None:
     return tensor.__dict__.get(MEMORY)
 
 
+def _plain_answer(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`shape_only`; torch is asked instead where that fails, and says what is wrong if it is the call."""
+    try:
+        return shape_only(func, args, kwargs)
+    except Exception:
+        return None
+
+
+def _as_it_was(tensor: Tensor) -> Tensor:
+    """A tensor of the same shape, strides and field, for the rules of operations that change these in place."""
+    twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    _set_field(twin, field_of(tensor))
+    return twin
+
+
 def _follow(op: Operation) -> None:
-    """What was returned sees what the rules say."""
-    found = operations.see(op)
+    """What was returned sees what the rules say; of what a rule fails at, nothing is known."""
+    made = tensors(op.out)
+    try:
+        found = operations.see(op)
+    except Exception:
+        found = fields.unknown(op.full_name)
     several = found if isinstance(found, list) else None
-    for place, tensor in enumerate(tensors(op.out)):
+    for place, tensor in enumerate(made):
         one = several[place] if several is not None and place < len(several) else None if several else found
         assert not isinstance(one, list)
-        _set_field(tensor, one)
-    if op.func._schema.is_mutable:
-        _into_views(op)
+        _set_field(tensor, _fitting(one, tensor, op))
+    if op.func._schema.is_mutable and not operations.changes_shape(op.func):
+        try:
+            _into_views(op)
+        except Exception:
+            for tensor in made:
+                if tensor._base is not None:
+                    setattr(tensor._base, FIELD, fields.unknown(f"{op.full_name}_ into a part"))
+
+
+def _fitting(found: Field | None, tensor: Tensor, op: Operation) -> Field | None:
+    """`found`, if it can be one of `tensor`. What has no elements sees nothing."""
+    if found is None or not tensor.numel():
+        return None
+    if found.unknown:
+        return found
+    shape = tensor.shape
+    for part in found.parts:
+        for sides in part:
+            if sides.dim() != len(shape) + 1 or any(
+                one not in (1, side) for one, side in zip(sides.shape[1:], shape, strict=True)
+            ):
+                return fields.unknown(op.full_name)
+    return found
 
 
 def _set_field(tensor: Tensor, found: Field | None) -> None:
@@ -204,38 +260,62 @@ def _where(part: Tensor, whole: Tensor) -> list[Part] | None:
 
 
 @contextlib.contextmanager
-def tracing(network: nn.Module, image: Tensor, heard: Heard) -> Iterator[Tracer]:
-    """While it is entered, `network` is followed from `image`, (1, channels, h, w) on the meta device.
+def tracing(network: nn.Module, given: Sequence[Tensor], pictures: Sequence[Tensor], heard: Heard) -> Iterator[Tracer]:
+    """While it is entered, `network` is followed from the tensors among its arguments, which are on the meta device.
 
-    Its modules get hooks, which are gone afterwards.
+    Its modules get hooks, which are gone afterwards; also those that are made and registered in the forward.
+
+    Args:
+        given: The tensors among its arguments.
+        pictures: The tensors among the arguments whose rows and columns receptive fields refer to.
     """
     tracer = Tracer(in_place=not works_out_of_place(network.named_modules()))
-    setattr(image, FIELD, fields.of_input(*image.shape[-2:]))
-    setattr(image, MEMORY, _Block(tracer.memory, image.numel() * image.element_size()))
-    handles = []
+    for tensor in pictures:
+        setattr(tensor, FIELD, fields.of_input(tensor.shape[-2], tensor.shape[-1], tensor.dim()))
+    for tensor in given:
+        setattr(tensor, MEMORY, _Block(tracer.memory, tensor.numel() * tensor.element_size()))
+    hooks = _Hooks(tracer, heard)
     try:
-        for path, module in network.named_modules():
-            handles.append(module.register_forward_pre_hook(_beginning(tracer)))
-            handles.append(module.register_forward_hook(_ending(tracer, path, heard), with_kwargs=True))
+        hooks.add(network)
         # What a forward makes of its own, positions say, is to be on the meta device as well.
         with torch.inference_mode(False), torch.no_grad(), not_compiled(), torch.device("meta"), tracer:
             yield tracer
     finally:
-        for handle in handles:
+        hooks.remove()
+
+
+class _Hooks:
+    """Hooks on all modules of one forward, those included that this thread registers in it."""
+
+    def __init__(self, tracer: Tracer, heard: Heard) -> None:
+        self._tracer, self._heard = tracer, heard
+        self._thread = threading.get_ident()
+        # The modules themselves: the identity of one that is gone may be another's.
+        self._hooked: dict[int, nn.Module] = {}
+        self._handles: list[Any] = [register_module_module_registration_hook(self._registered)]
+
+    def add(self, network: nn.Module) -> None:
+        for module in network.modules():
+            if id(module) in self._hooked:
+                continue
+            self._hooked[id(module)] = module
+            self._handles.append(module.register_forward_pre_hook(self._beginning))
+            self._handles.append(module.register_forward_hook(self._ending, with_kwargs=True))
+
+    def remove(self) -> None:
+        for handle in self._handles:
             handle.remove()
 
+    def _registered(self, parent: nn.Module, name: str, module: nn.Module | None) -> None:
+        # Other threads may build networks of their own meanwhile.
+        if module is not None and threading.get_ident() == self._thread:
+            self.add(module)
 
-def _beginning(tracer: Tracer) -> Callable[..., None]:
-    def hook(module: nn.Module, args: Any) -> None:
-        tracer.costs.append(Cost())
+    def _beginning(self, module: nn.Module, args: Any) -> None:
+        self._tracer.costs.append(Cost())
 
-    return hook
-
-
-def _ending(tracer: Tracer, path: str, heard: Heard) -> Callable[..., None]:
-    def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        cost = tracer.costs.pop()
-        tracer.keep(module, output)
-        heard(path, module, (args, kwargs), output, cost)
-
-    return hook
+    def _ending(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        cost = self._tracer.costs.pop()
+        self._tracer.keep(module, output)
+        if not self._heard(module, (args, kwargs), output, cost):
+            self._tracer.costs[-1].add(cost)

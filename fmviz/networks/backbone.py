@@ -60,6 +60,7 @@ class Backbone:
         why_only: why it takes no other: "its windows are made for that size".
         by_values: whether what it computes depends on the values it finds, as in choosing boxes: without values it then
             runs up to there.
+        channels: of its input, if it is not one of the user's own.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Backbone:
     finish: Callable[[nn.Module, Offer | None], None] | None = None
     by_values: bool = False
     why_only: str = ""
+    channels: int = 3
 
     @cached_property
     def taps(self) -> Mapping[str, str]:

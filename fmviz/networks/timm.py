@@ -87,6 +87,7 @@ def _row(name: str) -> Backbone:
         parts=_parts(facts),
         only_input=side if facts.fixed_input_size else 0,
         token_grid=partial(_token_grid, name),
+        channels=wanted["input_size"][0],
     )
 
 
