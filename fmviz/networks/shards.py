@@ -95,9 +95,19 @@ def is_index(path: Path) -> bool:
     return _INDEX.fullmatch(path.name) is not None
 
 
-def holds_checkpoint(folder: Path) -> bool:
-    """Return whether an index, or a file with the name of a part, lies in this folder."""
-    return any(_INDEX.fullmatch(name) or _PART.fullmatch(name) for name in _names_in(folder))
+def holds_checkpoint(folder: Path, *, unless: tuple[str, ...] = ()) -> bool:
+    """Return whether a folder is one to take weights from.
+
+    Args:
+        folder: The folder.
+        unless: Weights files alone make it one only where no name of a file ends in one of these. An index or parts do
+            in any case.
+    """
+    names = _names_in(folder)
+    if any(_INDEX.fullmatch(name) or _PART.fullmatch(name) for name in names):
+        return True
+    lower = [name.lower() for name in names]
+    return any(name.endswith(WEIGHTS_SUFFIXES) for name in lower) and not any(name.endswith(unless) for name in lower)
 
 
 # Folders
@@ -143,12 +153,12 @@ def _called(folder: Path) -> str:
     return _shown(os.path.basename(os.path.abspath(folder)) or str(folder))
 
 
-def _names_in(folder: Path) -> list[str]:
-    """Return the names of the files in a folder, sorted; none where it cannot be read."""
+def _names_in(folder: Path, end: str = "") -> list[str]:
+    """Return the names of the files in a folder that end so, sorted; none where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             some = itertools.islice(entries, _MOST_ENTRIES)
-            return sorted(entry.name for entry in some if not entry.is_dir())
+            return sorted(entry.name for entry in some if entry.name.lower().endswith(end) and not entry.is_dir())
     except (OSError, ValueError):
         return []
 
@@ -159,7 +169,7 @@ def _names_in(folder: Path) -> list[str]:
 def _by_part(path: Path) -> CheckpointFiles:
     """The checkpoint that a file belongs to, by an index next to it or by its name; else the file alone."""
     match = _PART.fullmatch(path.name)
-    for name in _names_in(path.parent):
+    for name in _names_in(path.parent, ".json"):
         if not _INDEX.fullmatch(name):
             continue
         try:
