@@ -229,8 +229,13 @@ def owned(found: Fit, network: nn.Module) -> dict[str, Tensor]:
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state dict, without what is no tensor."""
-    return {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
+    """The network's state dict, without the extra state of its modules, which may be of any type."""
+    state = network.state_dict()
+    return {key: value for key, value in state.items() if not _is_extra(key) and isinstance(value, Tensor)}
+
+
+def _is_extra(key: str) -> bool:
+    return key.rpartition(".")[2] == EXTRA_STATE
 
 
 def _prefixes(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[tuple[str, int]]:
@@ -312,7 +317,7 @@ def _extra_of(network: nn.Module, table: Table, prefix: str) -> dict[str, object
     """The extra state of modules that keep one: the network's key -> the value in the file."""
     if not table.extra:
         return {}
-    known = {key for key in network.state_dict() if key.rpartition(".")[2] == EXTRA_STATE}
+    known = {key for key in network.state_dict() if _is_extra(key)}
     found = {key.removeprefix(prefix): value for key, value in table.extra.items() if key.startswith(prefix)}
     return {key: value for key, value in found.items() if key in known}
 

@@ -20,7 +20,7 @@ from fmviz.networks import cache, pyramids
 from fmviz.networks.backbone import RANDOM, Backbone
 from fmviz.networks.checkpoints import Checkpoint, read_checkpoint
 from fmviz.networks.completing import completed
-from fmviz.networks.fitting import COUNT, Fit, best_fit, owned, parts_of, told
+from fmviz.networks.fitting import COUNT, Fit, best_fit, owned, parts_of, tensors_of, told
 from fmviz.networks.network import Network, WithoutInitialisation
 from fmviz.networks.offers import Offer, published
 from fmviz.networks.origin import Weights
@@ -249,8 +249,8 @@ def _initialise(backbone: Backbone, network: nn.Module, path: str, seed: int) ->
     """Each part from the seed anew, so that a pyramid is the same whether or not the file had a classifier."""
     part = network.get_submodule(path)
     # Not to_empty, which imports sympy where it meets the meta device: half a second of the first start.
-    room = {key: torch.empty(like.shape, dtype=like.dtype, device="cpu") for key, like in part.state_dict().items()}
-    part.load_state_dict(room, assign=True)
+    room = {key: torch.empty(like.shape, dtype=like.dtype, device="cpu") for key, like in tensors_of(part).items()}
+    part.load_state_dict(room, assign=True, strict=False)
     with torch.random.fork_rng(devices=()), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         if isinstance(network, Network):
@@ -284,7 +284,7 @@ def _classes(backbone: Backbone, network: nn.Module, offer: Offer | None) -> tup
         return class_names(offer.classes) if offer.classes else ()
     if backbone.offers:
         return class_names(backbone.offers[0].classes) if backbone.offers[0].classes else ()
-    shapes = [tensor.shape for tensor in network.state_dict().values() if tensor.dim()]
+    shapes = [tensor.shape for tensor in tensors_of(network).values() if tensor.dim()]
     return class_names("imagenet") if shapes and shapes[-1][0] == 1000 else ()
 
 
