@@ -109,7 +109,8 @@ def _window_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights",
         metavar="NAME|FILE",
-        help='weights to start with: a name on offer, "random", or a .safetensors or .pth file (default: the best there are)',
+        help='weights to start with: a name on offer, "random", a .safetensors or .pth file, or the index or folder of a '
+        "checkpoint in parts (default: the best there are)",
     )
     parser.add_argument(
         "--engine",
@@ -220,7 +221,8 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         metavar="NAME|FILE",
-        help='a name on offer, "random", or a .safetensors or .pth file (default: the best that needs no download)',
+        help='a name on offer, "random", a .safetensors or .pth file, or the index or folder of a checkpoint in parts '
+        "(default: the best that needs no download)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of whatever is random (default: 0)")
     parser.add_argument("--device", default="auto", help='"cpu", "cuda", "mps", or "auto" (default)')

@@ -411,7 +411,7 @@ def _table(name: str, run: _Run, memory: Memory) -> LayerTable:
         peak_bytes=memory.peak,
         layers=sum(len(calls) for calls in run.calls.values()),
         head_parameters=(head := _head_parameters(twin)),
-        offered_head=max((offer.head_parameters for offer in row.offers), default=0) if row and not head else 0,
+        offered_head=max((offer.head_parameters for offer in run.row.offers), default=0) if run.row and not head else 0,
         shared=run.counts.shared,
         assumed_input=run.given.words,
     )

@@ -186,7 +186,7 @@ def safetensors_that_lie() -> dict[str, tuple[bytes, str]]:
         "negative": (entry([-4], [0, -16]), 16),
         "fractions": (entry([4.0], [0.0, 16.0]), 16),
         "another length": (entry([5], [0, 16]), 16),
-        "an unknown type": (entry([4], [0, 16], dtype="F31"), 16),
+        "a type that is no name": (entry([4], [0, 16], dtype="f 31"), 16),
         "no type": ('{"w": {"shape": [4], "data_offsets": [0, 16]}}', 16),
         "deep": ('{"w": ' + "[" * 20_000 + "]" * 20_000 + "}", 16),
         "a list": ("{}".replace("{}", '{"w": [1, 2]}'), 16),
@@ -201,6 +201,10 @@ def safetensors_that_lie() -> dict[str, tuple[bytes, str]]:
         for name, (header, length) in headers.items()
     }
     files["no text.safetensors"] = (as_safetensors(b"{\xff\xfe\xfd}", bytes(16)), broken)
+    files["an unknown type.safetensors"] = (
+        as_safetensors(entry([4], [0, 16], dtype="F31"), bytes(16)),
+        "is F31, a type",
+    )
     files["nothing in it.safetensors"] = (as_safetensors("{}"), "holds no tensors")
     return files
 

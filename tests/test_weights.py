@@ -568,7 +568,7 @@ NO_STATE = {
     "a tensor": (torch.zeros(1), "holds one Tensor"),
     "nothing": ({}, "holds no tensors"),
     "nothing within": ({"state_dict": {}}, "holds no tensors"),
-    "numbers": (collections.OrderedDict(a=torch.zeros(1), epoch=3), "holds a int as “epoch”"),
+    "numbers": (collections.OrderedDict(epoch=3, name="resnet"), "holds an int as “epoch”"),
     "keys that are numbers": ({1: torch.zeros(1)}, "names a tensor 1, which is no text"),
     "itself": (recursive(), "holds no tensors"),
     "a sparse tensor": ({"w": sparse()}, "sparse, nested or quantized"),

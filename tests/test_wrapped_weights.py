@@ -180,7 +180,7 @@ def test_of_a_network_and_its_average_the_average_is_taken_and_said(place: str, 
     for content in ({"model": state, place: average}, {place: average, "model": state}):
         model, weights = load(row(Tiny), save(tmp_path / "file.pth", content))
         assert holds(model, average)
-        assert weights.notes == (f"The file holds 2 such networks: that under “{place}” was taken.",)
+        assert weights.notes == (f"The file holds 2 such networks: the average, under “{place}”, was taken.",)
 
 
 def test_an_average_in_the_same_state_dict_is_taken_and_said(resnet18: State, averaged: State, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_an_average_in_the_same_state_dict_is_taken_and_said(resnet18: State, av
     assert holds(model, averaged)
     assert weights.notes == (
         "122 tensors of the file (such as student.conv1.weight) have no place in resnet18: left out.",
-        "The file holds 2 such networks: that under “teacher.” was taken.",
+        "The file holds 2 such networks: the average, under “teacher.”, was taken.",
     )
 
 

@@ -13,13 +13,14 @@ from PySide6.QtGui import QGuiApplication, QImage, QKeySequence
 import fmviz
 from fmviz.app.controller import Controller
 from fmviz.app.exporting import Exporting
-from fmviz.app.network_commands import WEIGHTS_SUFFIXES, NetworkCommands
+from fmviz.app.network_commands import NetworkCommands
 from fmviz.app.preferences import Preferences
 from fmviz.app.shelf import Shelf
 from fmviz.app.state import Store
 from fmviz.app.teaching import Teaching
 from fmviz.colours import COLOUR_MAPS, colour_map
 from fmviz.engine.messages import Dropped, Exported, Failed, PictureSource, Progress
+from fmviz.networks.shards import WEIGHTS_SUFFIXES, holds_checkpoint, is_index
 
 if TYPE_CHECKING:
     from fmviz.app.presenter import Presenter
@@ -176,9 +177,12 @@ class Commands(QObject):
             self._controller.set_setup(mode="whole", side=TO_SCALE[Path(path).name])
 
     def open_paths(self, paths: list[Path]) -> None:
-        """Files of any kind: pictures become a strip, as do those in a folder; of weights and of code the first is taken."""
+        """Files of any kind: pictures become a strip, as do those in a folder; of weights and of code the first is taken.
+
+        A folder with a checkpoint is opened as weights, as are the index and the parts of one.
+        """
         paths = self._with_those_in_folders(paths)
-        weights = [path for path in paths if path.suffix.lower() in WEIGHTS_SUFFIXES]
+        weights = [path for path in paths if _are_weights(path)]
         models = [path for path in paths if path.suffix.lower() == ".py"]
         self._controller.open_paths([path for path in paths if path not in weights and path not in models])
         if models:
@@ -193,7 +197,7 @@ class Commands(QObject):
         every: list[Path] = []
         for path in paths:
             # What is not allowed, or too long for a name, raises nothing here.
-            if os.path.isdir(path):
+            if os.path.isdir(path) and not _are_weights(path):
                 found = self._pictures_in(path, left, alone=len(paths) == 1)
                 left -= len(found)
                 every += found
@@ -399,6 +403,15 @@ class Commands(QObject):
     @property
     def dialog(self) -> ExportDialog | None:
         return self._dialog
+
+
+def _are_weights(path: Path) -> bool:
+    """Whether a file or folder is opened as weights: by its name, and a folder by those in it."""
+    from fmviz.pictures import SUFFIXES
+
+    if os.path.isdir(path):
+        return holds_checkpoint(path, unless=SUFFIXES)
+    return path.suffix.lower() in WEIGHTS_SUFFIXES or is_index(path)
 
 
 _NATIVE = QKeySequence.SequenceFormat.NativeText

@@ -7,13 +7,15 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from fmviz.app.blocks import Block, BlockPool
 from fmviz.engine.framing import ProtocolError, Unframer, pack, reply_from
-from fmviz.engine.messages import AnyReply, Cancel, FileMade, Lend, Progress, Request, Setup
+from fmviz.engine.messages import AnyReply, Cancel, FileMade, Lend, Progress, Propose, Request, Setup
+from fmviz.networks.shards import WEIGHTS_SUFFIXES, files_of, is_index
 
 Heard = Callable[[AnyReply, Block | None], None]
 """What is done with a reply: the reply, and the block that its request lent."""
@@ -36,7 +38,6 @@ RELAY = "fmviz.relay"
 """In the command of an engine that is another program on this machine (`fmviz.show`): memory can be shared with it."""
 
 _ERRORS_KEPT = 8192
-_OF_WEIGHTS = (".pth", ".pt", ".safetensors", ".bin", ".ckpt")
 _PART = 4 << 20
 _AT_A_TIME_S = 0.004
 
@@ -66,7 +67,7 @@ class EngineLink(QObject):
         self._open: dict[int, tuple[Heard, Block | None]] = {}
         self._numbers = 0
         self._errors = b""
-        self._lent: dict[str, tuple[int, int]] = {}
+        self._lent: dict[str, tuple[tuple[str, int, int], ...]] = {}
         self._flushing = False
         self._unheard: deque[AnyReply] = deque()
         self._hear_more = QTimer(self, singleShot=True, interval=0)
@@ -136,7 +137,7 @@ class EngineLink(QObject):
             at_once: whether to send it before the window is painted again, which takes a third of a millisecond.
         """
         if self.remote and self._process is not None:
-            self._lend_files(fields)
+            self._lend_files(request, fields)
         self._numbers += 1
         if self._process is None:
             return self._numbers
@@ -149,25 +150,34 @@ class EngineLink(QObject):
             self._flush()
         return self._numbers
 
-    def _lend_files(self, fields: dict[str, Any]) -> None:
-        """Send the file of weights that a request names, if it is on this computer and was not sent as it is now."""
+    def _lend_files(self, request: type[Request], fields: dict[str, Any]) -> None:
+        """Send the weights that a request names, if they are on this computer and were not sent as they are now."""
         setup = fields.get("setup")
-        path = setup.weights if isinstance(setup, Setup) else fields.get("path") if len(fields) == 1 else ""
-        if not path or not os.path.isabs(path) or not path.lower().endswith(_OF_WEIGHTS):
+        path = setup.weights if isinstance(setup, Setup) else fields["path"] if request is Propose else ""
+        if not path or not os.path.isabs(path):
             return
+        if not (path.lower().endswith(WEIGHTS_SUFFIXES) or is_index(Path(path)) or os.path.isdir(path)):
+            return
+        # A checkpoint in parts is sent whole, whichever of its files was chosen.
+        files = files_of(path)
         try:
-            status = os.stat(path)
-            if self._lent.get(path) == (status.st_mtime_ns, status.st_size):
+            now = tuple((str(file), status.st_mtime_ns, status.st_size) for file in files if (status := file.stat()))
+            if self._lent.get(path) == now:
                 return
-            with open(path, "rb") as file:
-                begin = True
-                while (data := file.read(_PART)) or begin:
-                    self._numbers += 1
-                    self._write(pack(Lend(id=self._numbers, path=path, data=data, begin=begin)))
-                    begin = False
+            for file in files:
+                self._lend_file(file, "" if files == (Path(path),) else path, fresh=file == files[0])
         except OSError:
             return  # It is taken for one of the engine's computer, which says it better.
-        self._lent[path] = (status.st_mtime_ns, status.st_size)
+        self._lent[path] = now
+
+    def _lend_file(self, path: Path, of: str, *, fresh: bool) -> None:
+        with path.open("rb") as file:
+            begin = True
+            while (data := file.read(_PART)) or begin:
+                self._numbers += 1
+                part = Lend(id=self._numbers, path=str(path), data=data, begin=begin, of=of, fresh=begin and fresh)
+                self._write(pack(part))
+                begin = False
 
     def cancel(self, number: int) -> None:
         """Ask the engine to give up request `number`, which then hears `Dropped`."""

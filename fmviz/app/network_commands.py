@@ -16,14 +16,13 @@ from fmviz.app.state import Learning, Store, ViewState
 from fmviz.app.teaching import Teaching, obstacle
 from fmviz.app.views.chooser import Chooser
 from fmviz.engine.messages import Proposed, TrustWanted
+from fmviz.networks.shards import INDEX_PATTERN, WEIGHTS_SUFFIXES
 from fmviz.own_model import PREFIX
 
 if TYPE_CHECKING:
     from fmviz.app.views.learning_page import LearningPage
     from fmviz.app.views.weights_page import WeightsPage
     from fmviz.app.window import MainWindow
-
-WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
 class NetworkCommands(QObject):
@@ -180,7 +179,7 @@ class NetworkCommands(QObject):
             self.tr("Open weights"),
             os.path.dirname(now) if os.path.isabs(now) else self._preferences.folder("weights"),
             self.tr("Weights ({patterns});;All files (*)").format(
-                patterns=" ".join(f"*{suffix}" for suffix in WEIGHTS_SUFFIXES)
+                patterns=" ".join((*(f"*{suffix}" for suffix in WEIGHTS_SUFFIXES), INDEX_PATTERN))
             ),
         )
         state = self._store.state

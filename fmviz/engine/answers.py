@@ -59,6 +59,7 @@ from fmviz.engine.messages import (
 from fmviz.engine.shelf import Aside, Tell
 from fmviz.engine.shown import Ask, Shown
 from fmviz.errors import Cancelled, FmvizError, ForwardError
+from fmviz.networks.shards import files_of
 from fmviz.own_model import PREFIX
 from fmviz.pictures import Picture, read_picture
 from fmviz.strays import remove_strays
@@ -195,7 +196,7 @@ class Answers:
             raise
         stopped = stopped or less
         self._runs += 1
-        stamp = _stamp(request.setup)
+        stamp = self._stamp(request.setup)
         self._shown = Shown(self._runs, request.source, picture, request.setup, session, capture, stamp)
         return self._ran(request.id, self._shown, capture, stopped)
 
@@ -210,12 +211,17 @@ class Answers:
         if (
             shown is not None
             and all(getattr(shown.setup, name) == getattr(setup, name) for name in same)
-            and shown.stamp == _stamp(setup)
+            and shown.stamp == self._stamp(setup)
         ):
             return shown.session
         progress("loading", setup.backbone, None)
         weights = self._lent.place(setup.weights)
         return Session(setup.backbone, weights=weights or None, seed=setup.seed, device=setup.device)
+
+    def _stamp(self, setup: Setup) -> tuple[tuple[int, int], ...]:
+        """What tells that the files of a setup are still those that were loaded."""
+        code = setup.backbone.removeprefix(PREFIX).rpartition(":")[0] if setup.backbone.startswith(PREFIX) else ""
+        return (_written(code), *_written_weights(self._lent.place(setup.weights)))
 
     def _drop_capture(self) -> None:
         if self._shown is not None:
@@ -330,10 +336,9 @@ def _end_with_the_device(device: object, error: BaseException) -> NoReturn:
     os._exit(DEVICE_LOST)
 
 
-def _stamp(setup: Setup) -> tuple[tuple[int, int], ...]:
-    """What tells that the files of a setup are still those that were loaded."""
-    code = setup.backbone.removeprefix(PREFIX).rpartition(":")[0] if setup.backbone.startswith(PREFIX) else ""
-    return tuple(_written(path) for path in (code, setup.weights))
+def _written_weights(path: str) -> tuple[tuple[int, int], ...]:
+    """When the files of a checkpoint were written, and their sizes; () where it is no path."""
+    return tuple(_written(str(file)) for file in files_of(path)) if path and os.path.exists(path) else ()
 
 
 def _written(path: str) -> tuple[int, int]:

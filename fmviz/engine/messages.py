@@ -472,11 +472,16 @@ class ReadColumn(Request, frozen=True, kw_only=True):
 
 class Lend(Request, frozen=True, kw_only=True):
     """A part of a file of the window's computer, which has no `path` on the engine's: kept there as long as the engine lives,
-    and taken where a later request names the path. `begin` with the first part. -> `Lent`"""
+    and taken where a later request names the path. `begin` with the first part. -> `Lent`
+
+    `of` is the path that later requests name where the file is one of several: of a checkpoint's folder, or of one of its
+    files. They are kept in one folder; `fresh` with the first part of the first of them."""
 
     path: str
     data: bytes
     begin: bool
+    of: str = ""
+    fresh: bool = False
 
 
 class Export(Request, frozen=True, kw_only=True):

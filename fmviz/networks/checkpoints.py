@@ -10,11 +10,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import stat
 import sys
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -25,10 +26,19 @@ import torch
 from torch import Tensor
 
 from fmviz.errors import WeightsError
-from fmviz.networks.checksums import FileChecksum
+from fmviz.networks.checksums import Checksum, FileChecksum, PartsChecksum
 from fmviz.networks.pickles import Pickle, PickleError, read_texts, scan
+from fmviz.networks.shards import CheckpointFiles, checkpoint_files
 from fmviz.networks.spans import read_spans
-from fmviz.networks.tables import ContentError, Table, quoted, tables_of
+from fmviz.networks.tables import (
+    ContentError,
+    Table,
+    Unreadable,
+    quoted,
+    table_of_part,
+    tables_of,
+    with_averages,
+)
 
 LARGEST_HEADER = 32_000_000
 """Bytes of a safetensors header at most: some 300,000 tensors. The specification allows three times as many."""
@@ -45,6 +55,9 @@ _SAFETENSORS_TYPES = {
     "I8": torch.int8,
     "F8_E5M2": torch.float8_e5m2,
     "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E8M0": torch.float8_e8m0fnu,
     "I16": torch.int16,
     "U16": torch.uint16,
     "F16": torch.float16,
@@ -56,7 +69,12 @@ _SAFETENSORS_TYPES = {
     "U64": torch.uint64,
     "F64": torch.float64,
     "C64": torch.complex64,
+    "C128": torch.complex128,
 }
+_UNREADABLE_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
+"""Bits of an element, of those types that torch does not convert. A type that is in neither list may be of any size."""
+
+_TYPE_NAME = re.compile(r"[A-Z][A-Z0-9_]{1,23}")
 _OTHER_KINDS = {
     b"\x1f\x8b": "is compressed by gzip: unpack it first",
     b"BZh": "is compressed by bzip2: unpack it first",
@@ -73,14 +91,16 @@ class Checkpoint:
     """What a file holds.
 
     Attributes:
-        name: the file's, without its folder.
-        checksum: the file's.
+        name: the file's, without its folder; the index's where it is joined from parts.
+        checksum: the file's, or that of all parts.
         tables: the state dicts in it, those that are meant for use first.
+        notes: what the user should know of the file, a sentence each.
     """
 
     name: str
-    checksum: FileChecksum
+    checksum: Checksum
     tables: tuple[Table, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -97,24 +117,103 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def read_checkpoint(path: Path) -> Checkpoint:
     """All state dicts in a file, on the CPU, its content telling what it is.
 
+    Parts of a sharded checkpoint are joined: `path` is then the index, one of the parts, or their folder.
+
     They are read into memory, not mapped: a mapped file that a training program writes anew takes the process with it.
 
     Raises:
         WeightsError: in one sentence.
     """
+    files = checkpoint_files(path)
+    if files.sharded:
+        return _joined(files)
+    [only] = files.parts
+    content, checksum = _read_file(only)
+    try:
+        return Checkpoint(only.name, checksum, tables_of(content))
+    except ContentError as error:
+        raise _unusable(only, error) from error
+
+
+def _read_file(path: Path) -> tuple[object, FileChecksum]:
     name = path.name
     try:
         with _opened(path) as file:
-            content = _content(name, file)
-            checksum = FileChecksum(path, file)
+            return _content(name, file), FileChecksum(path, file)
     except OSError as error:
         raise WeightsError(
             f"{name} cannot be opened ({error.strerror or error}): choose a file that you may read."
         ) from error
-    try:
-        return Checkpoint(name, checksum, tables_of(content))
-    except ContentError as error:
-        raise WeightsError(f"{name} {error}: save the network's state_dict(), or choose another file.") from error
+
+
+def _unusable(path: Path, error: ContentError) -> WeightsError:
+    return WeightsError(f"{path.name} {error}: {error.remedy}.")
+
+
+# Parts
+
+
+def _joined(files: CheckpointFiles) -> Checkpoint:
+    """The tensors of all parts as one state dict."""
+    _check_room(files)
+    tensors: dict[str, Tensor] = {}
+    left_out: dict[str, str] = {}
+    extra: dict[str, object] = {}
+    of: dict[str, str] = {}
+    checksums = []
+    for part in files.parts:
+        content, checksum = _read_file(part)
+        checksums.append(checksum)
+        try:
+            table = table_of_part(content)
+        except ContentError as error:
+            raise _unusable(part, error) from error
+        for key in (*table.tensors, *table.left_out):
+            if of.setdefault(key, part.name) != part.name:
+                raise WeightsError(
+                    f"{quoted(files.name)} has “{quoted(key)}” in two parts, {quoted(of[key])} and {quoted(part.name)}: "
+                    "download it again, or choose one of the parts under another name."
+                )
+        tensors |= table.tensors
+        left_out |= table.left_out
+        extra |= table.extra
+    _check_listed(files, of)
+    joined = Table("", tensors, left_out=left_out, extra=extra)
+    notes = _unlisted(files, tensors)
+    return Checkpoint(files.name, PartsChecksum(checksums), with_averages((joined,)), notes)
+
+
+def _check_room(files: CheckpointFiles) -> None:
+    """`WeightsError` where the parts together are larger than the memory that is free: they may be a language model's."""
+    from fmviz.memory import free_bytes
+
+    total, free = sum(os.path.getsize(part) for part in files.parts), free_bytes(torch.device("cpu"))
+    if free is not None and total > free:
+        raise WeightsError(
+            f"{quoted(files.name)} was not read, for its parts have {_amount(total)} and {_amount(free)} of memory are "
+            "free: choose a smaller checkpoint, or free memory."
+        )
+
+
+def _check_listed(files: CheckpointFiles, of: Mapping[str, str]) -> None:
+    """`WeightsError` unless each part holds what the index lists for it."""
+    absent = [key for key, part in files.listed.items() if of.get(key) != part]
+    if absent:
+        part = files.listed[absent[0]]
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise WeightsError(
+            f"{quoted(part)} does not hold “{quoted(absent[0])}”{more}, which {quoted(files.name)} lists there: download "
+            "the parts and the index again."
+        )
+
+
+def _unlisted(files: CheckpointFiles, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    more = [key for key in tensors if key not in files.listed] if files.listed else []
+    if not more:
+        return ()
+    what = f"A tensor of its parts ({quoted(more[0])}) is" if len(more) == 1 else ""
+    what = what or f"{len(more)} tensors of its parts (such as {quoted(more[0])}) are"
+    return (f"{what} not in the index {quoted(files.name)}.",)
 
 
 @contextmanager
@@ -164,7 +263,7 @@ def _content(name: str, file: io.BufferedReader) -> object:
 # safetensors
 
 
-def _safetensors_content(name: str, file: io.BufferedReader, size: int) -> dict[str, Tensor]:
+def _safetensors_content(name: str, file: io.BufferedReader, size: int) -> dict[str, Tensor | Unreadable]:
     length = int.from_bytes(file.read(8), "little")
     if length > size - 8:
         raise WeightsError(_broken(name))
@@ -177,18 +276,25 @@ def _safetensors_content(name: str, file: io.BufferedReader, size: int) -> dict[
         spans = _checked(header, size - 8 - length)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise WeightsError(_broken(name)) from error
+    readable = {key: span for key, span in spans.items() if header[key]["dtype"] in _SAFETENSORS_TYPES}
     try:
-        found = read_spans(file, [(8 + length + begin, end - begin) for begin, end in spans.values()])
+        found = read_spans(file, [(8 + length + begin, end - begin) for begin, end in readable.values()])
     except EOFError as error:
         raise WeightsError(_broken(name)) from error
     try:
-        return {
+        tensors = {
             key: _typed(span, _SAFETENSORS_TYPES[header[key]["dtype"]]).reshape(header[key]["shape"])
-            for key, span in zip(spans, found, strict=True)
+            for key, span in zip(readable, found, strict=True)
         }
     # An empty tensor may have a side that no number of torch's can hold.
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise WeightsError(_broken(name)) from error
+    others = {key: header[key]["dtype"] for key in spans.keys() - readable.keys()}
+    return {key: tensors[key] if key in tensors else _unreadable(others[key]) for key in spans}
+
+
+def _unreadable(dtype: str) -> Unreadable:
+    return Unreadable(f"is {dtype}, a type that torch cannot convert")
 
 
 def _typed(span: Tensor, dtype: torch.dtype) -> Tensor:
@@ -216,7 +322,8 @@ def _checked(header: Any, room: int) -> dict[str, tuple[int, int]]:
         shape, (begin, end) = entry["shape"], entry["data_offsets"]
         if any(type(number) is not int or number < 0 for number in (*shape, begin, end)) or len(shape) > 64:
             raise ValueError("a shape or an offset is no number")
-        if end - begin != prod(shape) * _SAFETENSORS_TYPES[entry["dtype"]].itemsize:
+        bits = _bits(entry["dtype"])
+        if end < begin or (bits and 8 * (end - begin) != prod(shape) * bits):
             raise ValueError("a tensor is not as long as its shape says")
         spans[key] = (begin, end)
     here = 0
@@ -227,6 +334,14 @@ def _checked(header: Any, room: int) -> dict[str, tuple[int, int]]:
     if here != room:
         raise ValueError("the file is not as long as its header says")
     return spans
+
+
+def _bits(dtype: object) -> int:
+    """Bits of an element; 0 where the type is unknown, as one of a later version of the format."""
+    if not isinstance(dtype, str) or not _TYPE_NAME.fullmatch(dtype):
+        raise TypeError("a type is no name")
+    known = _SAFETENSORS_TYPES.get(dtype)
+    return 8 * known.itemsize if known is not None else _UNREADABLE_BITS.get(dtype, 0)
 
 
 # torch's

@@ -6,7 +6,23 @@ import hashlib
 import io
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
+
+
+class Checksum(Protocol):
+    """The identity of a checkpoint."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its files together, without an index."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """In hex; "" where a file was written, replaced or removed before anybody asked."""
+        ...
 
 
 class FileChecksum:
@@ -18,11 +34,13 @@ class FileChecksum:
 
     Attributes:
         nbytes: how many there were.
+        name: the file's, without its folder.
     """
 
     def __init__(self, path: Path, file: io.BufferedReader) -> None:
         status = os.fstat(file.fileno())
         self.nbytes = status.st_size
+        self.name = path.name
         # Whole: the working folder may be another one when it is asked for.
         self._path = Path(os.path.abspath(path))
         self._was = _of(status)
@@ -45,6 +63,31 @@ class FileChecksum:
         except OSError:
             return ""
         return digest if same else ""
+
+
+class PartsChecksum:
+    """SHA-256 of a checkpoint in parts: that of the lines that `sha256sum` prints for the parts, sorted by name.
+
+    A line is the part's SHA-256 in hex, two spaces, its name without a folder, and a line feed. So
+    `LC_ALL=C; sha256sum model-*-of-*.safetensors | sha256sum` in their folder prints it. The index does not count.
+    """
+
+    def __init__(self, parts: Sequence[FileChecksum]) -> None:
+        self._parts = sorted(parts, key=lambda part: part.name.encode("utf-8", "surrogateescape"))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the parts together."""
+        return sum(part.nbytes for part in self._parts)
+
+    @property
+    def sha256(self) -> str:
+        """In hex; "" where a part was written, replaced or removed before anybody asked."""
+        sums = [part.sha256 for part in self._parts]
+        if not all(sums):
+            return ""
+        lines = (f"{one}  {part.name}\n" for one, part in zip(sums, self._parts, strict=True))
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _of(status: os.stat_result) -> tuple[int, int, int, int]:

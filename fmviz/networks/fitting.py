@@ -15,14 +15,16 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
+from fmviz.networks.averages import is_averaged
 from fmviz.networks.backbone import Backbone
+from fmviz.networks.folding import Fold, apply_folds
 from fmviz.networks.network import Network
-from fmviz.networks.tables import Table, is_averaged, quoted
+from fmviz.networks.tables import EXTRA_STATE, Table, quoted
 
 COUNT = "num_batches_tracked"
 """Frozen batch norm does not keep it, and in eval mode nothing depends on it: a file may lack it, or have it in vain."""
@@ -33,8 +35,27 @@ MOST_PREFIXES = 12
 DEEPEST = 8
 """Names of a key that are taken for a prefix at most."""
 
-FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+NARROW = (
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+    torch.float8_e4m3fnuz,
+    torch.float8_e5m2fnuz,
+    torch.float8_e8m0fnu,
+)
+"""Types of eight bits, from which weights are widened, with a note."""
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64, *NARROW)
+INTEGERS = (
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+)
+COMPLEX = (torch.complex64, torch.complex128, torch.complex32)
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
 """torchvision's DenseNet files have `denselayer1.norm.1.weight` for `denselayer1.norm1.weight`."""
@@ -60,6 +81,10 @@ class Fit:
         unused: keys of the file that the network knows and does without, as auxiliary classifiers.
         inside: the file's tensors by their keys without the prefix.
         again: where else in the file there is as good a one.
+        empty: keys of the network that are in the file without their values, as ZeRO-3 saves partitioned ones.
+        left_out: entries of the file, by key without the prefix, that are no usable tensors -> why not.
+        extra: the network's key of a module's extra state -> its value in the file.
+        notes: what the user should know of what was taken, a sentence each.
     """
 
     place: str
@@ -77,10 +102,19 @@ class Fit:
     unused: tuple[str, ...]
     inside: Mapping[str, Tensor]
     again: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
         return bool(self.state) and not (self.missing or self.unknown or self.misfits)
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether it does not fit because values lie in other files."""
+        return bool(self.empty) and not self.fits
 
     @property
     def matched(self) -> int:
@@ -100,18 +134,26 @@ class Fit:
     @property
     def rank(self) -> tuple[bool, bool, int, int]:
         """Greater is better, among those of one network."""
-        return (self.fits, self.averaged, self.matched, -len(self.left_over))
+        return (self.fits, self.averaged, self.matched + len(self.empty), -len(self.left_over))
 
     def reasons(self) -> str:
         """Why not: numbers, and an example of each."""
+        if self.partitioned:
+            return f"the values of {len(self.empty)} of its {self.total} tensors lie in other partitions (ZeRO-3)"
         reasons = []
         if self.missing:
-            reasons.append(f"{len(self.missing)} of its {self.total} tensors are missing (such as {self.missing[0]})")
+            example = self._reason(self.missing)
+            reasons.append(f"{len(self.missing)} of its {self.total} tensors are missing (such as {example})")
         if self.misfits:
             reasons.append(f"{len(self.misfits)} of {self.total} have another shape or type ({self.misfits[0]})")
         if self.unknown:
             reasons.append(f"{len(self.unknown)} in the file are unknown to it (such as {quoted(self.unknown[0])})")
         return ", ".join(reasons) or "it holds none of its tensors"
+
+    def _reason(self, missing: tuple[str, ...]) -> str:
+        """A missing key: one that is in the file in a form that cannot be used, where there is such a one."""
+        known = next((key for key in missing if key in self.left_out), None)
+        return missing[0] if known is None else f"{quoted(known)}, which {self.left_out[known]}"
 
 
 def parts_of(backbone: Backbone, network: nn.Module) -> Mapping[str, str]:
@@ -144,10 +186,13 @@ def best_fit(network: nn.Module, tables: tuple[Table, ...], *, parts: Mapping[st
                 most = max(most, found[-1].matched)
     best = max(found, key=lambda fit: fit.rank)
     taken = {id(tensor) for tensor in best.state.values()}
+    # An average of the parameters alone shares its buffers with the network.
     again = tuple(
         fit.place
         for fit in found
-        if fit.fits and fit.matched == best.matched and taken.isdisjoint(id(tensor) for tensor in fit.state.values())
+        if fit.fits
+        and fit.matched == best.matched
+        and 2 * sum(id(tensor) in taken for tensor in fit.state.values()) <= len(taken)
     )
     return replace(best, again=again) if best.fits else best
 
@@ -163,9 +208,18 @@ def told(found: Fit, name: str, seed: int) -> tuple[str, ...]:
             notes.append(f"A tensor of the file ({example}) has no place in {name} and was left out.")
         else:
             notes.append(f"{len(left)} tensors of the file (such as {example}) have no place in {name}: left out.")
+    if found.left_out:
+        example = quoted(next(iter(found.left_out)))
+        if len(found.left_out) == 1:
+            notes.append(f"An entry of the file ({example}) {next(iter(found.left_out.values()))} and was left out.")
+        else:
+            notes.append(
+                f"{len(found.left_out)} entries of the file that are no usable tensors (such as {example}) were left out."
+            )
     if found.again:
-        notes.append(f"The file holds {1 + len(found.again)} such networks: that under “{found.place}” was taken.")
-    return tuple(notes)
+        which = f"the average, under “{found.place}”," if found.averaged else f"that under “{found.place}”"
+        notes.append(f"The file holds {1 + len(found.again)} such networks: {which} was taken.")
+    return (*notes, *found.notes)
 
 
 def owned(found: Fit, network: nn.Module) -> dict[str, Tensor]:
@@ -175,8 +229,13 @@ def owned(found: Fit, network: nn.Module) -> dict[str, Tensor]:
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state dict, without what is no tensor."""
-    return {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
+    """The network's state dict, without the extra state of its modules, which may be of any type."""
+    state = network.state_dict()
+    return {key: value for key, value in state.items() if not _is_extra(key) and isinstance(value, Tensor)}
+
+
+def _is_extra(key: str) -> bool:
+    return key.rpartition(".")[2] == EXTRA_STATE
 
 
 def _prefixes(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[tuple[str, int]]:
@@ -190,13 +249,22 @@ def _prefixes(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> li
 
 
 def _fit(network: nn.Module, wanted: Mapping[str, Tensor], table: Table, prefix: str, parts: Mapping[str, str]) -> Fit:
-    inside = {key.removeprefix(prefix): tensor for key, tensor in table.tensors.items() if key.startswith(prefix)}
+    within = {key.removeprefix(prefix): tensor for key, tensor in table.tensors.items() if key.startswith(prefix)}
+    inside, folded = apply_folds(within, table.folds, wanted, prefix)
     given = _renamed(network, wanted, inside)
+    # Nothing in a forward depends on these counts: one of another form is left out.
+    given = {
+        key: tensor
+        for key, tensor in given.items()
+        if not (key.endswith(COUNT) and key in wanted and _misfit(key, tensor, wanted[key]))
+    }
     state = {key: given[key] for key in wanted if key in given and not _misfit(key, given[key], wanted[key])}
     misfits = {key: words for key in wanted if key in given and (words := _misfit(key, given[key], wanted[key]))}
+    empty = tuple(key for key in misfits if not given[key].numel() and wanted[key].numel())
     misfits |= _torn(_shared(network), {key: tensor for key, tensor in state.items() if key not in misfits})
     missing = [key for key in wanted if key not in given and not key.endswith(COUNT)]
     unknown = [key for key in given if key not in wanted and not key.endswith(COUNT)]
+    extra = _extra_of(network, table, prefix)
     absent, dropped = [], []
     others: dict[str, str] = {}
     for part, path in parts.items():
@@ -225,12 +293,55 @@ def _fit(network: nn.Module, wanted: Mapping[str, Tensor], table: Table, prefix:
         unknown=tuple(key for key in unknown if key not in beside),
         misfits=tuple(misfits.values()),
         left_over=tuple(key for key in table.tensors if not key.startswith(prefix)) + tuple(beside),
-        averaged=is_averaged(table.place) or is_averaged(prefix),
+        averaged=table.averaged or is_averaged(prefix),
         dropped=tuple(dropped),
         unused=tuple(key for key, tensor in inside.items() if id(tensor) not in kept and not key.endswith(COUNT)),
         inside=inside,
         frozen=any(key.endswith(COUNT) for key in wanted) and not any(key.endswith(COUNT) for key in state),
+        empty=empty if any(key in misfits for key in empty) else (),
+        left_out=_left_out(table, prefix, extra),
+        extra=extra,
+        notes=(*table.notes, *_folding_notes(folded, state), *_widening_notes(state)),
     )
+
+
+def _left_out(table: Table, prefix: str, extra: Mapping[str, object]) -> dict[str, str]:
+    return {
+        key.removeprefix(prefix): why
+        for key, why in table.left_out.items()
+        if key.startswith(prefix) and key.removeprefix(prefix) not in extra
+    }
+
+
+def _extra_of(network: nn.Module, table: Table, prefix: str) -> dict[str, object]:
+    """The extra state of modules that keep one: the network's key -> the value in the file."""
+    if not table.extra:
+        return {}
+    known = {key for key in network.state_dict() if _is_extra(key)}
+    found = {key.removeprefix(prefix): value for key, value in table.extra.items() if key.startswith(prefix)}
+    return {key: value for key, value in found.items() if key in known}
+
+
+def _folding_notes(folded: list[Fold], state: Mapping[str, Tensor]) -> list[str]:
+    taken = {id(tensor) for tensor in state.values()}
+    counts = Counter(fold.kind for fold in folded if id(fold.value) in taken)
+    examples = {fold.kind: fold.key for fold in reversed(folded) if id(fold.value) in taken}
+    return [
+        f"{count} tensors of the file are {kind} (such as {quoted(examples[kind])}): their plain values were computed."
+        if count > 1
+        else f"A tensor of the file ({quoted(examples[kind])}) is {kind}: its plain values were computed."
+        for kind, count in counts.items()
+    ]
+
+
+def _widening_notes(state: Mapping[str, Tensor]) -> list[str]:
+    narrow = Counter(_dtype(tensor) for tensor in state.values() if tensor.dtype in NARROW)
+    return [
+        f"{count} tensors of the file are {dtype}, and were widened to the network's type."
+        if count > 1
+        else f"A tensor of the file is {dtype}, and was widened to the network's type."
+        for dtype, count in narrow.items()
+    ]
 
 
 def _shared(network: nn.Module) -> dict[str, str]:
@@ -316,12 +427,19 @@ def _misfit(key: str, given: Tensor, wanted: Tensor) -> str:
     """What is wrong with a tensor; "" where nothing is."""
     if given.shape != wanted.shape:
         return f"{key} is {_shape(given)} instead of {_shape(wanted)}"
+    if given.dtype == wanted.dtype:
+        return ""
     kinds: tuple[torch.dtype, ...] = INTEGERS
     if key.endswith(COUNT):
         # Where all of a network was halved, its counts were as well; nothing in a forward asks for them.
         kinds = INTEGERS + FLOATS
-    elif wanted.is_floating_point() or wanted.dtype == torch.bool:
-        kinds = FLOATS if wanted.is_floating_point() else (wanted.dtype,)
+    elif wanted.is_floating_point():
+        kinds = FLOATS
+    elif wanted.is_complex():
+        kinds = COMPLEX
+    elif wanted.dtype == torch.bool:
+        # Masks of torch before 1.2 are of bytes.
+        kinds = (torch.uint8,)
     if given.dtype not in kinds:
         return f"{key} is {_dtype(given)} instead of {_dtype(wanted)}"
     return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fmviz.networks.checksums import FileChecksum
+from fmviz.networks.checksums import Checksum
 from fmviz.preprocess import Preprocessing
 
 
@@ -14,7 +14,7 @@ class Weights:
 
     Attributes:
         name: "imagenet", "random", or the file's name without its folder.
-        checksum: of the file; None where all is random.
+        checksum: of the file, or of the parts that it was joined from; None where all is random.
         seed: of whatever is random; None where nothing is.
         classes: what each logit stands for; () where the classifier is not trained on known classes.
         untrained: the parts that nobody trained: ("body",) or ("body", "pyramid") where all is random; else those of
@@ -26,7 +26,7 @@ class Weights:
     """
 
     name: str
-    checksum: FileChecksum | None = field(default=None, compare=False)
+    checksum: Checksum | None = field(default=None, compare=False)
     seed: int | None = None
     classes: tuple[str, ...] = ()
     untrained: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fmviz.errors import BackboneError
+from fmviz.errors import BackboneError, WeightsError
 from fmviz.networks import catalog
 from fmviz.networks.backbone import Backbone
 from fmviz.networks.checkpoints import Checkpoint, read_checkpoint
@@ -79,19 +79,21 @@ def propose(path: str | os.PathLike[str], *, also: Sequence[tuple[Backbone, nn.M
     """
     checkpoint = read_checkpoint(Path(path))
     near = [*_fits_of_open(also, checkpoint), *_fits(_ours(), checkpoint)]
-    found = [_proposal(name, fit) for name, fit in near]
+    found = [_proposal(name, fit, checkpoint) for name, fit in near]
     if not any(fit.fits and not fit.left_over for _, fit in near):
         for name, fit in _fits(_torchvisions(checkpoint), checkpoint):
-            found.append(_proposal(name, fit))
+            near.append((name, fit))
+            found.append(_proposal(name, fit, checkpoint))
             if found[-1].agrees:
                 break
+    _check_whole(checkpoint, [fit for _, fit in near])
     worth = [one for one in found if one.matched and one.matched >= LEAST * one.total]
     return tuple(sorted(worth, key=lambda one: (not one.fits, -one.agreement))[:MOST])
 
 
 def fitting_of_ours(checkpoint: Checkpoint) -> list[str]:
     """The names of our own networks that the file can be loaded into, best first."""
-    found = [(_proposal(name, fit).agreement, name) for name, fit in _fits(_ours(), checkpoint) if fit.fits]
+    found = [(_proposal(name, fit, checkpoint).agreement, name) for name, fit in _fits(_ours(), checkpoint) if fit.fits]
     return [name for _, name in sorted(found, key=lambda pair: -pair[0])]
 
 
@@ -135,8 +137,23 @@ def _without_values(name: str) -> nn.Module:
         return backbone.build()
 
 
-def _proposal(name: str, found: Fit) -> Proposal:
-    note = " ".join(told(found, name, 0)) if found.fits else f"It cannot be loaded: {found.reasons()}."
+def _check_whole(checkpoint: Checkpoint, fits: Sequence[Fit]) -> None:
+    """`WeightsError` where the file fits nothing, and the values of many of its tensors lie in other partitions."""
+    tensors = checkpoint.tables[0].tensors.values()
+    empty = sum(not tensor.numel() for tensor in tensors)
+    if 10 * empty >= len(tensors) and not any(fit.fits for fit in fits):
+        raise WeightsError(
+            f"{checkpoint.name} has {empty} tensors without values: they lie in the other partitions, as DeepSpeed's ZeRO-3 "
+            "saves them; join these with its zero_to_fp32.py."
+        )
+
+
+def _proposal(name: str, found: Fit, checkpoint: Checkpoint) -> Proposal:
+    note = (
+        " ".join((*checkpoint.notes, *told(found, name, 0)))
+        if found.fits
+        else f"It cannot be loaded: {found.reasons()}."
+    )
     return Proposal(
         backbone=name,
         matched=found.matched,

@@ -8,17 +8,19 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fmviz.assets import asset
 from fmviz.errors import WeightsError
+from fmviz.failures import one_line
 from fmviz.networks import cache, pyramids
 from fmviz.networks.backbone import RANDOM, Backbone
 from fmviz.networks.checkpoints import Checkpoint, read_checkpoint
 from fmviz.networks.completing import completed
-from fmviz.networks.fitting import COUNT, Fit, best_fit, owned, parts_of, told
+from fmviz.networks.fitting import COUNT, Fit, best_fit, owned, parts_of, tensors_of, told
 from fmviz.networks.gradient_flags import freeze
 from fmviz.networks.network import Network, WithoutInitialisation
 from fmviz.networks.offers import Offer, published
@@ -36,9 +38,10 @@ def load(backbone: Backbone, weights: str | os.PathLike[str], *, seed: int = 0) 
     Args:
         backbone: a row of the catalog.
         weights: a name of `backbone.weights`, or the path of a `.safetensors` or `.pth` file that holds this network's
-            state dict, alone or among other things and under whatever prefix. A file may lack the classifier, or the
-            pyramid, or have another one: it is then random. A classifier of the network's own size is taken to be
-            trained on the classes of the weights on offer for it, or of ImageNet where there are a thousand.
+            state dict, alone or among other things and under whatever prefix. Of a checkpoint in parts it is the index,
+            a part, or their folder. A file may lack the classifier, or the pyramid, or have another one: it is then
+            random. A classifier of the network's own size is taken to be trained on the classes of the weights on offer
+            for it, or of ImageNet where there are a thousand.
         seed: for whatever is random, from 0; the global random generators are left as they are.
 
     Raises:
@@ -53,7 +56,7 @@ def load(backbone: Backbone, weights: str | os.PathLike[str], *, seed: int = 0) 
     path = Path(weights)
     if not path.exists():
         raise WeightsError(_absent(backbone, weights))
-    return _from_file(backbone, path, name=path.name, seed=seed)
+    return _from_file(backbone, path, name="", seed=seed)
 
 
 @functools.cache
@@ -97,17 +100,18 @@ def _random(backbone: Backbone, seed: int) -> tuple[nn.Module, Weights]:
 def _from_file(
     backbone: Backbone, path: Path, *, name: str, seed: int, offer: Offer | None = None
 ) -> tuple[nn.Module, Weights]:
+    """`name` is the offer's, or "" for that of the file."""
     checkpoint = completed(backbone, path, read_checkpoint(path))
     network, found = _fitted(backbone, checkpoint, seed)
     if not found.fits:
         raise WeightsError(_unfit(backbone, checkpoint, found))
     parts = parts_of(backbone, network)
     state = owned(found, network)
-    _fill(network, state)
+    _fill(network, state, found.extra, checkpoint.name)
     for part in found.untrained:
         _initialise(backbone, network, parts[part], seed)
     known = offer or next((known for known in backbone.offers if _is_of(checkpoint, known)), None)
-    notes = told(found, backbone.name, seed) + _not_finite(network, state)
+    notes = checkpoint.notes + told(found, backbone.name, seed) + _not_finite(network, state)
     if backbone.group in ("papers", "article"):
         eps, words = _frozen_eps(checkpoint, found, known)
         if eps is not None:
@@ -118,7 +122,7 @@ def _from_file(
     trained_on = "" if "pyramid" in found.untrained else pyramids.trained_on(path)
     notes += (pyramids.note(trained_on),) if trained_on else ()
     weights = Weights(
-        name=name,
+        name=name or checkpoint.name,
         checksum=checkpoint.checksum,
         seed=seed if found.untrained else None,
         classes=() if "classifier" in found.untrained else _classes(backbone, network, known),
@@ -162,9 +166,14 @@ def _unfilled(backbone: Backbone, seed: int, build: Callable[[], nn.Module]) -> 
             return build()
 
 
-def _fill(network: nn.Module, state: dict[str, Tensor]) -> None:
-    """Puts `state` in, which was found to fit."""
-    filled = OrderedDict(state)
+def _fill(network: nn.Module, state: dict[str, Tensor], extra: Mapping[str, object], name: str) -> None:
+    """Load `state`, which was found to fit, and the extra state of those modules that have one.
+
+    Raises:
+        WeightsError: A module of the user's cannot take its extra state from the file called `name`.
+    """
+    filled: OrderedDict[str, Any] = OrderedDict(state)
+    filled.update(extra)
     # Under this version of its keys. Without a version torchvision's MNASNet takes a file for an older network's, and
     # rebuilds itself.
     filled._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
@@ -172,7 +181,16 @@ def _fill(network: nn.Module, state: dict[str, Tensor]) -> None:
     for key, tensor in network.state_dict().items():
         if key.endswith(COUNT) and key not in filled and tensor.is_meta:
             filled[key] = torch.tensor(0, device="cpu")
-    network.load_state_dict(filled, strict=False, assign=True)
+    if not extra:
+        network.load_state_dict(filled, strict=False, assign=True)
+        return
+    try:
+        network.load_state_dict(filled, strict=False, assign=True)
+    # `set_extra_state` is code of the user's.
+    except Exception as error:
+        raise WeightsError(
+            f"The extra state in {name} was refused by the network ({one_line(error)}): save the state_dict() anew."
+        ) from error
 
 
 def _not_finite(network: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -232,8 +250,8 @@ def _initialise(backbone: Backbone, network: nn.Module, path: str, seed: int) ->
     """Each part from the seed anew, so that a pyramid is the same whether or not the file had a classifier."""
     part = network.get_submodule(path)
     # Not to_empty, which imports sympy where it meets the meta device: half a second of the first start.
-    room = {key: torch.empty(like.shape, dtype=like.dtype, device="cpu") for key, like in part.state_dict().items()}
-    part.load_state_dict(room, assign=True)
+    room = {key: torch.empty(like.shape, dtype=like.dtype, device="cpu") for key, like in tensors_of(part).items()}
+    part.load_state_dict(room, assign=True, strict=False)
     with torch.random.fork_rng(devices=()), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         if isinstance(network, Network):
@@ -267,7 +285,7 @@ def _classes(backbone: Backbone, network: nn.Module, offer: Offer | None) -> tup
         return class_names(offer.classes) if offer.classes else ()
     if backbone.offers:
         return class_names(backbone.offers[0].classes) if backbone.offers[0].classes else ()
-    shapes = [tensor.shape for tensor in network.state_dict().values() if tensor.dim()]
+    shapes = [tensor.shape for tensor in tensors_of(network).values() if tensor.dim()]
     return class_names("imagenet") if shapes and shapes[-1][0] == 1000 else ()
 
 
@@ -284,6 +302,17 @@ def _absent(backbone: Backbone, weights: str | os.PathLike[str]) -> str:
 
 
 def _unfit(backbone: Backbone, checkpoint: Checkpoint, found: Fit) -> str:
+    if found.partitioned:
+        return (
+            f"{checkpoint.name} does not hold the values of {len(found.empty)} of {backbone.name}'s {found.total} tensors: "
+            "they lie in the other partitions, as DeepSpeed's ZeRO-3 saves them; join these with its zero_to_fp32.py."
+        )
     others = [other for other in fitting_of_ours(checkpoint) if other != backbone.name][:3]
-    remedy = f"it fits {' and '.join(others)}." if others else "choose the network that it was made for."
+    remedy = "choose the network that it was made for."
+    if others:
+        remedy = f"it fits {' and '.join(others)}."
+    elif any(key in found.left_out for key in found.missing):
+        remedy = "save the network's state_dict() anew, with plain float32 tensors."
+    elif any("parametrizations." in key for key in found.unknown):
+        remedy = "save it after torch.nn.utils.parametrize.remove_parametrizations."
     return f"{checkpoint.name} was not made for {backbone.name}: {found.reasons()}; {remedy}"
