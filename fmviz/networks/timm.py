@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fmviz.errors import BackboneError
 from fmviz.layers import Layer
 from fmviz.networks.backbone import Backbone, the_tensor_alone
 from fmviz.networks.network import WithoutInitialisation
-from fmviz.networks.stages import find_stages
+from fmviz.networks.stages import Feature, find_listed_stages, find_stages
 from fmviz.preprocess import Interpolation, Preprocessing
-from fmviz.tokens import ATTENTION, Finder, Places, TokenGrid
+from fmviz.tokens import ATTENTION, Finder, Places, TokenGrid, TokenOrder
 
 PREFIX = "timm/"
 
@@ -120,45 +122,178 @@ def _build(name: str) -> nn.Module:
 
 def _taps(name: str) -> dict[str, str]:
     row = _row(name)
-    # A map of the whole input has its proportions, what is pooled to a fixed size has not.
     side = row.only_input or max(row.preprocessing.crop, row.minimum_input)
+    with torch.device("meta"):
+        model = _build(name).eval()
+    # The one size that each of them accepts for sure.
+    if facts_of(model).features:
+        return listed_stages(model, (side, side))
+    # A map of the whole input has its proportions, what is pooled to a fixed size has not.
     size = (side, side if row.only_input else 2 * side)
     outside = row.parts.get("classifier", "")
-    return find_stages(row.build, the_tensor_alone, size, outside=outside, finder=_token_grid(name, size))
+    return find_stages(lambda: model, the_tensor_alone, size, outside=outside, finder=_token_grid(name, size))
+
+
+def listed_stages(model: nn.Module, size: tuple[int, int]) -> dict[str, str]:
+    """Return C2–C5 -> tap of a network of timm's, as its `feature_info` has them.
+
+    Args:
+        model: The network on the meta device: as timm builds it, or one that timm built for its features only.
+        size: (height, width) of the input.
+
+    Raises:
+        Exception: Whatever the forward raises; a network may not accept this size.
+    """
+    facts = facts_of(model)
+    return find_listed_stages(model, facts.features, size, facts.token_finder(size))
+
+
+def is_from_timm(model: nn.Module) -> bool:
+    """Return whether `model` is a network of timm's, or of a subclass, that lists its features. Does not import timm."""
+    from_timm = any(kind.__module__.partition(".")[0] == "timm" for kind in type(model).__mro__)
+    return from_timm and bool(_features(model))
 
 
 def _token_grid(name: str, size: tuple[int, int]) -> Finder:
-    """Tokens in a row, for those networks that say how large their patches are and how many tokens are in front."""
-    facts = _patches(name)
-    if facts is None:
-        return _attention
-    (height, width), prefix = facts
-    grid = TokenGrid(size[0] // height, size[1] // width, prefix)
-    return lambda layer, shape: _attention(layer, shape) or grid(layer, shape)
-
-
-def _attention(layer: Layer, shape: tuple[int, ...]) -> Places | None:
-    """What timm's attention computes on the way, also where it relates channels to channels."""
-    of_heads = len(shape) == 4 and layer.path.endswith((".attn_drop", ".softmax", ".q_norm", ".k_norm"))
-    return ATTENTION if of_heads else None
+    return _facts(name).token_finder(size)
 
 
 @cache
-def _patches(name: str) -> tuple[tuple[int, int], tuple[str, ...]] | None:
+def _facts(name: str) -> Facts:
     with torch.device("meta"):
-        model: Any = _build(name)
-    patches = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    count = getattr(model, "num_prefix_tokens", None)
-    if patches is None or count is None or getattr(model.patch_embed, "grid_size", None) is None:
-        return None
-    height, width = patches if isinstance(patches, tuple | list) else (patches, patches)
-    return (height, width), _prefix(model, count)
+        return facts_of(_build(name))
 
 
-def _prefix(model: Any, count: int) -> tuple[str, ...]:
-    """Names of the tokens in front, in timm's order: the class token, one for distillation, registers."""
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a network of timm's tells about its features and tokens.
+
+    Attributes:
+        features: The entries of its `feature_info`.
+        prefix: Names of the tokens in front of those of the grid.
+        orders: If it keeps its tokens in another order than row by row: number of tokens -> order.
+    """
+
+    features: tuple[Feature, ...]
+    prefix: tuple[str, ...] = ()
+    orders: Mapping[int, TokenOrder] = field(default_factory=dict)
+
+    def token_finder(self, size: tuple[int, int]) -> Finder:
+        """Return where the tokens lie for an input of `size` (height, width)."""
+        grids = (grid for feature in self.features for grid in _grids(size, feature.reduction))
+        return _Tokens(size, tuple(dict.fromkeys(grids)), self.prefix, self.orders)
+
+
+def facts_of(model: nn.Module) -> Facts:
+    """Return the facts of a network of timm's, on any device; no value of it is read and none of its hooks is called."""
+    network = getattr(model, "model", model)
+    return Facts(_features(model), _prefix(network), _orders(network))
+
+
+def _features(model: nn.Module) -> tuple[Feature, ...]:
+    """Return the entries of `feature_info` whose modules the network has."""
+    info: Any = getattr(model, "feature_info", ())
+    entries = getattr(info, "info", info)
+    if not isinstance(entries, list | tuple):
+        return ()
+    paths = {path for path, _ in model.named_modules()}
+    features = []
+    for entry in entries:
+        path = next((path for path in _paths(str(entry["module"])) if path in paths), None)
+        if path is not None:
+            reduction = entry["reduction"]
+            reduction = min(reduction) if isinstance(reduction, tuple | list) else reduction
+            features.append(Feature(path, entry["num_chs"], reduction, entry.get("hook_type") == "forward_pre"))
+    return tuple(features)
+
+
+def _paths(module: str) -> Iterator[str]:
+    """Yield the paths at which the module of an entry may be found, the first that exists is right."""
+    # HRNet lists its stages, but its features are what these modules make of the branches of the last one.
+    if stage := re.fullmatch(r"stage([1-4])", module):
+        yield f"incre_modules.{int(stage[1]) - 1}"
+    # Networks that timm built for their features only wrap the network, or flatten its first two levels.
+    yield from (module, f"model.{module}", f"body.{module}")
+    yield module.replace(".", "_", 1)
+
+
+def _grids(size: tuple[int, int], reduction: float) -> Iterator[tuple[int, int]]:
+    """Yield the grids that an input may be cut into at this stride: what is left over is dropped, or padded."""
+    for rounded in (math.floor, math.ceil):
+        grid = rounded(size[0] / reduction), rounded(size[1] / reduction)
+        if math.prod(grid) > 1:
+            yield grid
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The finder of a network of timm's.
+
+    Attributes:
+        size: (height, width) of the input.
+        grids: (height, width) of the token grids of its stages.
+        prefix: Names of the tokens in front of them.
+        orders: For networks that keep their tokens in another order: number of tokens -> order, inside `blocks`.
+    """
+
+    size: tuple[int, int]
+    grids: tuple[tuple[int, int], ...]
+    prefix: tuple[str, ...] = ()
+    orders: Mapping[int, TokenOrder] = field(default_factory=dict)
+
+    def __call__(self, layer: Layer, shape: tuple[int, ...]) -> Places | None:
+        if _attention(layer, shape):
+            return ATTENTION
+        if len(shape) == 3 and shape[1] in self.orders and layer.path.startswith(_REORDERED):
+            return self.orders[shape[1]]
+        # In networks of several strides the rows of a map may be as many as the tokens of another stage.
+        if len(shape) == 4 and len(self.grids) > 1 and self._is_map(shape):
+            return None
+        found_on = (TokenGrid(*grid, self.prefix)(layer, shape) for grid in self.grids)
+        return next((places for places in found_on if places is not None), None)
+
+    def _is_map(self, shape: tuple[int, ...]) -> bool:
+        """Whether the last two axes are the input's, divided by a power of two."""
+        sides = tuple(zip(self.size, shape[2:], strict=True))
+        return any(
+            all(rounded(whole / 2**power) == part for whole, part in sides)
+            for power in range(8)
+            for rounded in (math.floor, math.ceil)
+        )
+
+
+def _attention(layer: Layer, shape: tuple[int, ...]) -> bool:
+    """Whether it is what timm's attention computes on the way, also where it relates channels to channels."""
+    return len(shape) == 4 and layer.path.endswith((".attn_drop", ".softmax", ".q_norm", ".k_norm"))
+
+
+_REORDERED = ("blocks.", "unroll")
+"""The modules of Hiera that work on tokens in the order of `_orders`."""
+
+
+def _orders(network: Any) -> dict[int, TokenOrder]:
+    """Return the orders in which Hiera keeps its tokens, by their number: its own `reroll` restores the rows."""
+    reroll: Any = getattr(network, "reroll", None)
+    orders: dict[int, TokenOrder] = {}
+    for block, (_, grid) in getattr(reroll, "schedule", {}).items():
+        count = math.prod(grid)
+        if len(grid) == 2 and count not in orders:
+            height, width = grid
+            rows = reroll.forward(torch.arange(count, device="cpu").view(1, count, 1), block)  # (1, h, w, 1)
+            orders[count] = TokenOrder(height, width, tuple(rows.flatten().tolist()))
+    return orders
+
+
+def _prefix(network: Any) -> tuple[str, ...]:
+    """Return the names of the tokens in front, in timm's order: the class token, one for distillation, registers."""
+    tokens = [
+        name
+        for name, _ in network.named_parameters()
+        if name.rpartition(".")[2].startswith(("cls_token", "dist_token"))
+    ]
     found = []
     for attribute, words in (("cls_token", "class token"), ("dist_token", "distillation token")):
-        found += [words] if isinstance(getattr(model, attribute, None), Tensor) else []
+        found += [words] if any(attribute in name for name in tokens) else []
+    count = getattr(network, "num_prefix_tokens", None) or len(found)
     registers = [f"register token {index + 1}" for index in range(count - len(found))]
     return (*found, *registers)[:count]
