@@ -259,7 +259,7 @@ class Session:
         """What a forward that raised half way had put out by then is handed on as a whole run's is."""
         inputs = self._arguments(tensor)
         size = (tensor.shape[2], tensor.shape[3])
-        grid_at = self.backbone.token_grid
+        grid_at = own.token_layout(self.model) if self.backbone.group == "own" else self.backbone.token_grid
         tokens = grid_at(size) if grid_at else None
         try:
             with self._one_at_a_time:

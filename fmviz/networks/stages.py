@@ -31,6 +31,7 @@ def find_stages(
     outside: str = "",
     pyramid: str = "",
     finder: Finder | None = None,
+    in_part: bool = True,
 ) -> dict[str, str]:
     """C2–C5, and P2–P6 of a pyramid -> path of the module that puts it out, by one forward on the meta device.
 
@@ -48,10 +49,11 @@ def find_stages(
         outside: no modules within the one at this path, nor itself.
         pyramid: path of the feature pyramid, where there is one.
         finder: what the network knows of where its tokens lie, at this size.
+        in_part: Whether to use what ran if the forward raises, as that of a detector does, which goes on by values.
     """
     with torch.device("meta"):
         model = build().eval()
-    outputs = _outputs(model, arguments, size, finder, in_part=True)
+    outputs = _outputs(model, arguments, size, finder, in_part=in_part)
     mine = [
         output
         for output in outputs
@@ -209,7 +211,7 @@ def _outputs(
     """What the modules put out, in the order in which they came to their ends.
 
     Args:
-        in_part: Whether a forward that raises is no error: a detector goes on by values, of which there are none.
+        in_part: Whether to return what ran if the forward raises.
     """
     recorder = _Recorder(size, finder)
     handles = [module.register_forward_hook(recorder.hook(path)) for path, module in model.named_modules()]

@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -126,32 +126,48 @@ def _taps(name: str) -> dict[str, str]:
     with torch.device("meta"):
         model = _build(name).eval()
     # The one size that each of them accepts for sure.
-    if facts_of(model).features:
-        return listed_stages(model, (side, side))
+    facts = facts_of(model)
+    if facts.features:
+        return listed_stages(model, facts, (side, side))
     # A map of the whole input has its proportions, what is pooled to a fixed size has not.
     size = (side, side if row.only_input else 2 * side)
     outside = row.parts.get("classifier", "")
-    return find_stages(lambda: model, the_tensor_alone, size, outside=outside, finder=_token_grid(name, size))
+    return find_stages(lambda: model, the_tensor_alone, size, outside=outside, finder=facts.token_finder(size))
 
 
-def listed_stages(model: nn.Module, size: tuple[int, int]) -> dict[str, str]:
-    """Return C2–C5 -> tap of a network of timm's, as its `feature_info` has them.
+def listed_stages(model: nn.Module, facts: Facts, size: tuple[int, int]) -> dict[str, str]:
+    """Return C2–C5 -> tap of a network of timm's, or of one that contains it, as its `feature_info` has them.
 
     Args:
-        model: The network on the meta device: as timm builds it, or one that timm built for its features only.
+        model: The network on the meta device.
+        facts: Of the network of timm's.
         size: (height, width) of the input.
 
     Raises:
         Exception: Whatever the forward raises; a network may not accept this size.
     """
-    facts = facts_of(model)
     return find_listed_stages(model, facts.features, size, facts.token_finder(size))
 
 
-def is_from_timm(model: nn.Module) -> bool:
-    """Return whether `model` is a network of timm's, or of a subclass, that lists its features. Does not import timm."""
-    from_timm = any(kind.__module__.partition(".")[0] == "timm" for kind in type(model).__mro__)
-    return from_timm and bool(_features(model))
+def facts_within(model: nn.Module) -> Facts | None:
+    """Return the facts of the one network of timm's that `model` is or contains; None if there is none, or several.
+
+    Also of a subclass, and of what timm built for its features only. Does not import timm.
+    """
+    found: list[tuple[str, nn.Module]] = []
+    for path, module in model.named_modules():
+        if found and f"{path}.".startswith(f"{found[-1][0]}." if found[-1][0] else ""):
+            continue
+        if _is_from_timm(module) and _features(module):
+            found.append((path, module))
+    return facts_of(found[0][1], found[0][0]) if len(found) == 1 else None
+
+
+def _is_from_timm(module: nn.Module) -> bool:
+    # Asking a module for what it does not have is slow: it makes a sentence of it.
+    if "feature_info" not in vars(module):
+        return False
+    return any(kind.__module__.partition(".")[0] == "timm" for kind in type(module).__mro__)
 
 
 def _token_grid(name: str, size: tuple[int, int]) -> Finder:
@@ -171,23 +187,32 @@ class Facts:
     Attributes:
         features: The entries of its `feature_info`.
         prefix: Names of the tokens in front of those of the grid.
+        inside: "path." of the network in the one that contains it; "" if it is the whole.
         orders: If it keeps its tokens in another order than row by row: number of tokens -> order.
     """
 
     features: tuple[Feature, ...]
     prefix: tuple[str, ...] = ()
+    inside: str = ""
     orders: Mapping[int, TokenOrder] = field(default_factory=dict)
 
     def token_finder(self, size: tuple[int, int]) -> Finder:
         """Return where the tokens lie for an input of `size` (height, width)."""
         grids = (grid for feature in self.features for grid in _grids(size, feature.reduction))
-        return _Tokens(size, tuple(dict.fromkeys(grids)), self.prefix, self.orders)
+        reordered = tuple(f"{self.inside}{path}" for path in _REORDERED)
+        return _Tokens(size, tuple(dict.fromkeys(grids)), self.prefix, self.orders, reordered)
 
 
-def facts_of(model: nn.Module) -> Facts:
-    """Return the facts of a network of timm's, on any device; no value of it is read and none of its hooks is called."""
+def facts_of(model: nn.Module, path: str = "") -> Facts:
+    """Return the facts of a network of timm's, on any device; no value of it is read and none of its hooks is called.
+
+    Args:
+        path: Of the network in the one that contains it.
+    """
+    inside = f"{path}." if path else ""
+    features = tuple(replace(feature, module=f"{inside}{feature.module}") for feature in _features(model))
     network = getattr(model, "model", model)
-    return Facts(_features(model), _prefix(network), _orders(network))
+    return Facts(features, _prefix(network), inside + ("model." if network is not model else ""), _orders(network))
 
 
 def _features(model: nn.Module) -> tuple[Feature, ...]:
@@ -212,6 +237,9 @@ def _paths(module: str) -> Iterator[str]:
     # HRNet lists its stages, but its features are what these modules make of the branches of the last one.
     if stage := re.fullmatch(r"stage([1-4])", module):
         yield f"incre_modules.{int(stage[1]) - 1}"
+    # MViT and Twins list modules that are called otherwise.
+    if block := re.fullmatch(r"block\.([0-9]+)", module):
+        yield from (f"block.{block[1]}", f"stages.{block[1]}", f"blocks.{block[1]}")
     # Networks that timm built for their features only wrap the network, or flatten its first two levels.
     yield from (module, f"model.{module}", f"body.{module}")
     yield module.replace(".", "_", 1)
@@ -233,18 +261,20 @@ class _Tokens:
         size: (height, width) of the input.
         grids: (height, width) of the token grids of its stages.
         prefix: Names of the tokens in front of them.
-        orders: For networks that keep their tokens in another order: number of tokens -> order, inside `blocks`.
+        orders: For networks that keep their tokens in another order: number of tokens -> order.
+        reordered: How the paths of the modules begin that do.
     """
 
     size: tuple[int, int]
     grids: tuple[tuple[int, int], ...]
     prefix: tuple[str, ...] = ()
     orders: Mapping[int, TokenOrder] = field(default_factory=dict)
+    reordered: tuple[str, ...] = ()
 
     def __call__(self, layer: Layer, shape: tuple[int, ...]) -> Places | None:
         if _attention(layer, shape):
             return ATTENTION
-        if len(shape) == 3 and shape[1] in self.orders and layer.path.startswith(_REORDERED):
+        if len(shape) == 3 and shape[1] in self.orders and layer.path.startswith(self.reordered):
             return self.orders[shape[1]]
         # In networks of several strides the rows of a map may be as many as the tokens of another stage.
         if len(shape) == 4 and len(self.grids) > 1 and self._is_map(shape):
@@ -253,13 +283,13 @@ class _Tokens:
         return next((places for places in found_on if places is not None), None)
 
     def _is_map(self, shape: tuple[int, ...]) -> bool:
-        """Whether the last two axes are the input's, divided by a power of two."""
-        sides = tuple(zip(self.size, shape[2:], strict=True))
-        return any(
-            all(rounded(whole / 2**power) == part for whole, part in sides)
+        """Whether two axes beside each other are the input's sides, divided by a power of two."""
+        sizes = {
+            tuple(rounded(side / 2**power) for side in self.size)
             for power in range(8)
             for rounded in (math.floor, math.ceil)
-        )
+        }
+        return shape[1:3] in sizes or shape[2:4] in sizes
 
 
 def _attention(layer: Layer, shape: tuple[int, ...]) -> bool:
