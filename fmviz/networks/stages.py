@@ -107,7 +107,7 @@ def find_listed_stages(
     is asked. A feature that is a module's input is the output that was passed to it.
 
     Args:
-        model: The network, on the meta device.
+        model: The network, on the meta device; it is set to eval mode.
         features: In the order in which the network computes them.
         size: (height, width) of the input.
         finder: Token layouts at this size.
@@ -115,7 +115,7 @@ def find_listed_stages(
     Raises:
         Exception: Whatever the forward raises; a network may not accept this size.
     """
-    outputs = _outputs(model, the_tensor_alone, size, finder)
+    outputs = _outputs(model.eval(), the_tensor_alone, size, finder)
     last = {nearest_stage(feature.reduction): feature for feature in features}
     taps = {name: _tap(outputs, last[stride], size) for stride, name in STAGES.items() if stride in last}
     return {name: tap for name, tap in taps.items() if tap}

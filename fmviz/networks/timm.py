@@ -240,8 +240,9 @@ def _paths(module: str) -> Iterator[str]:
     # MViT and Twins list modules that are called otherwise.
     if block := re.fullmatch(r"block\.([0-9]+)", module):
         yield from (f"block.{block[1]}", f"stages.{block[1]}", f"blocks.{block[1]}")
-    # Networks that timm built for their features only wrap the network, or flatten its first two levels.
-    yield from (module, f"model.{module}", f"body.{module}")
+    # Networks that timm built for their features only wrap the network, or flatten its first two levels. Gemma's encoder
+    # lists its features for the network that contains it.
+    yield from (module, f"model.{module}", f"body.{module}", f"encoder.{module}")
     yield module.replace(".", "_", 1)
 
 
