@@ -104,18 +104,16 @@ def find_listed_stages(
 
     A feature counts only where its module outputs maps of its channels and stride. Of several outputs the one that agrees
     is taken ("stage4[2]"). Of a module that is never called, as a `ModuleList` is, the last of its children that was called
-    is asked. A feature that is a module's input is the output that was passed to it.
+    is asked. A feature that is a module's input is the output that was passed to it. If the forward raises, for want of
+    values, the features that it had computed by then are found.
 
     Args:
         model: The network, on the meta device; it is set to eval mode.
         features: In the order in which the network computes them.
         size: (height, width) of the input.
         finder: Token layouts at this size.
-
-    Raises:
-        Exception: Whatever the forward raises; a network may not accept this size.
     """
-    outputs = _outputs(model.eval(), the_tensor_alone, size, finder)
+    outputs = _outputs(model.eval(), the_tensor_alone, size, finder, in_part=True)
     last = {nearest_stage(feature.reduction): feature for feature in features}
     taps = {name: _tap(outputs, last[stride], size) for stride, name in STAGES.items() if stride in last}
     return {name: tap for name, tap in taps.items() if tap}

@@ -142,9 +142,6 @@ def listed_stages(model: nn.Module, facts: Facts, size: tuple[int, int]) -> dict
         model: The network on the meta device.
         facts: Of the network of timm's.
         size: (height, width) of the input.
-
-    Raises:
-        Exception: Whatever the forward raises; a network may not accept this size.
     """
     return find_listed_stages(model, facts.features, size, facts.token_finder(size))
 
