@@ -264,7 +264,7 @@ class Session:
                 f"{self.backbone.name} cannot run, because its parameters are on the meta device and have no values: load "
                 "weights first, or ask for the layer table, which needs none."
             )
-        grid_at = self.backbone.token_grid
+        grid_at = own.token_layout(self.model) if self.backbone.group == "own" else self.backbone.token_grid
         tokens = grid_at(size) if grid_at else None
         try:
             with self._one_at_a_time:

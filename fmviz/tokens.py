@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isqrt
 
+import torch
 from torch import Tensor, nn
 
 from fmviz.layers import Layer, item
@@ -47,6 +48,20 @@ class TokenGrid:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenOrder:
+    """Tokens in another order than row by row, 1 × tokens × channels, as Hiera has them.
+
+    Attributes:
+        height, width: Of the grid.
+        order: For each cell of the grid, row by row, the index of its token.
+    """
+
+    height: int
+    width: int
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelsLast:
     """1 × height × width × channels."""
 
@@ -75,7 +90,7 @@ class Elsewhere:
     reason: str
 
 
-Places = TokenGrid | ChannelsLast | Windows | Elsewhere
+Places = TokenGrid | TokenOrder | ChannelsLast | Windows | Elsewhere
 
 Finder = Callable[[Layer, Shape], Places | None]
 """What a network knows of where its layers' values lie at one size of its input; None where there is nothing special."""
@@ -89,6 +104,9 @@ def as_maps(tensor: Tensor, places: Places | None) -> Tensor:
     match places:
         case TokenGrid():
             on_grid = tensor[:, len(places.prefix) :].transpose(1, 2)  # (1, C, h·w)
+            return on_grid.view(*on_grid.shape[:2], places.height, places.width)
+        case TokenOrder():
+            on_grid = tensor[:, torch.tensor(places.order, device=tensor.device)].transpose(1, 2)  # (1, C, h·w)
             return on_grid.view(*on_grid.shape[:2], places.height, places.width)
         case ChannelsLast():
             return tensor.permute(0, 3, 1, 2)

@@ -25,6 +25,7 @@ from fmviz.tokens import (
     Elsewhere,
     Layouts,
     TokenGrid,
+    TokenOrder,
     Windows,
     as_maps,
     lies_on,
@@ -89,6 +90,16 @@ def test_maps_of_the_patch_embedding_are_the_convolutions() -> None:
     maps = torch.rand(1, 7, 4, 3)
     tokens = torch.cat((torch.zeros(1, 1, 7), maps.flatten(2).transpose(1, 2)), dim=1)
     assert torch.equal(as_maps(tokens, TokenGrid(4, 3, ("class token",))), maps)
+
+
+def test_tokens_in_another_order_are_put_into_rows() -> None:
+    maps = torch.rand(1, 7, 2, 3)
+    rows = maps.flatten(2).transpose(1, 2)  # (1, 6, 7)
+    order = (4, 0, 5, 1, 3, 2)
+    tokens = torch.empty_like(rows)
+    tokens[:, list(order)] = rows
+    assert torch.equal(as_maps(tokens, TokenOrder(2, 3, order)), maps)
+    assert as_maps(tokens.to("meta"), TokenOrder(2, 3, order)).shape == maps.shape
 
 
 def test_tokens_of_no_cell_are_layers_of_their_own(transformer: Capture) -> None:

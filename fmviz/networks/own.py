@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +28,7 @@ from fmviz.networks.code import Code, a_kind
 from fmviz.networks.origin import Weights
 from fmviz.own_model import check, read, split
 from fmviz.preprocess import IMAGENET, Preprocessing, PreprocessingFunction
+from fmviz.tokens import Finder
 
 LIVE = "live model"
 """The name of the weights of a model that was there already."""
@@ -78,6 +80,7 @@ def backbone(reference: str | os.PathLike[str]) -> OwnBackbone:
         preprocessing=preprocessing,
         find_taps=lambda: find_taps(build(), name, _crop(preprocessing)),
         group="own",
+        token_grid=_layout_of_built(build),
         about=f"The network that {function} in {path} makes.",
         file=path,
         sha256=sha256,
@@ -104,26 +107,63 @@ def live(
         preprocessing=preprocessing or IMAGENET,
         find_taps=lambda: find_taps(_held(held, name), name, _crop(preprocessing or IMAGENET)),
         group="own",
+        token_grid=token_layout(model),
         about=f"A {type(model).__name__} that lives in the program which shows it.",
     )
 
 
 def find_taps(model: nn.Module, name: str, size: tuple[int, int]) -> Mapping[str, str]:
     """C2–C5 by their strides, at an input of `size` or about that; none where a network, which may be anything, cannot run
-    without values."""
-    # Unlike sides tell the picture's maps from others; but a network may take this one size only.
-    for sides in ((size[0], size[1] + 32), size):
-        try:
-            from fmviz.networks.stages import find_stages
-            from fmviz.without_values import without_values
+    without values. Those of a network of timm's are the ones that it lists itself."""
+    from fmviz.networks import timm
+    from fmviz.networks.stages import find_stages
+    from fmviz.without_values import without_values
 
-            return find_stages(lambda: without_values(model, name), the_tensor_alone, sides)
-        except KeyboardInterrupt:
-            raise
-        # Somebody else's code: what it does without values is its own affair, and its pictures run all the same.
-        except BaseException:
-            continue
+    facts = timm.facts_within(model)
+    if facts and (taps := _tried(lambda: timm.listed_stages(without_values(model, name), facts, size))):
+        return taps
+    layout = token_layout(model)
+    # Unlike sides tell the picture's maps from others; but a network may take this one size only.
+    both = ((size[0], size[1] + 32), size)
+    for sides, in_part in (*((sides, False) for sides in both), *((sides, True) for sides in both)):
+        find = partial(find_stages, lambda: without_values(model, name), the_tensor_alone, sides)
+        taps = _tried(partial(find, finder=layout(sides) if layout else None, in_part=in_part))
+        if taps is not None:
+            return taps
     return {}
+
+
+def _tried(find: Callable[[], Mapping[str, str]]) -> Mapping[str, str] | None:
+    """What `find` returns; None where it raises."""
+    try:
+        return find()
+    except KeyboardInterrupt:
+        raise
+    # Somebody else's code: what it does without values is its own affair, and its pictures run all the same.
+    except BaseException:
+        return None
+
+
+def token_layout(model: nn.Module) -> Callable[[tuple[int, int]], Finder] | None:
+    """Return the token layout, by the input's size, of the network of timm's or torchvision's that `model` is or contains.
+
+    None if it contains none. The result does not hold the model.
+    """
+    from fmviz.networks import timm, torchvision
+
+    facts = timm.facts_within(model)
+    return facts.token_finder if facts else torchvision.token_layout(model)
+
+
+def _layout_of_built(build: Callable[[], nn.Module]) -> Callable[[tuple[int, int]], Finder]:
+    """Return the token layout of the network that `build` makes, which is built once, when it is first asked for."""
+    found = cache(lambda: token_layout(build()))
+
+    def finder(size: tuple[int, int]) -> Finder:
+        layout = found()
+        return layout(size) if layout else lambda layer, shape: None
+
+    return finder
 
 
 def _with_shapes(model: nn.Module, name: str) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fmviz.layers import Layer
+from fmviz.networks.backbone import the_tensor_alone
 from fmviz.recording import not_compiled
 from fmviz.shapes import ShapesOnly
 from fmviz.structures import tensors_in
@@ -30,6 +31,7 @@ def find_stages(
     outside: str = "",
     pyramid: str = "",
     finder: Finder | None = None,
+    in_part: bool = True,
 ) -> dict[str, str]:
     """C2–C5, and P2–P6 of a pyramid -> path of the module that puts it out, by one forward on the meta device.
 
@@ -47,8 +49,11 @@ def find_stages(
         outside: no modules within the one at this path, nor itself.
         pyramid: path of the feature pyramid, where there is one.
         finder: what the network knows of where its tokens lie, at this size.
+        in_part: Whether to use what ran if the forward raises, as that of a detector does, which goes on by values.
     """
-    outputs = _outputs(build, arguments, size, finder)
+    with torch.device("meta"):
+        model = build().eval()
+    outputs = _outputs(model, arguments, size, finder, in_part=in_part)
     mine = [
         output
         for output in outputs
@@ -58,74 +63,167 @@ def find_stages(
         and "[" not in output.path
     ]
     by_path = {output.path: output for output in outputs}
-    found = {_stage(output.stride): output.path for output in mine if _on_the_main_path(output, by_path)}
+    found = {nearest_stage(output.stride): output.path for output in mine if _on_the_main_path(output, by_path)}
     stages = {name: found[stride] for stride, name in STAGES.items() if stride in found}
     return stages | _levels(outputs, pyramid) if pyramid else stages
 
 
 def _levels(outputs: list[_Output], pyramid: str) -> dict[str, str]:
-    items = {_stage(output.stride): output.path for output in outputs if output.path.startswith(f"{pyramid}[")}
+    items = {nearest_stage(output.stride): output.path for output in outputs if output.path.startswith(f"{pyramid}[")}
     within = (output for output in outputs if output.path.startswith(f"{pyramid}.") and "[" not in output.path)
-    modules = {_stage(output.stride): output.path for output in within}
+    modules = {nearest_stage(output.stride): output.path for output in within}
     # Its modules may make maps that it keeps to itself.
     found = {stride: modules.get(stride, path) for stride, path in items.items()}
     return {name: found[stride] for stride, name in LEVELS.items() if stride in found}
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """An entry of a network's own list of features, such as timm's `feature_info`.
+
+    Attributes:
+        module: Path of the module whose output, or input, it is.
+        channels: Its number of channels.
+        reduction: Its stride.
+        before: Whether it is the module's input.
+    """
+
+    module: str
+    channels: int
+    reduction: float
+    before: bool = False
+
+
+def find_listed_stages(
+    model: nn.Module,
+    features: Sequence[Feature],
+    size: tuple[int, int],
+    finder: Finder | None = None,
+) -> dict[str, str]:
+    """Return C2–C5 -> tap, the last of `features` at each stride, checked by one forward on the meta device.
+
+    A feature counts only where its module outputs maps of its channels and stride. Of several outputs the one that agrees
+    is taken ("stage4[2]"). Of a module that is never called, as a `ModuleList` is, the last of its children that was called
+    is asked. A feature that is a module's input is the output that was passed to it. If the forward raises, for want of
+    values, the features that it had computed by then are found.
+
+    Args:
+        model: The network, on the meta device; it is set to eval mode.
+        features: In the order in which the network computes them.
+        size: (height, width) of the input.
+        finder: Token layouts at this size.
+    """
+    outputs = _outputs(model.eval(), the_tensor_alone, size, finder, in_part=True)
+    last = {nearest_stage(feature.reduction): feature for feature in features}
+    taps = {name: _tap(outputs, last[stride], size) for stride, name in STAGES.items() if stride in last}
+    return {name: tap for name, tap in taps.items() if tap}
+
+
+def _tap(outputs: Sequence[_Output], feature: Feature, size: tuple[int, int]) -> str:
+    """Return the path of the output that holds `feature`; "" if there is none."""
+    if feature.before:
+        source = next((output.source for output in outputs if output.module == feature.module), "")
+        candidates = [output for output in outputs if output.path == source]
+    else:
+        candidates = [output for output in outputs if output.module == feature.module]
+        candidates = candidates or _of_last_child(outputs, feature.module)
+    return next((output.path for output in candidates if _agrees(output, feature, size)), "")
+
+
+def _agrees(output: _Output, feature: Feature, size: tuple[int, int]) -> bool:
+    """Return whether an output has the channels and the stride of `feature`; unpadded convolutions miss it by some cells."""
+    if not output.shape or output.shape[0] != feature.channels or 0 in output.shape:
+        return False
+    strides = {nearest_stage(whole / part) for whole, part in zip(size, output.shape[1:], strict=True)}
+    return strides == {nearest_stage(feature.reduction)}
+
+
+def _of_last_child(outputs: Sequence[_Output], path: str) -> list[_Output]:
+    """Return the outputs of the child at `path` that was called last; children of a `ModuleList` have numbers as names."""
+    children = [output for output in outputs if output.module.rpartition(".")[0] == path]
+    return [output for output in children if output.module == children[-1].module]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Output:
     """A tensor that the first call of a module put out: the stride of its map, and of the one that it was given; 0 for no map.
 
-    `path` is the module's, followed by the item where the output has several.
+    Attributes:
+        path: The module's, followed by the item where the output has several.
+        module: The module's path.
+        shape: (channels, height, width) of its maps; () if it has none.
+        source: Path of the output that the module was given; "" where it was made in between.
     """
 
     path: str
+    module: str
+    shape: tuple[int, ...]
     stride: float
     given: float
+    source: str
+
+
+class _Recorder:
+    """The hooks of one forward on the meta device."""
+
+    def __init__(self, size: tuple[int, int], finder: Finder | None) -> None:
+        self.size = size
+        self.finder = finder
+        self.outputs: dict[str, _Output] = {}
+        self._layouts = Layouts()
+        # With the tensor, whose id another one might get otherwise.
+        self._made: dict[int, tuple[Tensor, float, str]] = {}
+
+    def hook(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda module, given, output: self._note(path, module, given, output)
+
+    def _note(self, path: str, module: nn.Module, given: Any, output: Any) -> None:
+        before, source = self._given(given)
+        for where, tensor in tensors_in(output):
+            last = self._layouts.channels_last(module, tensor)
+            places = places_of(
+                Layer(path, 1, where), tuple(tensor.shape), channels_last=last, input_size=self.size, finder=self.finder
+            )
+            maps = as_maps(tensor, places)
+            stride = _stride(self.size, maps, places)
+            full = f"{path}{where}"
+            self._made[id(tensor)] = (tensor, stride, full)
+            shape = () if maps.dim() != 4 or isinstance(places, Elsewhere) else tuple(maps.shape[1:])
+            self.outputs.setdefault(full, _Output(full, path, shape, stride, before, source))
+
+    def _given(self, given: Any) -> tuple[float, str]:
+        """Stride and path of the first tensor of a module's arguments that another module put out."""
+        tensors = [tensor for _, tensor in tensors_in(given)]
+        known = next((self._made[id(tensor)][1:] for tensor in tensors if id(tensor) in self._made), None)
+        return known or (next((_stride(self.size, tensor, None) for tensor in tensors), 0.0), "")
 
 
 def _outputs(
-    build: Callable[[], nn.Module],
+    model: nn.Module,
     arguments: Callable[[Tensor], tuple[Any, ...]],
     size: tuple[int, int],
     finder: Finder | None,
+    *,
+    in_part: bool = False,
 ) -> list[_Output]:
-    """What the modules put out, in the order in which they came to their ends."""
-    with torch.device("meta"):
-        model = build().eval()
-        image = torch.empty(1, 3, *size)
-    outputs: dict[str, _Output] = {}
-    layouts = Layouts()
-    strides: dict[int, tuple[Tensor, float]] = {}
+    """What the modules put out, in the order in which they came to their ends.
 
-    def hook_of(path: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, given: Any, output: Any) -> None:
-            before = next((strides[id(t)][1] for _, t in tensors_in(given) if id(t) in strides), None)
-            if before is None:
-                before = next((_stride(size, t, None) for _, t in tensors_in(given)), 0.0)
-            for where, tensor in tensors_in(output):
-                last = layouts.channels_last(module, tensor)
-                places = places_of(
-                    Layer(path, 1, where), tuple(tensor.shape), channels_last=last, input_size=size, finder=finder
-                )
-                stride = _stride(size, tensor, places)
-                # With the tensor, whose id another one might get otherwise.
-                strides[id(tensor)] = (tensor, stride)
-                outputs.setdefault(f"{path}{where}", _Output(f"{path}{where}", stride, before))
-
-        return hook
-
-    for path, module in model.named_modules():
-        module.register_forward_hook(hook_of(path))
-    # A detector goes on by values, of which there are none: what ran until then is what there is to see.
-    with torch.no_grad(), not_compiled(), torch.device("meta"), ShapesOnly(), suppress(Exception):
-        model(*arguments(image))
-    outputs.pop("", None)
-    return list(outputs.values())
+    Args:
+        in_part: Whether to return what ran if the forward raises.
+    """
+    recorder = _Recorder(size, finder)
+    handles = [module.register_forward_hook(recorder.hook(path)) for path, module in model.named_modules()]
+    image = torch.empty(1, 3, *size, device="meta")
+    try:
+        with torch.no_grad(), not_compiled(), torch.device("meta"), ShapesOnly(), suppress(*[Exception] * in_part):
+            model(*arguments(image))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [output for output in recorder.outputs.values() if output.module]
 
 
-def _stride(size: tuple[int, int], tensor: Tensor, places: Places | None) -> float:
-    maps = as_maps(tensor, places)
+def _stride(size: tuple[int, int], maps: Tensor, places: Places | None) -> float:
     if maps.dim() != 4 or maps.shape[0] != 1 or isinstance(places, Elsewhere):
         return 0.0
     height, width = maps.shape[2:]
@@ -135,14 +233,16 @@ def _stride(size: tuple[int, int], tensor: Tensor, places: Places | None) -> flo
     return math.sqrt(size[0] * size[1] / (height * width))
 
 
-def _stage(stride: float) -> int:
-    """The power of two that is nearest; 0 where there is no map."""
+def nearest_stage(stride: float) -> int:
+    """Return the power of two that is nearest; 0 where there is no map."""
     return 2 ** round(math.log2(stride)) if stride > 0 else 0
 
 
 def _on_the_main_path(output: _Output, by_path: Mapping[str, _Output]) -> bool:
     """Whether no module around it begins at its stride and ends at the next; all stages may lie in one container."""
-    mine = _stage(output.stride)
+    mine = nearest_stage(output.stride)
     steps = output.path.split(".")
     around = (by_path.get(".".join(steps[:end])) for end in range(1, len(steps)))
-    return not any(other and _stage(other.given) == mine and _stage(other.stride) == 2 * mine for other in around)
+    return not any(
+        other and nearest_stage(other.given) == mine and nearest_stage(other.stride) == 2 * mine for other in around
+    )

@@ -225,6 +225,29 @@ def _token_grid(network: Published) -> Callable[[tuple[int, int]], Finder] | Non
     return (lambda _: swin_biases) if network.module == "swin_transformer" else None
 
 
+def token_layout(model: nn.Module) -> Callable[[tuple[int, int]], Finder] | None:
+    """Return the token layout, by the input's size, of the network of torchvision's that `model` is or contains.
+
+    None if there is none, or if its layers need none. Does not import torchvision.
+    """
+    kinds = {
+        kind.__name__: module for module in model.modules() for kind in type(module).__mro__ if _is_a_transformer(kind)
+    }
+    if "VisionTransformer" in kinds:
+        patch: Any = kinds["VisionTransformer"].patch_size
+        return partial(_patches, patch)
+    if "MaxVit" in kinds:
+        return lambda _: MaxViTWindows()
+    return (lambda _: swin_biases) if "SwinTransformer" in kinds else None
+
+
+def _is_a_transformer(kind: type) -> bool:
+    return kind.__module__.startswith("torchvision.models.") and kind.__name__ in _TRANSFORMERS
+
+
+_TRANSFORMERS = ("VisionTransformer", "MaxVit", "SwinTransformer")
+
+
 def _patches(patch: int, size: tuple[int, int]) -> Finder:
     return TokenGrid(size[0] // patch, size[1] // patch, ("class token",))
 
