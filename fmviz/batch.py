@@ -186,7 +186,7 @@ def _written(
     chosen: dict[str, Any],
 ) -> PictureExported:
     files: list[Path] = []
-    notes: list[str] = []
+    notes: list[str] = _notes_of_reading(capture)
     replaced = 0
     failed: ExportError | None = None
     layers = chosen["layers"] or tuple(capture.taps)
@@ -202,3 +202,11 @@ def _written(
     except ExportError as error:
         failed = error
     return PictureExported(os.fspath(picture), tuple(files), tuple(notes), failed, replaced)
+
+
+def _notes_of_reading(capture: Capture) -> list[str]:
+    """The note of a picture that was stretched, or some of whose bands are shown."""
+    picture = capture.picture
+    if picture is None or not (picture.limits or picture.options.bands or picture.bands > 3):
+        return []
+    return [picture.note] if picture.note else []

@@ -303,7 +303,10 @@ def _sixteen_bits(file: IO[bytes], header: bytes, channels: int, upper: Bytes) -
         # By the other byte order, Pillow keeps the other byte.
         image.tile = [tile._replace(args=mode) for tile in image.tile]
         lower = np.asarray(image)
-    return upper.astype(np.uint16) << 8 | lower
+    values = upper.astype(np.uint16)
+    values <<= 8
+    values |= lower
+    return values
 
 
 # Steps that all take

@@ -10,7 +10,7 @@ import io
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """The first bytes of a TIFF: little-endian and big-endian, classic and BigTIFF."""
 
 Array = npt.NDArray[Any]
+Order = Literal["<", ">"]
 
 _TYPES = {1: "u1", 2: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 11: "f4", 12: "f8"} | {
     13: "u4",
@@ -123,7 +124,7 @@ class _Entry:
 class _Directory:
     """One image file directory: its tags, read when they are asked for."""
 
-    def __init__(self, file: IO[bytes], at: int, order: str, *, big: bool) -> None:
+    def __init__(self, file: IO[bytes], at: int, order: Order, *, big: bool) -> None:
         self._file, self._order, self._big = file, order, big
         self._length = file.seek(0, io.SEEK_END)
         head, entry, tail = ("Q", 20, "Q") if big else ("H", 12, "I")
@@ -211,7 +212,7 @@ class Layout:
     by_pillow: bool
     compression: int
     predictor: int
-    order: str
+    order: Order
     reversed_bits: bool
     planar: bool
     tiled: bool
@@ -247,7 +248,7 @@ def read_layout(file: IO[bytes]) -> Layout:
     """
     file.seek(0)
     head = file.read(16)
-    order = "<" if head[:2] == b"II" else ">"
+    order: Order = "<" if head[:2] == b"II" else ">"
     big = head[2:4] in (b"+\0", b"\0+")
     if len(head) < (16 if big else 8) or (big and struct.unpack(f"{order}HH", head[4:8]) != (8, 0)):
         raise DamagedTiffError("the header is cut short")
@@ -255,7 +256,7 @@ def read_layout(file: IO[bytes]) -> Layout:
     return _layout(_Directory(file, at, order, big=big), order, _pages(file, at, order, big=big))
 
 
-def _pages(file: IO[bytes], at: int, order: str, *, big: bool) -> int:
+def _pages(file: IO[bytes], at: int, order: Order, *, big: bool) -> int:
     """Count the pages; previews of smaller size and masks are none. A broken chain ends the count."""
     seen: set[int] = set()
     count = 0
@@ -270,7 +271,7 @@ def _pages(file: IO[bytes], at: int, order: str, *, big: bool) -> int:
     return max(count, 1)
 
 
-def _layout(tags: _Directory, order: str, pages: int) -> Layout:
+def _layout(tags: _Directory, order: Order, pages: int) -> Layout:
     width, height, samples = (tags.number(tag, one) for tag, one in ((_WIDTH, 0), (_HEIGHT, 0), (_SAMPLES, 1)))
     if samples < 1:
         raise DamagedTiffError("no samples")
@@ -626,7 +627,7 @@ def _from_bits(rows: npt.NDArray[np.uint8], count: int, bits: int) -> npt.NDArra
     flat = np.unpackbits(rows, axis=1)[:, : count * bits].reshape(len(rows), count, bits)
     values = np.zeros((len(rows), count), np.uint16)
     for place in range(bits):
-        values = values << 1 | flat[:, :, place]
+        np.bitwise_or(values << np.uint16(1), flat[:, :, place], out=values)
     return values
 
 
