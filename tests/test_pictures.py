@@ -209,7 +209,11 @@ def test_whole_numbers_of_32_bits(values: list[int], expected: list[int], note: 
         ([-1.0, 0.0, 3.0], [0, 64, 255], "values from -1 to 3 scaled to 0–255"),
         ([-3e38, 0.0, 3e38], [0, 128, 255], "values from -3e+38 to 3e+38 scaled to 0–255"),
         ([np.nan, np.inf, 1.0], [0, 255, 255], "2 of 3 values not finite, drawn NaN black, +∞ white"),
-        ([-np.inf, 2.0, 4.0], [0, 0, 255], "values from 2 to 4 scaled to 0–255; 1 of 3 values not finite, drawn −∞ black"),
+        (
+            [-np.inf, 2.0, 4.0],
+            [0, 0, 255],
+            "values from 2 to 4 scaled to 0–255; 1 of 3 values not finite, drawn −∞ black",
+        ),
         ([np.nan, np.nan, np.nan], [0, 0, 0], "3 of 3 values not finite, drawn NaN black"),
     ],
 )

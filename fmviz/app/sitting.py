@@ -32,7 +32,7 @@ class Sitting(msgspec.Struct, frozen=True, kw_only=True):
     version: int = _VERSION
     pictures: tuple[str, ...] = ()
     options: tuple[PictureOptions, ...] = ()
-    """Of each of `pictures`; the usual ones where there are none."""
+    """Of `pictures`, in their order; the usual ones where there are none."""
     current: int = 0
     stretch: bool = True
     setup: Setup
@@ -74,9 +74,10 @@ def changes(sitting: Sitting, source: Callable[[str], PictureSource]) -> dict[st
     pyramid = PyramidChoice(sitting.level_channel, sitting.level_reduction, sitting.level_scale)
     found: dict[str, Any] = {"setup": sitting.setup, "pyramid": pyramid}
     found |= {name: getattr(sitting, name) for name in _CHOICES}
-    options = sitting.options or (PictureOptions(stretch=sitting.stretch),) * len(sitting.pictures)
+    usual = PictureOptions(stretch=sitting.stretch)
     pictures: tuple[PictureSource, ...] = tuple(
-        msgspec.structs.replace(source(path), options=how) for path, how in zip(sitting.pictures, options, strict=True)
+        msgspec.structs.replace(source(path), options=how or usual)
+        for path, how in zip(sitting.pictures, (*sitting.options, *(None,) * len(sitting.pictures)), strict=False)
     )
     if pictures:
         found |= {"sources": pictures, "current": min(sitting.current, len(pictures) - 1)}
@@ -121,7 +122,6 @@ def _is_sound(sitting: Sitting) -> bool:
         and 0 <= sitting.current <= _MOST
         and len(sitting.pictures) <= _MOST
         and all(path and _is_text(path) for path in sitting.pictures)
-        and len(sitting.options) in (0, len(sitting.pictures))
         and all(bands_are_sound(options.bands) for options in sitting.options)
         and 0 <= sitting.channel < 1 << 24
         and 0 <= sitting.level_channel < 1 << 24
