@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from mutants import chunks, mutants, pictures
 from PIL import Image
+from tiffs import tiff as tiff_of
 
 from fmviz.pictures import FORMATS
 
