@@ -141,7 +141,9 @@ def _left_out(
     found = np.zeros((len(kind.extremes), bands), np.int64)
     for _, block, _ in _blocks(values, ignored):
         for place, extreme in enumerate(kind.extremes):
-            found[place] += np.count_nonzero((block == extreme).reshape(-1, bands), axis=0)
+            # Rare, and to look for it costs less than to count it.
+            if extreme in (block.min(), block.max()):
+                found[place] += np.count_nonzero((block == extreme).reshape(-1, bands), axis=0)
     pixels = max(1, values.size // bands)
     return tuple(
         extreme
@@ -153,6 +155,9 @@ def _left_out(
 def _surveyed(values: Array, left_out: tuple[Number, ...], ignored: npt.NDArray[np.bool_] | None) -> _Survey:
     survey = _Survey(total=values.size)
     for _, block, hidden in _blocks(values, ignored):
+        if hidden is None and not left_out and values.dtype.kind != "f":
+            survey.widen(block.min().item(), block.max().item())
+            continue
         valid = np.ones(block.shape, bool) if hidden is None else ~hidden
         if values.dtype.kind == "f":
             valid &= np.isfinite(block)

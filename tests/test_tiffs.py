@@ -346,7 +346,9 @@ def test_blocks_that_are_absent_are_nodata_and_said() -> None:
     right[:16, :16] = right[16:32, 16:32] = 0
     assert np.abs(picture.pixels - right).max() <= 1
     assert picture.note == "2 blocks absent from the file, drawn without data"
-    assert "is damaged" in sentence_of(tiff(stored(GREY, "u2"), BLACK_IS_ZERO, rows=20, absent=(0, 1)))
+    nothing = read_picture(tiff(stored(GREY, "u2"), BLACK_IS_ZERO, rows=20, absent=(0, 1)))
+    assert (nothing.pixels.max(), nothing.note) == (0, "2 blocks absent from the file, drawn without data")
+    assert "is damaged" in sentence_of(tiff(stored(GREY, "u2"), BLACK_IS_ZERO, compression=LZW, tags={279: (0,)}))
 
 
 def test_pages_are_counted_without_previews_and_masks() -> None:
