@@ -28,7 +28,7 @@ from fmviz.errors import PictureError
 from fmviz.picture_options import USUAL, PictureOptions, picture_options
 from fmviz.pixels import Upright, WrongBandsError, depth, tiff_pixels, upright_rgb
 from fmviz.tiff import SIGNATURES as TIFF_SIGNATURES
-from fmviz.tiff import Layout, TooLargeTiffError, UnsupportedTiffError, read_layout
+from fmviz.tiff import RGB, Layout, TooLargeTiffError, UnsupportedTiffError, read_layout
 
 # Pillow has the first four ready. `_decoded` imports the plugins of the others, or it would load all that it has.
 FORMATS: tuple[str, ...] = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
@@ -408,8 +408,17 @@ def _tiff_by_pillow(file: IO[bytes], name: str, layout: Layout, options: Picture
         raise UnsupportedTiffError(layout.words) from error
     with image:
         _check_size(image.size, name)
-        image.load()
-        return upright_rgb(image, *depth(image), options)
+        try:
+            image.load()
+        except OSError as error:
+            if layout.is_of_old_jpeg:
+                # Its writers disagreed on what is in it.
+                raise UnsupportedTiffError(layout.words) from error
+            raise
+        made = upright_rgb(image, *depth(image), options)
+    if layout.colours == RGB and layout.samples > 3 and layout.alpha is None and not options.bands:
+        made = replace(made, notes=(f"bands 1, 2, 3 of {layout.samples} as red, green, blue", *made.notes))
+    return made
 
 
 def _decoded_by_pillow(

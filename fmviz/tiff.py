@@ -227,6 +227,10 @@ class Layout:
         return self.samples if self.colours in (GREY, RGB) and not self.by_pillow else 1 if self.colours == GREY else 3
 
     @property
+    def is_of_old_jpeg(self) -> bool:
+        return self.compression == _OLD_JPEG
+
+    @property
     def words(self) -> str:
         """The kind, for a person."""
         return f"{_CODECS.get(self.compression, 'no')} compression of {self.colours}"
@@ -290,6 +294,8 @@ def _layout(tags: _Directory, order: Order, pages: int) -> Layout:
         block = tags.number(_TILE_HEIGHT, 0), tags.number(_TILE_WIDTH, 0)
     if min(width, height) > 0 and min(block) < 1:
         raise DamagedTiffError("a tile without pixels")
+    if colours == YCBCR and compression not in (_JPEG, _OLD_JPEG):
+        _check_ycbcr(tags, compression, width * height, apart=planar)
     offsets = tags.numbers(_TILE_OFFSETS if tiled and _TILE_OFFSETS in tags else _STRIP_OFFSETS)
     counts = tags.numbers(_TILE_COUNTS if tiled and _TILE_COUNTS in tags else _STRIP_COUNTS)
     orientation = tags.number(_ORIENTATION, 1)
@@ -384,6 +390,14 @@ def _check_codec(compression: int, colours: str, bits: int, dtype: np.dtype[Any]
         raise UnsupportedTiffError(f"{colours} of {bits}-bit samples")
     if colours == PALETTE and (dtype.kind != "u" or bits > 16):
         raise UnsupportedTiffError(f"a palette with indices of {bits} bits")
+
+
+def _check_ycbcr(tags: _Directory, compression: int, pixels: int, *, apart: bool) -> None:
+    """Refuse layouts of YCbCr that Pillow reads wrong: planes apart, and colours of fewer pixels that are not compressed."""
+    if apart:
+        raise UnsupportedTiffError("YCbCr with planes apart")
+    if compression == _NONE and sum(tags.numbers(_STRIP_COUNTS, 0)) != 3 * pixels:
+        raise UnsupportedTiffError("uncompressed YCbCr with subsampled colours")
 
 
 def _pillow_has(codec: str) -> bool:

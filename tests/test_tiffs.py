@@ -213,6 +213,31 @@ def test_faxes_are_read(compression: str) -> None:
     assert error_of(stream.getvalue(), 255.0 * (GREY > 0.5)[:, :, None]) == 0
 
 
+@pytest.mark.parametrize("compression", [NONE, DEFLATE])
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2)])
+def test_ycbcr_of_each_subsampling_is_right_or_refused(compression: int, subsampling: tuple[int, int]) -> None:
+    """Pillow reads uncompressed ones as if each pixel had its colours."""
+    luma = np.arange(8 * 12).reshape(8, 12).astype("u1") + 60
+    across, down = subsampling
+    units = [
+        [*luma[top : top + down, left : left + across].ravel(), 90, 200]
+        for top in range(0, 8, down)
+        for left in range(0, 12, across)
+    ]
+    block = bytes(value for unit in units for value in unit)
+    block = zlib.compress(block) if compression == DEFLATE else block
+    tags = {257: (8,), 259: (compression,), 262: (6,), 279: (len(block),), 530: subsampling}
+    # Room for the block, which comes right behind the header.
+    data = bytearray(tiff(np.zeros((64, 12, 3), "u1"), RGB, tags=tags))
+    data[8 : 8 + len(block)] = block
+    colours = [Image.fromarray(luma), *(Image.new("L", (12, 8), value) for value in (90, 200))]
+    right = np.asarray(Image.merge("YCbCr", colours).convert("RGB"))
+    if compression == NONE and subsampling != (1, 1):
+        assert "not supported: uncompressed YCbCr with subsampled colours" in sentence_of(bytes(data))
+    else:
+        assert error_of(bytes(data), right) <= 1
+
+
 # Extra samples
 
 
