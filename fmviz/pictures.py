@@ -27,8 +27,8 @@ from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin, UnidentifiedIm
 from fmviz.errors import PictureError
 from fmviz.picture_options import USUAL, PictureOptions, picture_options
 from fmviz.pixels import Upright, WrongBandsError, depth, tiff_pixels, upright_rgb
+from fmviz.tiff import MOST_PAGES, RGB, Layout, TooLargeTiffError, UnsupportedTiffError, read_layout
 from fmviz.tiff import SIGNATURES as TIFF_SIGNATURES
-from fmviz.tiff import RGB, Layout, TooLargeTiffError, UnsupportedTiffError, read_layout
 
 # Pillow has the first four ready. `_decoded` imports the plugins of the others, or it would load all that it has.
 FORMATS: tuple[str, ...] = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
@@ -393,7 +393,8 @@ def _decoded(file: IO[bytes], name: str, shorter: int, options: PictureOptions) 
     _check_packing(size, file.seek(0, os.SEEK_END), name)
     made = _tiff_by_pillow(file, name, layout, options) if layout.by_pillow else tiff_pixels(file, layout, options)
     if layout.pages > 1:
-        made = replace(made, notes=(f"first of {layout.pages} pages", *made.notes))
+        count = f"{layout.pages} or more" if layout.pages >= MOST_PAGES else str(layout.pages)
+        made = replace(made, notes=(f"first of {count} pages", *made.notes))
     return made, made.pixels.shape[:2]
 
 

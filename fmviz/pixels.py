@@ -75,7 +75,8 @@ def _bands_of_tiff(file: IO[bytes], layout: Layout, options: PictureOptions) -> 
         raise WrongBandsError(layout.samples)
     usual = layout.default_bands()
     bands = tuple(band - 1 for band in options.bands) or usual
-    alpha = layout.alpha
+    # An alpha that was chosen as a band is looked at, and hides nothing.
+    alpha = None if layout.alpha in bands else layout.alpha
     values, absent = read_samples(file, layout, bands if alpha is None else (*bands, alpha))
     notes = _words_of_bands(layout, bands, chosen=bool(options.bands))
     share, hidden = None, None
@@ -123,7 +124,7 @@ def _alpha_share(alpha: Array, bits: int, options: PictureOptions) -> npt.NDArra
     """Alpha as 0–1. Where it uses less than a quarter of its type, as 12 bits of 16, its greatest value is opaque."""
     if alpha.dtype.kind == "f":
         return np.nan_to_num(alpha.astype(np.float32), nan=0.0).clip(0, 1)
-    greatest = (1 << bits) - 1
+    greatest = (1 << (bits - 1 if alpha.dtype.kind == "i" else bits)) - 1
     most = int(alpha.max())
     if options.stretch and bits > 8 and 0 < 4 * most < greatest:
         greatest = most

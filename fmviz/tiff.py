@@ -97,7 +97,8 @@ _MOST_BYTES = 6 * 178_956_970
 """Bytes of the samples that are shown, and of a tile or strip: 1.07 GB, 16-bit RGB where a picture has the most pixels."""
 _MOST_UNPACKED = 8 * _MOST_BYTES
 """Bytes that are unpacked in all, with those of bands that are not shown."""
-_MOST_PAGES = 100_000
+MOST_PAGES = 20_000
+"""Pages that are counted at most."""
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
@@ -264,15 +265,31 @@ def _pages(file: IO[bytes], at: int, order: Order, *, big: bool) -> int:
     """Count the pages; previews of smaller size and masks are none. A broken chain ends the count."""
     seen: set[int] = set()
     count = 0
-    while at and at not in seen and len(seen) < _MOST_PAGES:
+    while at and at not in seen and len(seen) < MOST_PAGES:
         seen.add(at)
         try:
-            directory = _Directory(file, at, order, big=big)
-            count += not directory.number(_SUBFILE, 0) & 5
-        except DamagedTiffError:
+            kind, at = _kind_and_next(file, at, order, big=big)
+        except struct.error:
             break
-        at = directory.next
+        count += not kind & 5
     return max(count, 1)
+
+
+def _kind_and_next(file: IO[bytes], at: int, order: Order, *, big: bool) -> tuple[int, int]:
+    """The subfile type of a directory, and where the next one is.
+
+    Its first entry alone is looked at, since tags are sorted and the type has the lowest number: directories that overlap
+    would take for ever to read.
+    """
+    head, entry, tail = ("Q", 20, "Q") if big else ("H", 12, "I")
+    file.seek(at)
+    (count,) = struct.unpack(f"{order}{head}", file.read(struct.calcsize(f"={head}")))
+    tag, _, _, value = struct.unpack(f"{order}HH{tail}{tail}", file.read(entry))
+    if count > 1 << 24:
+        raise struct.error
+    file.seek(entry * (count - 1), io.SEEK_CUR)
+    (following,) = struct.unpack(f"{order}{tail}", file.read(struct.calcsize(f"={tail}")))
+    return (value if tag == _SUBFILE else 0), following
 
 
 def _layout(tags: _Directory, order: Order, pages: int) -> Layout:
