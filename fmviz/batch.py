@@ -19,7 +19,6 @@ from fmviz.maps import Normalisation
 from fmviz.memory import check_budget
 from fmviz.networks.backbone import RANDOM
 from fmviz.networks.own import AS_BUILT
-from fmviz.pictures import read_picture
 from fmviz.preprocess import Preprocessing
 from fmviz.session import Session
 
@@ -56,6 +55,8 @@ def export(
     colour_map: str = "viridis",
     normalisation: Normalisation = "map",
     size: str | int = "map",
+    bands: Sequence[int] = (),
+    stretch: bool = True,
 ) -> list[PictureExported]:
     """Run pictures through a backbone and write layers of each.
 
@@ -71,6 +72,8 @@ def export(
         form: "grid" (a captioned PNG a layer), "maps" (a PNG a channel), "npz" or "safetensors" (raw values).
         colour_map, normalisation: of PNGs.
         size: of PNGs: "map" (their own), "picture" (that of the part which the network saw), or pixels of the longer side.
+        bands: Bands of the pictures to show, and
+        stretch: whether data of few values are stretched, as `fmviz.read_picture` takes them.
 
     Returns:
         One record a picture, in their order. A picture that fails does not keep the others from being done: its record
@@ -81,7 +84,15 @@ def export(
     """
     if isinstance(pictures, str | os.PathLike):
         pictures = [pictures]
-    session = Session(backbone, weights=weights, device=device, seed=seed, preprocessing=preprocessing)
+    session = Session(
+        backbone,
+        weights=weights,
+        device=device,
+        seed=seed,
+        preprocessing=preprocessing,
+        bands=bands,
+        stretch=stretch,
+    )
     for note in notes_of_weights(session, weights):
         log.warning(note)
     chosen: dict[str, Any] = {
@@ -138,7 +149,7 @@ def _exported(
     chosen: dict[str, Any],
 ) -> PictureExported:
     # Asked before: where memory runs out, the system may end the whole process, and the pictures after this one with it.
-    read = read_picture(picture)
+    read = session.read(picture)
     check_budget(session, session.input_size(read))
     try:
         capture = session.run(read)
@@ -180,7 +191,7 @@ def _written(
     chosen: dict[str, Any],
 ) -> PictureExported:
     files: list[Path] = []
-    notes: list[str] = list(capture.notes())
+    notes: list[str] = [*_notes_of_reading(capture), *capture.notes()]
     replaced = 0
     failed: ExportError | None = None
     layers = chosen["layers"] or tuple(capture.taps)
@@ -198,3 +209,11 @@ def _written(
     except ExportError as error:
         failed = error
     return PictureExported(os.fspath(picture), tuple(files), tuple(notes), failed, replaced)
+
+
+def _notes_of_reading(capture: Capture) -> list[str]:
+    """The note of a picture that was stretched, or some of whose bands are shown."""
+    picture = capture.picture
+    if picture is None or not (picture.limits or picture.options.bands or picture.bands > 3):
+        return []
+    return [picture.note] if picture.note else []

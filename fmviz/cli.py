@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 import fmviz
 from fmviz import backbones_command, table_command, train_command, weights_command
 from fmviz.errors import ExportError, FmvizError, TrustError
-from fmviz.model_options import add_model_options, network_of
+from fmviz.model_options import add_model_options, add_picture_options, network_of
+from fmviz.picture_options import PictureOptions
 
 if TYPE_CHECKING:
     from fmviz.batch import PictureExported
@@ -117,6 +118,7 @@ def _window_parser() -> argparse.ArgumentParser:
         metavar="COMMAND",
         help='start the engine by this command instead: "ssh gpu-box fmviz engine" runs the networks on another machine',
     )
+    add_picture_options(parser)
     parser.add_argument("--version", action="version", version=f"fmviz {fmviz.__version__}")
     return parser
 
@@ -149,7 +151,10 @@ def _open_window(options: argparse.Namespace, backbone: str) -> int:
         return 1
     engine = shlex.split(options.engine) if options.engine else None
     pictures = [Path(name) for name in options.pictures]
-    return run(pictures, engine=engine, backbone=backbone, weights=options.weights or "")
+    picture_options = PictureOptions(options.bands, options.stretch)
+    return run(
+        pictures, engine=engine, backbone=backbone, weights=options.weights or "", picture_options=picture_options
+    )
 
 
 _NAMED = 4
@@ -182,6 +187,7 @@ def _export_parser() -> argparse.ArgumentParser:
     parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="picture files, or folders of them")
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder to write to; made if missing")
     _add_network_options(parser)
+    add_picture_options(parser)
     parser.add_argument(
         "--layers",
         metavar="GLOB",
@@ -259,7 +265,14 @@ def _export(options: argparse.Namespace) -> int:
     if options.colours not in COLOUR_MAPS:
         print(f"fmviz export: there is no colour map {options.colours!r}: {', '.join(COLOUR_MAPS)}", file=sys.stderr)
         return 2
-    session = Session(network_of(options), weights=options.weights, device=options.device, seed=options.seed)
+    session = Session(
+        network_of(options),
+        weights=options.weights,
+        device=options.device,
+        seed=options.seed,
+        bands=options.bands,
+        stretch=options.stretch,
+    )
     session.preprocessing = _sized(options, session.preprocessing)
     for note in notes_of_weights(session, options.weights):
         _complain(note)

@@ -1,8 +1,10 @@
-"""The options of the command line that name a network: one of those that there are, or a file of the user's own."""
+"""Options of the command line that several commands share: the network, and how pictures are read."""
 
 from __future__ import annotations
 
 import argparse
+
+from fmviz.picture_options import parsed_bands
 
 
 def add_model_options(parser: argparse.ArgumentParser, network: argparse._MutuallyExclusiveGroup) -> None:
@@ -16,6 +18,32 @@ def add_model_options(parser: argparse.ArgumentParser, network: argparse._Mutual
         action="store_true",
         help="run the code of that file, and remember that it may be, until it is edited",
     )
+
+
+def add_picture_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options with which pictures are read: `bands` and `stretch`."""
+    parser.add_argument(
+        "--bands",
+        metavar="R,G,B",
+        type=_bands,
+        default=(),
+        help="bands to show as red, green and blue, as 4,3,2, or one as grey (default: the file's colours, or 1,2,3)",
+    )
+    parser.add_argument(
+        "--no-stretch",
+        dest="stretch",
+        action="store_false",
+        help="do not stretch data that use less than a quarter of the range of their type, as 12-bit data in a 16-bit file",
+    )
+
+
+def _bands(text: str) -> tuple[int, ...]:
+    try:
+        return parsed_bands(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not one or three band numbers from 1, with commas between: 4,3,2"
+        ) from None
 
 
 def network_of(options: argparse.Namespace) -> str | None:

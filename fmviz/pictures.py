@@ -14,7 +14,7 @@ import stat
 import threading
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,10 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
 from fmviz.errors import PictureError
-from fmviz.pixels import depth, upright_rgb
+from fmviz.picture_options import USUAL, PictureOptions, picture_options
+from fmviz.pixels import Upright, WrongBandsError, depth, tiff_pixels, upright_rgb
+from fmviz.tiff import MOST_PAGES, RGB, Layout, TooLargeTiffError, UnsupportedTiffError, read_layout
+from fmviz.tiff import SIGNATURES as TIFF_SIGNATURES
 
 # Pillow has the first four ready. `_decoded` imports the plugins of the others, or it would load all that it has.
 FORMATS: tuple[str, ...] = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
@@ -88,6 +91,9 @@ class Picture:
         sha256: of the file's bytes, in hex; of the pixels' bytes where there is no file.
         note: what a person should know of how it was read ("first of 12 frames; alpha over white"), or "".
         size: (height, width), upright.
+        options: The bands, and whether data of few values are stretched, as they were asked for.
+        bands: The number of bands that the file has to choose from.
+        limits: The values that black and white stand for, where the range of the data was stretched to 0–255; else None.
     """
 
     name: str
@@ -95,6 +101,19 @@ class Picture:
     note: str
     size: tuple[int, int]
     _decoded: _Decoded
+    options: PictureOptions = USUAL
+    bands: int = 3
+    limits: tuple[int | float, int | float] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What it takes to read the picture again, as JSON values: of bands and stretch where they matter."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            **({"bands": list(self.options.bands)} if self.options.bands else {}),
+            **({} if self.options.stretch else {"stretch": False}),
+            **({"stretched_from": list(self.limits)} if self.limits else {}),
+        }
 
     @property
     def pixels(self) -> Pixels:
@@ -114,32 +133,42 @@ class Picture:
 
 
 def read_picture(
-    source: str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Picture, *, name: str = ""
+    source: str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Picture,
+    *,
+    name: str = "",
+    bands: Sequence[int] = (),
+    stretch: bool = True,
 ) -> Picture:
     """A picture from wherever it comes.
 
     Args:
         source: a path; a file's bytes; a PIL image (as it is now, left as it is); an (H, W, 3) RGB or (H, W) grey uint8
-            array (copied); or a `Picture`, which is returned.
+            array (copied); or a `Picture`, which is returned as it was read.
         name: what to call it; "" is the file's own name.
+        bands: Numbers from 1 of the bands to show, as (4, 3, 2) for red, green and blue, or (5,) for grey. Empty takes the
+            file's colours, or the first three bands.
+        stretch: Whether data of more than 8 bits that use less than a quarter of the range of their type, as 12-bit data in a
+            16-bit file, are stretched to 0–255 by their own range. The picture's note gives the range.
 
     Raises:
-        PictureError: a file that is absent, unreadable, empty, damaged, too large or no picture; another kind of array.
+        PictureError: a file that is absent, unreadable, empty, damaged, too large or no picture; a kind of TIFF that is not
+            supported; a band that the file does not have; another kind of array.
     """
+    options = picture_options(bands, stretch=stretch)
     if isinstance(source, Picture):
         return replace(source, name=_printable(name)) if name else source
     if isinstance(source, np.ndarray):
-        return _from_array(source, _printable(name or "array"))
+        return _from_array(source, _printable(name or "array"), options)
     if isinstance(source, Image.Image):
         own_name = Path(os.fsdecode(getattr(source, "filename", ""))).name
-        return _from_image(source, _printable(name or own_name or "picture"))
+        return _from_image(source, _printable(name or own_name or "picture"), options)
     if isinstance(source, bytes):
-        return _from_file(io.BytesIO(source), _printable(name or "picture"))
+        return _from_file(io.BytesIO(source), _printable(name or "picture"), options)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if not os.fspath(source):
             raise PictureError("The path of the picture is empty: give the path of a file.")
-        return _from_path(path, _printable(name or path.name or str(path)))
+        return _from_path(path, _printable(name or path.name or str(path)), options)
     raise PictureError(
         f"An object of type {type(source).__name__} is not a picture: give a path, bytes, a PIL image or a uint8 array."
     )
@@ -151,23 +180,23 @@ def _printable(name: str) -> str:
     return "".join("\ufffd" if unicodedata.category(sign) in unfit else sign for sign in Path(name).name or name)
 
 
-def _from_array(array: npt.NDArray[Any], name: str) -> Picture:
+def _from_array(array: npt.NDArray[Any], name: str, options: PictureOptions) -> Picture:
     shape = array.shape
     if array.dtype != np.uint8 or 0 in shape or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
         raise PictureError(
             f"{name} has shape {shape} and type {array.dtype}: give (height, width, 3) or (height, width) of uint8."
         )
-    grey = array if array.ndim == 3 else array[:, :, np.newaxis]
-    pixels = np.array(np.broadcast_to(grey, (*shape[:2], 3)), dtype=np.uint8, order="C")
-    return _picture(pixels, name, hashlib.sha256(pixels.data).hexdigest(), "")
-
-
-def _from_image(image: Image.Image, name: str) -> Picture:
     with _complaints(name, b""):
-        _check_size(image, name)
+        made = upright_rgb(Image.fromarray(np.ascontiguousarray(array)), 8, False, options)
+    return _picture(made, name, "", options)
+
+
+def _from_image(image: Image.Image, name: str, options: PictureOptions) -> Picture:
+    with _complaints(name, b""):
+        _check_size(image.size, name)
         # A copy, because counting the frames of the caller's animation would seek in it and undo what they drew on it.
-        pixels, note = upright_rgb(image.copy(), *depth(image))
-    return _picture(pixels, name, hashlib.sha256(pixels.data).hexdigest(), note)
+        made = upright_rgb(image.copy(), *depth(image), options)
+    return _picture(made, name, "", options)
 
 
 def in_folder(folder: Path) -> list[Path]:
@@ -186,7 +215,7 @@ def _words_and_numbers(name: str) -> Iterator[str | int]:
         yield int(part) if place % 2 else part
 
 
-def _from_path(path: Path, name: str) -> Picture:
+def _from_path(path: Path, name: str, options: PictureOptions) -> Picture:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -194,7 +223,7 @@ def _from_path(path: Path, name: str) -> Picture:
         if not stat.S_ISREG(mode):
             raise PictureError(f"{name} is a device or a pipe, not a file: save the picture to a file first.")
         with open(path, "rb") as file:
-            return _from_file(file, name)
+            return _from_file(file, name, options)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PictureError(f"{name} does not exist: check its name and folder, or choose another picture.") from error
     except PermissionError as error:
@@ -211,29 +240,46 @@ def _from_path(path: Path, name: str) -> Picture:
         ) from error
 
 
-def _from_file(file: IO[bytes], name: str) -> Picture:
+def _from_file(file: IO[bytes], name: str, options: PictureOptions) -> Picture:
     head = file.read(1024)
     if not head:
         raise PictureError(f"{name} is empty: copy or download it again, or choose another picture.")
     with _complaints(name, head):
-        pixels, note, size = _decoded(file, name, _SKETCH)
+        made, size = _decoded(file, name, _SKETCH, options)
     file.seek(0)
-    if pixels.shape[:2] == size:
+    if made.pixels.shape[:2] == size:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-        return _picture(pixels, name, sha256, note)
+        return _picture(made, name, sha256, options)
     # The bytes are kept: what the file's name leads to may be another file when more of it is asked for.
     data = file.read()
 
     def again(shorter: int) -> Pixels:
         with _complaints(name, head):
-            return _decoded(io.BytesIO(data), name, shorter)[0]
+            return _decoded(io.BytesIO(data), name, shorter, options)[0].pixels
 
-    return Picture(name, hashlib.sha256(data).hexdigest(), note, size, _Decoded(pixels, min(size), again))
+    return _picture(made, name, hashlib.sha256(data).hexdigest(), options, size, again)
 
 
-def _picture(pixels: Pixels, name: str, sha256: str, note: str) -> Picture:
-    size = (pixels.shape[0], pixels.shape[1])
-    return Picture(name, sha256, note, size, _Decoded(pixels, min(size)))
+def _picture(
+    made: Upright,
+    name: str,
+    sha256: str,
+    options: PictureOptions,
+    size: tuple[int, int] | None = None,
+    again: Callable[[int], Pixels] | None = None,
+) -> Picture:
+    pixels = made.pixels
+    size = size or (pixels.shape[0], pixels.shape[1])
+    return Picture(
+        name,
+        sha256 or hashlib.sha256(pixels.data).hexdigest(),
+        "; ".join(made.notes),
+        size,
+        _Decoded(pixels, min(size), again),
+        options,
+        made.bands,
+        made.limits,
+    )
 
 
 @contextmanager
@@ -254,6 +300,17 @@ def _complaints(name: str, head: bytes) -> Iterator[None]:
         raise PictureError(_too_large(name, int(claimed[0]) if claimed else 0)) from error
     except MemoryError as error:
         raise PictureError(f"{name} needs more memory than there is: close something, or make it smaller.") from error
+    except WrongBandsError as error:
+        raise PictureError(_without_band(name, error.count)) from error
+    except UnsupportedTiffError as error:
+        raise PictureError(
+            f"{name} was not read, because this kind of TIFF is not supported: {error}; convert it to PNG or to a TIFF "
+            "of another kind."
+        ) from error
+    except TooLargeTiffError as error:
+        raise PictureError(
+            f"{name} {error}, which is more than is safe: make it smaller with another program."
+        ) from error
     except UnidentifiedImageError as error:
         raise PictureError(_unidentified(name, head)) from error
     except Exception as error:
@@ -277,6 +334,12 @@ def _too_large(name: str, pixels: int) -> str:
         f"{name} claims {pixels:,} pixels, and no more than {MAX_PIXELS:,} are safe to read: "
         "make it smaller with another program."
     )
+
+
+def _without_band(name: str, count: int) -> str:
+    if count == 1:
+        return f"{name} has one band: leave the choice of bands out."
+    return f"{name} has {count} bands: choose one or three of the numbers from 1 to {count}."
 
 
 def _packed(name: str, size: tuple[int, int], nbytes: int) -> str:
@@ -310,23 +373,70 @@ def _unidentified(name: str, head: bytes) -> str:
     return f"{name} is not a picture that can be read here: convert it to {_READABLE}."
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise PictureError(_too_large(name, image.width * image.height))
-    if image.width * image.height == 0:
+def _check_size(size: tuple[int, int], name: str) -> None:
+    """Refuse a size (width, height) with too many pixels or none."""
+    if size[0] * size[1] > MAX_PIXELS:
+        raise PictureError(_too_large(name, size[0] * size[1]))
+    if size[0] * size[1] == 0:
         raise PictureError(f"{name} has no pixels: choose another picture.")
 
 
-def _decoded(file: IO[bytes], name: str, shorter: int) -> tuple[Pixels, str, tuple[int, int]]:
-    """The pixels, those of a JPEG no more than are enough for a `shorter` side; what to note; and its own size upright."""
-    from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+def _check_packing(size: tuple[int, int], nbytes: int, name: str) -> None:
+    """Refuse a size (width, height) that so few bytes cannot hold."""
+    if size[0] * size[1] > max(_SAFE_PIXELS, _MOST_A_BYTE * nbytes):
+        raise PictureError(_packed(name, size, nbytes))
+
+
+def _decoded(file: IO[bytes], name: str, shorter: int, options: PictureOptions) -> tuple[Upright, tuple[int, int]]:
+    """The picture, of a JPEG no more than is enough for a `shorter` side; and its own size (height, width), upright."""
+    file.seek(0)
+    if file.read(4) not in TIFF_SIGNATURES:
+        return _decoded_by_pillow(file, name, shorter, options)
+    layout = read_layout(file)
+    size = layout.size[::-1]
+    _check_size(size, name)
+    _check_packing(size, file.seek(0, os.SEEK_END), name)
+    made = _tiff_by_pillow(file, name, layout, options) if layout.by_pillow else tiff_pixels(file, layout, options)
+    if layout.pages > 1:
+        count = f"{layout.pages} or more" if layout.pages >= MOST_PAGES else str(layout.pages)
+        made = replace(made, notes=(f"first of {count} pages", *made.notes))
+    return made, made.pixels.shape[:2]
+
+
+def _tiff_by_pillow(file: IO[bytes], name: str, layout: Layout, options: PictureOptions) -> Upright:
+    """A page whose codec gives pixels and not bytes: JPEG, fax; or that libtiff converts: YCbCr."""
+    from PIL import TiffImagePlugin
+
+    file.seek(0)
+    try:
+        image = TiffImagePlugin.TiffImageFile(file)
+    except Exception as error:
+        raise UnsupportedTiffError(layout.words) from error
+    with image:
+        _check_size(image.size, name)
+        try:
+            image.load()
+        except OSError as error:
+            if layout.is_of_old_jpeg:
+                # Its writers disagreed on what is in it.
+                raise UnsupportedTiffError(layout.words) from error
+            raise
+        made = upright_rgb(image, *depth(image), options)
+    if layout.colours == RGB and layout.samples > 3 and layout.alpha is None and not options.bands:
+        made = replace(made, notes=(f"bands 1, 2, 3 of {layout.samples} as red, green, blue", *made.notes))
+    return made
+
+
+def _decoded_by_pillow(
+    file: IO[bytes], name: str, shorter: int, options: PictureOptions
+) -> tuple[Upright, tuple[int, int]]:
+    from PIL import AvifImagePlugin, WebPImagePlugin  # noqa: F401
 
     nbytes = file.seek(0, os.SEEK_END)
     file.seek(0)
-    with Image.open(file, formats=FORMATS) as image:
-        _check_size(image, name)
-        if image.width * image.height > max(_SAFE_PIXELS, _MOST_A_BYTE * nbytes):
-            raise PictureError(_packed(name, image.size, nbytes))
+    with Image.open(file, formats=[form for form in FORMATS if form != "TIFF"]) as image:
+        _check_size(image.size, name)
+        _check_packing(image.size, nbytes, name)
         frames = getattr(image, "n_frames", 1)
         width, height = image.size
         orientation = _orientation(image)
@@ -336,13 +446,12 @@ def _decoded(file: IO[bytes], name: str, shorter: int) -> tuple[Pixels, str, tup
             image.draft(None, (shorter, shorter))
         reduced = image.size
         image.load()
-        pixels, note = upright_rgb(image, *depth(image))
+        made = upright_rgb(image, *depth(image), options, file)
     if frames > 1:
-        first = f"first of {frames} {'pages' if image.format == 'TIFF' else 'frames'}"
-        note = f"{first}; {note}" if note else first
+        made = replace(made, notes=(f"first of {frames} frames", *made.notes))
     # The pixels themselves tell, but for a square.
-    lies = pixels.shape[:2] != (reduced[1], reduced[0]) if reduced[0] != reduced[1] else orientation >= 5
-    return pixels, note, (width, height) if lies else (height, width)
+    lies = made.pixels.shape[:2] != (reduced[1], reduced[0]) if reduced[0] != reduced[1] else orientation >= 5
+    return made, (width, height) if lies else (height, width)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -28,6 +28,7 @@ from fmviz.networks.backbone import Backbone
 from fmviz.networks.origin import Weights
 from fmviz.networks.own import LIVE, OwnBackbone, own_weights
 from fmviz.networks.weights import best_here, load
+from fmviz.picture_options import picture_options
 from fmviz.pictures import Picture, read_picture
 from fmviz.preprocess import NetworkInput, Preprocessing, PreprocessingFunction
 from fmviz.preprocess import preprocess as network_input
@@ -57,6 +58,8 @@ class Session:
             image to a tensor (1, 3, h, w).
         classes: what the logits stand for, in their order, where the weights do not say.
         name: what to call `model`; its class where None.
+        bands: Bands of pictures to show, and
+        stretch: whether data of few values are stretched, as `fmviz.read_picture` takes them.
 
     Raises:
         BackboneError, WeightsError, DeviceError, TrustError: in one sentence each; nothing is left half loaded.
@@ -82,7 +85,10 @@ class Session:
         preprocess: Preprocessing | Callable[[PIL.Image.Image], Any] | None = None,
         classes: Sequence[str] | None = None,
         name: str | None = None,
+        bands: Sequence[int] = (),
+        stretch: bool = True,
     ) -> None:
+        self.picture_options = picture_options(bands, stretch=stretch)
         if model is not None and (backbone is not None or weights is not None):
             raise TypeError("a model that is given has its weights: give no backbone and no weights beside it")
         if model is not None and not isinstance(model, nn.Module):
@@ -164,10 +170,17 @@ class Session:
         if isinstance(picture, Tensor):
             self._check_tensor(picture)
             return self._run(picture, None, None, keep, cancelled)
-        read = read_picture(picture)
+        read = self.read(picture)
         fed = network_input(read, preprocessing or self.preprocessing)
         self.check_size(fed.geometry.input_size)
         return self._run(fed.tensor, read, fed, keep, cancelled)
+
+    def read(
+        self, picture: str | os.PathLike[str] | PIL.Image.Image | np.ndarray[Any, Any] | bytes | Picture
+    ) -> Picture:
+        """Return the picture, read with the session's bands and stretch; a `Picture` as it is."""
+        options = self.picture_options
+        return read_picture(picture, bands=options.bands, stretch=options.stretch)
 
     def table(self, size: int | tuple[int, int] | None = None) -> LayerTable:
         """The layer table of this network for an input of `size` (height, width); the crop's where None."""
@@ -197,7 +210,7 @@ class Session:
             generator = torch.Generator().manual_seed(0)
             tensor = torch.randn(1, 3, *picture, generator=generator)
         else:
-            fed = network_input(read_picture(picture), preprocessing or self.preprocessing)
+            fed = network_input(self.read(picture), preprocessing or self.preprocessing)
             self.check_size(fed.geometry.input_size)
             tensor = fed.tensor
         with self.paused():
@@ -231,7 +244,7 @@ class Session:
         if isinstance(self.backbone, OwnBackbone) and self.backbone.file is not None:
             facts["code"] = {"name": self.backbone.file.name, "sha256": self.backbone.sha256}
         if capture.picture is not None:
-            facts["picture"] = {"name": capture.picture.name, "sha256": capture.picture.sha256}
+            facts["picture"] = capture.picture.facts()
         if capture.input is not None:
             facts["preprocessing"] = capture.input.preprocessing.describe()
             facts["input_size"] = list(capture.input.geometry.input_size)

@@ -113,6 +113,7 @@ class Showing:
         self._tidied = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         try:
             pictures = [] if picture is None else [self._on_disk(picture)]
+            self._bands = session.picture_options.bands if isinstance(picture, str | os.PathLike) else ()
             self._listener = _listener(self._key)
             self._address = self._listener.address
             self.process = self._opened(pictures)
@@ -190,6 +191,8 @@ class Showing:
     def _opened(self, pictures: list[str]) -> subprocess.Popen[bytes]:
         relay = shlex.join((sys.executable, "-m", "fmviz.relay"))
         command = [sys.executable, "-m", "fmviz", f"--engine={relay}", f"--backbone={self.session.backbone.name}"]
+        command += [f"--bands={','.join(map(str, self._bands))}"] if self._bands else []
+        command += [] if self.session.picture_options.stretch else ["--no-stretch"]
         environment = {**os.environ, ADDRESS: address_words(self._address), KEY: self._key.hex()}
         try:
             # In a notebook nobody reads the terminal, so what it says of a display that is not there is kept.
@@ -215,9 +218,7 @@ class Showing:
 
     def _on_disk(self, picture: Any) -> str:
         """The path of a picture that the window can open: what lies nowhere is written to a folder that goes with it."""
-        from fmviz.pictures import read_picture
-
-        read = read_picture(picture)
+        read = self.session.read(picture)
         if isinstance(picture, str | os.PathLike):
             return str(Path(picture).absolute())
         from PIL import Image

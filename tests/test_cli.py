@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from tiffs import BLACK_IS_ZERO, tiff
 
 import fmviz
 import fmviz.writing
@@ -26,6 +27,8 @@ from fmviz.batch import export_pictures
 from fmviz.cli import COMMANDS, main
 from fmviz.errors import ExportError
 from fmviz.networks.catalog import backbones
+from fmviz.picture_options import PictureOptions
+from fmviz.preprocess import IMAGENET
 from fmviz.session import Session
 from fmviz.table_choice import COLUMNS
 from fmviz.table_command import FORMATS, SORTED_BY
@@ -571,6 +574,64 @@ def test_each_command_is_in_the_readme():
     assert [name for name in COMMANDS if f"fmviz {name}" not in text] == []
 
 
+# Bands, and data of few values
+
+
+@pytest.fixture
+def eight_bands(tmp_path) -> str:
+    """Eight bands of 12-bit data in 16 bits, planes apart."""
+    values = np.random.default_rng(0).integers(0, 4096, (60, 80, 8), dtype=np.uint16)
+    values[0, 0], values[0, 1] = 0, 4095
+    path = tmp_path / "eight.tif"
+    path.write_bytes(tiff(values, BLACK_IS_ZERO, planar=True, extra=[0] * 7))
+    return str(path)
+
+
+def test_bands_and_stretch_are_said_and_recorded(tmp_path, capsys, eight_bands):
+    out = tmp_path / "out"
+    assert export(eight_bands, "-o", str(out), "--layers", "P3", "--bands", "4,3,2") == 0
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == (
+        f"fmviz: {eight_bands}: bands 4, 3, 2 of 8 as red, green, blue; values from 0 to 4095 stretched to 0–255"
+    )
+    picture = facts(next(out.iterdir()))["picture"]
+    assert (picture["bands"], picture["stretched_from"]) == ([4, 3, 2], [0, 4095])
+    assert export(eight_bands, "-o", str(tmp_path / "plain"), "--layers", "P3", "--no-stretch") == 0
+    assert capsys.readouterr().err.splitlines()[-1].endswith(": bands 1, 2, 3 of 8 as red, green, blue")
+    plain = facts(next((tmp_path / "plain").iterdir()))["picture"]
+    assert (plain["stretch"], "stretched_from" in plain, "bands" in plain) == (False, False, False)
+
+
+def test_in_the_library_bands_and_stretch_are_arguments(tmp_path, eight_bands):
+    for number, options in enumerate(({}, {"bands": (4, 3, 2)}, {"bands": (5,), "stretch": False})):
+        (done,) = fmviz.export(
+            eight_bands, tmp_path / str(number), layers="C3", preprocessing=IMAGENET.whole(48), **options
+        )
+        assert done.error is None
+        read = fmviz.read_picture(eight_bands, **options)
+        session = Session(preprocessing=IMAGENET.whole(48), **options)
+        capture = session.run(eight_bands)
+        assert np.array_equal(capture.picture.pixels, read.pixels)
+        assert facts(done.files[0])["picture"] == json.loads(json.dumps(session.facts(capture)["picture"]))
+
+
+@pytest.mark.parametrize("bands", ["", "1,2", "a", "1,2,3,4", "0,1,2", "-1", "1;2;3", "1.5", "4,,2"])
+def test_band_numbers_that_cannot_be_are_wrong_usage(tmp_path, capsys, bands):
+    for command in (["export", CAT, "-o", str(tmp_path)], [CAT]):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, f"--bands={bands}"])
+        assert ended.value.code == 2
+        assert "is not one or three band numbers from 1, with commas between: 4,3,2" in capsys.readouterr().err
+
+
+def test_a_band_that_a_picture_lacks_is_a_sentence_and_the_others_are_done(tmp_path, capsys, eight_bands):
+    assert export(CAT, eight_bands, "-o", str(tmp_path / "out"), "--layers", "P3", "--bands", "4,3,2") == 1
+    assert f"fmviz: {CAT}: chelsea.png has 3 bands: choose one or three of the numbers from 1 to 3." in (
+        capsys.readouterr().err
+    )
+    assert len(names(tmp_path / "out")) == 1
+
+
 # The window and the engine are started, not run
 
 
@@ -585,13 +646,16 @@ def test_without_a_command_the_window_opens_on_the_pictures(monkeypatch):
     assert main(["--engine", "box", "--model", "theirs.py:net"]) == 0
     assert main(["--backbone", "vgg16", "--weights", "mine.pth"]) == 0
     assert main(["--weights", "random"]) == 0
+    assert main(["a.tif", "--bands", "4,3,2", "--no-stretch"]) == 0
+    usual, chosen = PictureOptions(), PictureOptions((4, 3, 2), stretch=False)
     assert opened == [
-        ([Path("a.png"), Path("b.png")], None, "", ""),
-        ([], ["ssh", "box", "fmviz engine"], "", ""),
-        ([Path("a.png")], None, "vgg16", ""),
-        ([], ["box"], "own:theirs.py:net", ""),
-        ([], None, "vgg16", "mine.pth"),
-        ([], None, "", "random"),
+        ([Path("a.png"), Path("b.png")], None, "", "", usual),
+        ([], ["ssh", "box", "fmviz engine"], "", "", usual),
+        ([Path("a.png")], None, "vgg16", "", usual),
+        ([], ["box"], "own:theirs.py:net", "", usual),
+        ([], None, "vgg16", "mine.pth", usual),
+        ([], None, "", "random", usual),
+        ([Path("a.tif")], None, "", "", chosen),
     ]
 
 

@@ -26,8 +26,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiffs import BLACK_IS_ZERO, tiff
 from torch import nn
 
+import fmviz
 from fmviz.assets import asset
 from fmviz.capture import Activation
 from fmviz.column import column
@@ -81,6 +83,8 @@ from fmviz.engine.messages import (
 )
 from fmviz.engine.serve import serve
 from fmviz.networks import catalog
+from fmviz.picture_options import PictureOptions
+from fmviz.preprocess import preprocess
 from fmviz.pyramid import tap_maps
 from fmviz.render import render, statistics
 from fmviz.session import Session
@@ -297,6 +301,27 @@ def test_a_picture_may_come_as_bytes(client):
     source = PictureSource(name="pasted", data=Path(CAT.path).read_bytes())
     read = client.ask(ReadPicture, source=source, limit=32)
     assert (read.name, read.sha256) == ("pasted", client.ask(ReadPicture, source=CAT, limit=32).sha256)
+
+
+def test_a_picture_is_read_with_its_options_and_read_again_where_they_change(client, tmp_path):
+    values = np.random.default_rng(0).integers(0, 4096, (60, 80, 8), dtype=np.uint16)
+    values[0, 0], values[0, 1] = 0, 4095
+    path = tmp_path / "eight.tif"
+    path.write_bytes(tiff(values, BLACK_IS_ZERO, extra=[0] * 7))
+    notes = {
+        PictureOptions(): "bands 1, 2, 3 of 8 as red, green, blue; values from 0 to 4095 stretched to 0–255",
+        PictureOptions((4, 3, 2), stretch=False): "bands 4, 3, 2 of 8 as red, green, blue",
+    }
+    fed_by = Session("efficientnet_lite0_fpn").preprocessing.whole(64)
+    for options, note in notes.items():
+        source = PictureSource(name="eight.tif", path=str(path), options=options)
+        read = client.ask(ReadPicture, source=source, limit=100)
+        assert (read.bands, read.note) == (8, note)
+        expected = fmviz.read_picture(path, bands=options.bands, stretch=options.stretch)
+        assert np.array_equal(carried(read.pixels), expected.pixels)
+        ran = client.ask(Run, source=source, setup=SMALL)
+        fed = client.ask(ReadInput, run=ran.run)
+        assert np.array_equal(carried(fed.pixels), preprocess(expected, fed_by).pixels())
 
 
 def test_a_run_tells_all_that_the_window_shows_of_it(ran, capture):

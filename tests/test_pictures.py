@@ -186,10 +186,12 @@ def _value(endian: str, kind: int, value: int) -> bytes:
 @pytest.mark.parametrize(
     ("values", "expected", "note"),
     [
-        ([0, 100, 255], [0, 100, 255], ""),
-        ([0, 257, 65535], [0, 1, 255], ""),
-        ([-1000, 0, 1000], [0, 128, 255], "values from -1000 to 1000 scaled to 0–255"),
-        ([0, 0, 2_000_000], [0, 0, 255], "values from 0 to 2e+06 scaled to 0–255"),
+        ([0, 100, 255], [0, 100, 255], "values from 0 to 255 stretched to 0–255"),
+        ([0, 257, 65535], [0, 1, 255], "values from 0 to 65535 stretched to 0–255"),
+        ([-1000, 0, 1000], [0, 128, 255], "values from -1000 to 1000 stretched to 0–255"),
+        ([0, 0, 2_000_000], [0, 0, 255], "values from 0 to 2000000 stretched to 0–255"),
+        ([-(2**31) + 1, 0, 2**31 - 2], [0, 128, 255], ""),
+        ([7, 7, 7], [7, 7, 7], ""),
         ([-5, -5, -5], [0, 0, 0], "values from -5 to -5 scaled to 0–255"),
     ],
 )
@@ -206,9 +208,13 @@ def test_whole_numbers_of_32_bits(values: list[int], expected: list[int], note: 
         ([0.0, 51.0, 255.0], [0, 51, 255], "values from 0 to 255 scaled to 0–255"),
         ([-1.0, 0.0, 3.0], [0, 64, 255], "values from -1 to 3 scaled to 0–255"),
         ([-3e38, 0.0, 3e38], [0, 128, 255], "values from -3e+38 to 3e+38 scaled to 0–255"),
-        ([np.nan, np.inf, 1.0], [0, 255, 255], "2 of 3 values not finite"),
-        ([-np.inf, 2.0, 4.0], [0, 0, 255], "values from 2 to 4 scaled to 0–255; 1 of 3 values not finite"),
-        ([np.nan, np.nan, np.nan], [0, 0, 0], "3 of 3 values not finite"),
+        ([np.nan, np.inf, 1.0], [0, 255, 255], "2 of 3 values not finite, drawn NaN black, +∞ white"),
+        (
+            [-np.inf, 2.0, 4.0],
+            [0, 0, 255],
+            "values from 2 to 4 scaled to 0–255; 1 of 3 values not finite, drawn −∞ black",
+        ),
+        ([np.nan, np.nan, np.nan], [0, 0, 0], "3 of 3 values not finite, drawn NaN black"),
     ],
 )
 def test_floats(values: list[float], expected: list[int], note: str) -> None:

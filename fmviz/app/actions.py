@@ -41,6 +41,8 @@ ACTIONS: tuple[Row, ...] = (
     Row("open", QT_TRANSLATE_NOOP("Actions", "&Open picture…"), "file", ("Ctrl+O",), "open"),
     Row("previous", QT_TRANSLATE_NOOP("Actions", "&Previous picture"), "file", ("Alt+Left",), "previous"),
     Row("next", QT_TRANSLATE_NOOP("Actions", "&Next picture"), "file", ("Alt+Right",), "next"),
+    Row("bands", QT_TRANSLATE_NOOP("Actions", "Choose &bands…"), "file", ("Ctrl+B",)),
+    Row("stretch", QT_TRANSLATE_NOOP("Actions", "Stretch &dark data"), "file", ("Ctrl+D",), checkable=True),
     Row("close_picture", QT_TRANSLATE_NOOP("Actions", "&Close picture"), "file", ("Ctrl+W",)),
     Row("export", QT_TRANSLATE_NOOP("Actions", "&Export…"), "file", ("Ctrl+E",), "export"),
     Row("export_table", QT_TRANSLATE_NOOP("Actions", "Export &table…"), "file", ("Ctrl+Shift+E",)),

@@ -21,6 +21,7 @@ from fmviz.app.teaching import Teaching
 from fmviz.colours import COLOUR_MAPS, colour_map
 from fmviz.engine.messages import Dropped, Exported, Failed, PictureSource, Progress
 from fmviz.networks.shards import WEIGHTS_SUFFIXES, holds_checkpoint, is_index
+from fmviz.picture_options import PictureOptions
 
 if TYPE_CHECKING:
     from fmviz.app.presenter import Presenter
@@ -78,6 +79,8 @@ class Commands(QObject):
             "open": self.open,
             "previous": lambda: controller.step_picture(-1),
             "next": lambda: controller.step_picture(1),
+            "bands": self.choose_bands,
+            "stretch": lambda: controller.set_stretch(not self._store.state.stretch),
             "close_picture": lambda: controller.close_picture(self._store.state.current),
             "export": self.export,
             "restore_session": self.restore_session,
@@ -176,7 +179,23 @@ class Commands(QObject):
         if Path(path).name in TO_SCALE:
             self._controller.set_setup(mode="whole", side=TO_SCALE[Path(path).name])
 
-    def open_paths(self, paths: list[Path]) -> None:
+    def choose_bands(self) -> None:
+        """Open the dialog that chooses the bands of the picture on the screen."""
+        from fmviz.app.views.bands_dialog import BandsDialog
+
+        source = self._store.state.source
+        picture = self._controller.picture(source)
+        if source is None or picture is None or picture.bands < 2:
+            told = self.tr("This picture has one band: there are none to choose from.")
+            if picture is None:
+                told = self.tr("Open a picture first: there are no bands to choose from yet.")
+            self._window.statusBar().showMessage(told, 4000)
+            return
+        dialog = BandsDialog(source.name, picture.bands, source.options.bands, self._window)
+        dialog.chosen.connect(lambda bands: self._controller.set_bands(source, bands))
+        dialog.open()
+
+    def open_paths(self, paths: list[Path], bands: tuple[int, ...] = ()) -> None:
         """Files of any kind: pictures become a strip, as do those in a folder; of weights and of code the first is taken.
 
         A folder with a checkpoint is opened as weights, as are the index and the parts of one.
@@ -184,7 +203,7 @@ class Commands(QObject):
         paths = self._with_those_in_folders(paths)
         weights = [path for path in paths if _are_weights(path)]
         models = [path for path in paths if path.suffix.lower() == ".py"]
-        self._controller.open_paths([path for path in paths if path not in weights and path not in models])
+        self._controller.open_paths([path for path in paths if path not in weights and path not in models], bands)
         if models:
             self.networks.take_model(models[0].absolute())
         if weights:
@@ -259,7 +278,8 @@ class Commands(QObject):
         buffer.open(QIODevice.OpenModeFlag.WriteOnly)
         image.save(buffer, "PNG")  # type: ignore[call-overload]
         name = self.tr("pasted picture")
-        self._controller.open_pictures([PictureSource(name=name, data=bytes(stored.data()))])
+        options = PictureOptions(stretch=self._store.state.stretch)
+        self._controller.open_pictures([PictureSource(name=name, data=bytes(stored.data()), options=options)])
         return True
 
     # Pictures out

@@ -43,6 +43,7 @@ from fmviz.engine.messages import (
     Welcome,
 )
 from fmviz.errors import PictureError
+from fmviz.picture_options import PictureOptions
 
 PICTURE_LIMIT = 2048
 """No side of the picture on the screen is longer; the network is fed from the original."""
@@ -68,6 +69,8 @@ class ShownPicture(msgspec.Struct, frozen=True, eq=False):
     image: QImage
     size: tuple[int, int]
     note: str
+    bands: int = 3
+    """The number of bands that there are to choose from."""
 
 
 class Controller(QObject):
@@ -161,12 +164,30 @@ class Controller(QObject):
         if not sources:
             return
         state = self.store.state
+        # A file that is open keeps its options.
+        sources = [next((old for old in state.sources if old.is_of(new)), new) for new in sources]
         kept = [source for source in state.sources if source not in sources]
         self.store.update(sources=(*kept, *sources), current=len(kept))
 
-    def open_paths(self, paths: list[Path]) -> None:
-        """Picture files become a strip."""
-        self.open_pictures([self.source_of(path) for path in paths])
+    def open_paths(self, paths: list[Path], bands: tuple[int, ...] = ()) -> None:
+        """Picture files become a strip; `bands` are shown of them, or those that each file has for colours."""
+        options = PictureOptions(bands, self.store.state.stretch)
+        self.open_pictures([msgspec.structs.replace(self.source_of(path), options=options) for path in paths])
+
+    def set_bands(self, source: PictureSource, bands: tuple[int, ...]) -> None:
+        """Read a picture of the strip again, with other bands."""
+        options = msgspec.structs.replace(source.options, bands=bands)
+        changed = msgspec.structs.replace(source, options=options)
+        sources = self.store.state.sources
+        self.store.update(sources=tuple(changed if one.is_of(source) else one for one in sources))
+
+    def set_stretch(self, stretch: bool) -> None:
+        """Stretch data of few values, or leave them; all pictures of the strip are read again, each when it is shown."""
+        sources = tuple(
+            msgspec.structs.replace(one, options=msgspec.structs.replace(one.options, stretch=stretch))
+            for one in self.store.state.sources
+        )
+        self.store.update(sources=sources, stretch=stretch)
 
     def source_of(self, path: Path) -> PictureSource:
         """A file of this computer as the engine is told of it: by its place, and where it cannot read there as its bytes."""
@@ -230,7 +251,7 @@ class Controller(QObject):
 
     def _want(self, wanted: RunWanted) -> None:
         state = self.store.state
-        sources = state.sources if wanted.source in state.sources else (*state.sources, wanted.source)
+        sources = _with_source(state.sources, wanted.source)
         self.store.update(sources=sources, current=sources.index(wanted.source), setup=wanted.setup)
 
     def failed_setup(self) -> Setup:
@@ -317,7 +338,7 @@ class Controller(QObject):
             while len(self._pictures) >= _PICTURES_KEPT:
                 del self._pictures[next(iter(self._pictures))]
             pixels = SharedPixels.of(reply.pixels, block)
-            self._pictures[source] = ShownPicture(rgb_image(pixels.array), reply.size, reply.note)
+            self._pictures[source] = ShownPicture(rgb_image(pixels.array), reply.size, reply.note, reply.bands)
             self.picture_ready.emit()
 
     def _ran(self, wanted: RunWanted, reply: AnyReply, _block: Block | None) -> None:
@@ -427,8 +448,10 @@ class Controller(QObject):
             self.store.update(sources=sources, current=max(0, min(state.current, len(sources) - 1)))
             return
         self._asked = RunWanted(state.shown_source, state.shown.setup)
-        if state.shown_source not in sources:
-            sources = (*sources, state.shown_source)
+        if without is not None and without.is_of(state.shown_source):
+            # The same file could not be read with other options.
+            sources = state.sources
+        sources = _with_source(sources, state.shown_source)
         self.store.update(sources=sources, current=sources.index(state.shown_source), setup=state.shown.setup)
 
     # Trouble
@@ -587,3 +610,10 @@ class Controller(QObject):
                     for problem in problems
                 )
             )
+
+
+def _with_source(sources: tuple[PictureSource, ...], source: PictureSource) -> tuple[PictureSource, ...]:
+    """`sources` with `source` in the place of the same file with other options, or at the end."""
+    if any(one.is_of(source) for one in sources):
+        return tuple(source if one.is_of(source) else one for one in sources)
+    return (*sources, source)

@@ -47,6 +47,7 @@ from fmviz.colours import colour_table
 from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import Setup, TidyUp
 from fmviz.errors import ExportError
+from fmviz.picture_options import USUAL, PictureOptions
 from fmviz.places import state_folder
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class App:
         pictures: to open first; the first sample where there are none.
         engine: the command that starts the engine, where it is not this Python's own.
         backbone, weights: to start with, instead of those of last time.
+        picture_options: the bands and the stretch that these pictures are opened with.
         folder: where what is open is kept while it is, so that it can be had again; nowhere where None.
     """
 
@@ -85,6 +87,7 @@ class App:
         engine: Sequence[str] | None = None,
         backbone: str = "",
         weights: str = "",
+        picture_options: PictureOptions = USUAL,
         folder: Path | None = None,
     ) -> None:
         self.preferences = Preferences(settings)
@@ -94,7 +97,7 @@ class App:
             # What the window was opened for is not what it is opened with the next time.
             self.preferences.keep_setup(state.setup)
             state = msgspec.structs.replace(state, setup=Setup(backbone=backbone or BACKBONE, weights=weights))
-        self.store = Store(state)
+        self.store = Store(msgspec.structs.replace(state, stretch=picture_options.stretch))
         self.link = EngineLink(engine)
         self.controller = Controller(self.store, self.link)
         self.exporting = Exporting(self.store, self.link)
@@ -114,6 +117,7 @@ class App:
         self.commands.attach(self.window, self.presenter, self.tabling, self.returning)
         self.faults = Faults(self.store, self.window)
         self._pictures = list(pictures) or [samples()[0][1]]
+        self._bands = picture_options.bands if pictures else ()
         self._coloured = False
         self._started = False
         self.hears_signals = False
@@ -146,7 +150,7 @@ class App:
             return
         self._started = True
         self.loading.begin()
-        self.commands.open_paths(self._pictures)
+        self.commands.open_paths(self._pictures, self._bands)
         self._show_sample_at_once()
         self.controller.start()
         self.returning.offer()
@@ -236,15 +240,30 @@ def make_application() -> QApplication:
     return application
 
 
-def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbone: str = "", weights: str = "") -> int:
-    """Open the window and stay until it is closed; the exit code. `engine`, `backbone`, `weights` as `App` takes them."""
+def run(
+    pictures: Sequence[Path],
+    *,
+    engine: Sequence[str] | None = None,
+    backbone: str = "",
+    weights: str = "",
+    picture_options: PictureOptions = USUAL,
+) -> int:
+    """Open the window and stay until it is closed; the exit code. The arguments are as `App` takes them."""
     display = Display()
     application = make_application()
     folder = None
     # Who has no home has nowhere to keep anything.
     with contextlib.suppress(ExportError):
         folder = state_folder()
-    app = App(QSettings(), pictures, engine=engine, backbone=backbone, weights=weights, folder=folder)
+    app = App(
+        QSettings(),
+        pictures,
+        engine=engine,
+        backbone=backbone,
+        weights=weights,
+        picture_options=picture_options,
+        folder=folder,
+    )
     display.opened(app.end_without_display)
     app.faults.listen()
     app.show()

@@ -213,6 +213,7 @@ class Presenter(QObject):
 
     def _push_strip(self) -> None:
         state = self.store.state
+        self.window.set_checked("stretch", state.stretch)
         self.window.strip.set_pictures([source.name for source in state.sources], state.current)
         self.window.fit_upper_bar()
         self.window.set_can_step(back=state.current > 0, forward=state.current + 1 < len(state.sources))
@@ -228,6 +229,7 @@ class Presenter(QObject):
         canvas.view.set_region(box)
         canvas.set_picture(image, box)
         canvas.set_frame(self._seen() if state.shown and picture else None)
+        self.window.set_can_choose_bands(picture is not None and picture.bands > 1)
         # Where there is no map yet, the picture alone would be drawn as if it were one.
         below = image if state.shown else None
         self.window.channel.canvas.set_picture(below, box)

@@ -13,6 +13,7 @@ from fmviz.colours import COLOUR_MAPS
 from fmviz.engine import odd_names
 from fmviz.engine.messages import PictureSource, Setup
 from fmviz.maps import NORMALISATIONS, Normalisation, Reduction
+from fmviz.picture_options import PictureOptions, bands_are_sound
 
 _VERSION = 1
 _LARGEST_SIDE = 100_000
@@ -20,7 +21,7 @@ _MOST = 10_000
 
 _CHOICES = (
     *("layer", "channel", "normalisation", "colour_map", "order", "smooth", "over_picture", "opacity", "pin", "boxes"),
-    *("table_size", "appearance"),
+    *("table_size", "appearance", "stretch"),
 )
 """Fields of the state that are kept as they are."""
 
@@ -30,7 +31,10 @@ class Sitting(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = _VERSION
     pictures: tuple[str, ...] = ()
+    options: tuple[PictureOptions, ...] = ()
+    """Of `pictures`, in their order; the usual ones where there are none."""
     current: int = 0
+    stretch: bool = True
     setup: Setup
     layer: str = ""
     channel: int = 0
@@ -55,6 +59,7 @@ def of_state(state: ViewState) -> Sitting:
     current = sources.index(state.source) if state.source in sources else 0
     return Sitting(
         pictures=tuple(source.path for source in sources),
+        options=tuple(source.options for source in sources),
         current=current,
         setup=state.setup,
         level_channel=state.pyramid.channel,
@@ -69,7 +74,11 @@ def changes(sitting: Sitting, source: Callable[[str], PictureSource]) -> dict[st
     pyramid = PyramidChoice(sitting.level_channel, sitting.level_reduction, sitting.level_scale)
     found: dict[str, Any] = {"setup": sitting.setup, "pyramid": pyramid}
     found |= {name: getattr(sitting, name) for name in _CHOICES}
-    pictures: tuple[PictureSource, ...] = tuple(source(path) for path in sitting.pictures)
+    usual = PictureOptions(stretch=sitting.stretch)
+    pictures: tuple[PictureSource, ...] = tuple(
+        msgspec.structs.replace(source(path), options=how or usual)
+        for path, how in zip(sitting.pictures, (*sitting.options, *(None,) * len(sitting.pictures)), strict=False)
+    )
     if pictures:
         found |= {"sources": pictures, "current": min(sitting.current, len(pictures) - 1)}
     return found
@@ -113,6 +122,7 @@ def _is_sound(sitting: Sitting) -> bool:
         and 0 <= sitting.current <= _MOST
         and len(sitting.pictures) <= _MOST
         and all(path and _is_text(path) for path in sitting.pictures)
+        and all(bands_are_sound(options.bands) for options in sitting.options)
         and 0 <= sitting.channel < 1 << 24
         and 0 <= sitting.level_channel < 1 << 24
         and all(math.isfinite(place) and 0 <= place <= 1e9 for place in places)

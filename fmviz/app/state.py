@@ -84,6 +84,8 @@ class ViewState(msgspec.Struct, frozen=True):
 
     sources: tuple[PictureSource, ...] = ()
     current: int = 0
+    stretch: bool = True
+    """Whether pictures of few values are stretched; all of `sources` have it in their options."""
     setup: Setup = msgspec.field(default_factory=lambda: Setup(backbone=BACKBONE))
     backbones: tuple[BackboneInfo, ...] = ()
     devices: tuple[str, ...] = ("cpu",)

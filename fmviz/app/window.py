@@ -216,6 +216,7 @@ class MainWindow(QMainWindow):
         for name, text in actions.MENUS:
             menus[name] = self.menuBar().addMenu(QCoreApplication.translate("Actions", str(text)))
         breaks = {
+            "bands",
             "export",
             "copy_table",
             "quit",
@@ -369,6 +370,10 @@ class MainWindow(QMainWindow):
         """Which of the remedies that mend nothing by themselves there is something for."""
         for name in ("trust_model", "use_cpu", "restore_session"):
             self.actions_by_name[name].setEnabled(name in names)
+
+    def set_can_choose_bands(self, possible: bool) -> None:
+        """Whether the picture on the screen has more bands than one."""
+        self.actions_by_name["bands"].setEnabled(possible)
 
     def set_can_step(self, *, back: bool, forward: bool) -> None:
         """Whether there is a picture before and after this one."""

@@ -61,6 +61,7 @@ from fmviz.engine.shown import Ask, Shown
 from fmviz.errors import Cancelled, FmvizError, ForwardError
 from fmviz.networks.shards import files_of
 from fmviz.own_model import PREFIX
+from fmviz.picture_options import PictureOptions
 from fmviz.pictures import Picture, read_picture
 from fmviz.strays import remove_strays
 
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
 KEPT_PICTURES = 4
 _NOTES = 3
 """Sentences on omitted outputs that a window shows at most."""
+PictureKey = tuple[str, int, int, bytes, PictureOptions]
 DEVICE_LOST = 70
 """The exit code of an engine whose accelerator cannot be used any more."""
 
@@ -88,7 +90,7 @@ class Answers:
     def __init__(self, live: Session | None = None) -> None:
         self._live = live
         self._blocks = Blocks()
-        self._pictures: dict[tuple[str, int, int, bytes], Picture] = {}
+        self._pictures: dict[PictureKey, Picture] = {}
         self._shown: Shown | None = None
         self._runs = 0
         self._lent = LentFiles()
@@ -138,7 +140,10 @@ class Answers:
     def _picture(self, source: PictureSource) -> Picture:
         key = _key(source)
         if key not in self._pictures:
-            picture = read_picture(source.data or source.path, name=source.name)
+            options = source.options
+            picture = read_picture(
+                source.data or source.path, name=source.name, bands=options.bands, stretch=options.stretch
+            )
             while len(self._pictures) >= KEPT_PICTURES:
                 del self._pictures[next(iter(self._pictures))]
             self._pictures[key] = picture
@@ -162,6 +167,7 @@ class Answers:
             note=picture.note,
             size=picture.size,
             pixels=pixels(target, request.block),
+            bands=picture.bands,
         )
 
     # Runs
@@ -350,9 +356,9 @@ def _written(path: str) -> tuple[int, int]:
     return (status.st_mtime_ns, status.st_size) if status else (0, 0)
 
 
-def _key(source: PictureSource) -> tuple[str, int, int, bytes]:
+def _key(source: PictureSource) -> PictureKey:
     """What tells that a file is still the one that was read. A file that is not there is for `read_picture` to report."""
-    return (source.path, *_written(source.path), source.data)
+    return (source.path, *_written(source.path), source.data, source.options)
 
 
 def _counting(cancelled: Ask, progress: Tell, name: str, session: Session) -> Ask:

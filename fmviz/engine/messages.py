@@ -20,6 +20,7 @@ import msgspec
 from fmviz.geometry import Geometry
 from fmviz.maps import Normalisation, Reduction
 from fmviz.parameter_counts import SharedTensor
+from fmviz.picture_options import USUAL, PictureOptions
 
 PROTOCOL = 6
 
@@ -44,6 +45,11 @@ class PictureSource(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     path: str = ""
     data: bytes = b""
+    options: PictureOptions = USUAL
+
+    def is_of(self, other: PictureSource) -> bool:
+        """Return whether both are the same file or bytes, whatever the options."""
+        return (self.name, self.path, self.data) == (other.name, other.path, other.data)
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -607,13 +613,15 @@ class PyramidKept(Reply, frozen=True, kw_only=True):
 
 
 class PictureRead(Reply, frozen=True, kw_only=True):
-    """`size` is the picture's own (height, width); `pixels` (h, w, 3) may be smaller."""
+    """`size` is the picture's own (height, width); `pixels` (h, w, 3) may be smaller; `bands` is how many there are to choose
+    from."""
 
     name: str
     sha256: str
     note: str
     size: tuple[int, int]
     pixels: Pixels
+    bands: int = 3
 
 
 class Ran(Reply, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """Reads mutants of pictures, one after the other, and prints what is wrong: JSON, a line for each finding and one at the end.
 
-    python a_reader.py COUNT SEED
+    python a_reader.py COUNT SEED [tiffs]
 
+With "tiffs", of TIFFs of layouts that Pillow does not write; else of pictures of seven formats.
 Before each it prints its number, so that whoever listens knows which one a crash came from. The files in `found/`, which once
 were too much, come first, with negative numbers.
 """
@@ -15,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from mutants import mutants, pictures
+from mutants import mutants, pictures, tiffs
 
 from fmviz.errors import PictureError
 from fmviz.pictures import read_picture
@@ -29,7 +30,7 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-seeds = pictures()
+seeds = tiffs() if sys.argv[3:] == ["tiffs"] else pictures()
 for whole in seeds:
     preprocess(read_picture(whole), IMAGENET)
 base, slowest, refused = resident(), 0.0, 0

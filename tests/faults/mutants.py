@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 import random
 import struct
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+sys.path.append(str(Path(__file__).parents[1]))  # for the scripts of this folder
+from tiffs import BLACK_IS_ZERO, DEFLATE, LZW, NONE, PACKBITS, PALETTE, RGB, WHITE_IS_ZERO, tiff
 
 
 def mutants(seeds: Sequence[bytes], count: int, seed: int) -> Iterator[tuple[int, bytes]]:
@@ -154,3 +159,22 @@ def pictures() -> list[bytes]:
         image.save(stream, form, **options)
         made.append(stream.getvalue())
     return made
+
+
+def tiffs() -> list[bytes]:
+    """Small TIFFs of many layouts: planes, tiles, predictors, both byte orders, BigTIFF, palettes, bands, nodata."""
+    rng = np.random.default_rng(4)
+    eight = rng.integers(0, 256, (23, 31, 3), dtype=np.uint8)
+    sixteen = rng.integers(0, 4096, (23, 31, 5), dtype=np.uint16)
+    floats = rng.random((23, 31)).astype(np.float32)
+    return [
+        tiff(eight, RGB, planar=True, compression=PACKBITS, rows=6),
+        tiff(sixteen[:, :, :3], RGB, planar=True, compression=LZW, predictor=2, order=">", rows=5),
+        tiff(sixteen, BLACK_IS_ZERO, extra=[0] * 4, compression=DEFLATE, tile=(16, 16), big=True),
+        tiff(sixteen, RGB, extra=[2, 0], planar=True, order=">", big=True),
+        tiff(floats, BLACK_IS_ZERO, compression=DEFLATE, predictor=3, nodata="-9999", rows=4),
+        tiff(floats.astype(np.float64), WHITE_IS_ZERO, compression=NONE, rows=3),
+        tiff(eight[:, :, 0], PALETTE, colour_map=[*range(256)] * 3),
+        tiff(sixteen[:, :, 0], BLACK_IS_ZERO, bits=12, compression=LZW, tile=(16, 32)),
+        tiff(eight[:, :, 0].astype(np.uint32), BLACK_IS_ZERO, pages=3),
+    ]

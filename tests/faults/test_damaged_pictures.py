@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from mutants import chunks, mutants, pictures
 from PIL import Image
+from tiffs import tiff as tiff_of
 
 from fmviz.pictures import FORMATS
 
@@ -38,6 +39,16 @@ def test_damaged_pictures_are_read_or_refused(long: bool, tmp_path: Path) -> Non
     assert not findings, f"{findings[:5]}; the files: {kept[:5]}"
     # Most are still pictures, and many are not.
     assert 400 < sums[0]["refused"] < 1900
+
+
+@pytest.mark.timeout(900)
+def test_damaged_tiffs_of_all_layouts_are_read_or_refused(long: bool) -> None:
+    for seed in range(10 if long else 1):
+        ending, printed = run([sys.executable, str(READER), "1500", str(seed), "tiffs"])
+        told = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+        assert not ending, ending
+        assert [one for one in told if "number" in one] == []
+        assert 300 < told[-1]["refused"] < 1450
 
 
 def run(command: list[str]) -> tuple[str, str]:
@@ -153,6 +164,15 @@ def bombs() -> dict[str, bytes]:
         )
     for compression in ("tiff_deflate", "tiff_lzw", "packbits"):
         made[f"blank {compression}.tif"] = saved("TIFF", (6_000, 6_000), compression=compression)[:3_000]
+    values = np.zeros((16, 16), np.uint16)
+    for side in (1 << 14, 1 << 16, 1 << 20, 1 << 30):
+        # One tile that unpacks to gigabytes, by its tags, and holds a kilobyte.
+        made[f"tile of {side}.tif"] = tiff_of(
+            values, 1, compression=8, tile=(16, 16), tags={256: (9_000,), 257: (9_000,), 322: (side,), 323: (side,)}
+        )
+    made["60000 samples.tif"] = tiff_of(
+        values, 1, compression=8, tags={256: (9_000,), 257: (9_000,), 277: (60_000,), 258: (16,), 339: (1,)}
+    )
     made["16383x16383.webp"] = wide_webp(16_383, 16_383)
     made["blank.webp"] = saved("WEBP", (5_000, 5_000), lossless=True, method=0, quality=0)
     made["blank.avif"] = saved("AVIF", (5_000, 5_000), speed=10, quality=1)
