@@ -122,5 +122,9 @@ def _too_large(chosen: Chosen, drawing: Drawing) -> str:
 def _one_of(maps: Maps, index: int) -> Maps:
     part = slice(index, index + 1)
     return msgspec.structs.replace(
-        maps, pixels=maps.pixels[part], limits=maps.limits[part], channels=maps.channels[part] if maps.channels else ()
+        maps,
+        pixels=maps.pixels[part],
+        limits=maps.limits[part],
+        channels=maps.channels[part] if maps.channels else (),
+        constant=maps.constant[part],
     )

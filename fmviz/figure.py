@@ -216,7 +216,9 @@ def _default_captions(maps: Maps, shared: tuple[float, float] | None) -> list[st
     """The channel, and below it the limits where the maps do not share them."""
     names = [str(channel) for channel in maps.channels] or [maps.reduction or ""] * len(maps.pixels)
     if shared is not None:
-        return names
+        # A layer of one map whose limits are the same needs no second word: the colour bar's ends say it.
+        flat = maps.constant or (False,) * len(names)
+        return [f"{name}\nconstant" if constant else name for name, constant in zip(names, flat, strict=True)]
     return [f"{name}\n{limits_words(low, high)}" for name, (low, high) in zip(names, maps.limits, strict=True)]
 
 
@@ -224,7 +226,7 @@ def limits_words(low: float, high: float) -> str:
     """The values that a map's scale goes from and to, for its caption."""
     if math.isnan(low):
         return "no finite value"
-    return f"{number(low)} … {number(high)}" if low != high else f"{number(low)} everywhere"
+    return f"{number(low)} … {number(high)}" if low != high else f"constant {number(low)}"
 
 
 def _unusual(*pixels: Indices) -> dict[str, int]:
@@ -243,6 +245,7 @@ def map_facts(maps: Maps, step: int) -> dict[str, Any]:
         "reduction": maps.reduction,
         "normalisation": maps.normalisation,
         "limits": [[_json(low), _json(high)] for low, high in maps.limits],
+        "constant": list(maps.constant),
         "map_size": list(maps.map_size),
         "step": step,
         "levels": LEVELS,

@@ -158,5 +158,5 @@ class LayerMaps(QObject):
 
 
 def _statistics(data: bytes) -> Statistics:
-    rows = np.frombuffer(data, "<f8").reshape(7, -1)
-    return Statistics(*rows[:5], *(row.astype(np.int64) for row in rows[5:]))
+    rows = np.frombuffer(data, "<f8").reshape(8, -1)
+    return Statistics(*rows[:5], *(row.astype(np.int64) for row in rows[5:7]), constant=rows[7].astype(np.bool_))

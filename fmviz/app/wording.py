@@ -255,6 +255,10 @@ def findings(statistics: Statistics) -> list[str]:
     if dead:
         text = QCoreApplication.translate("Words", "{dead} of {count} channels all 0")
         found.append(text.format(dead=thousands(dead), count=thousands(count)))
+    constant = int((statistics.constant & (statistics.zeros < 1)).sum())
+    if constant and count > 1:
+        text = QCoreApplication.translate("Words", "{constant} channels constant")
+        found.append(text.format(constant=thousands(constant)))
     broken = int(((statistics.nans > 0) | (statistics.infinities > 0)).sum())
     if broken:
         text = QCoreApplication.translate("Words", "{broken} channels hold NaN or infinity")
@@ -263,19 +267,30 @@ def findings(statistics: Statistics) -> list[str]:
 
 
 def channel_notes(statistics: Statistics) -> dict[int, str]:
-    """What to letter beside a channel's number: a constant, or what is no number."""
+    """Return the note next to a channel's number: that it is constant up to rounding, or holds NaN or infinity."""
     notes = {}
-    text = QCoreApplication.translate("Words", "all {value}")
     words: dict[float, str] = {}
-    for channel in np.flatnonzero(statistics.minimum == statistics.maximum):
+    for channel in np.flatnonzero(statistics.constant):
         value = float(statistics.minimum[channel])
         if value not in words:
-            words[value] = text.format(value=value_words(value))
+            words[value] = constant_words(value)
         notes[int(channel)] = words[value]
     for channel in np.flatnonzero((statistics.nans > 0) | (statistics.infinities > 0)):
         name = "NaN" if statistics.nans[channel] else "∞"
         notes[int(channel)] = name
     return notes
+
+
+def constant_words(value: float) -> str:
+    """Return "all 0" for a channel without any response, "constant 0.31" for any other value."""
+    if value == 0:
+        return QCoreApplication.translate("Words", "all 0")
+    return QCoreApplication.translate("Words", "constant {value}").format(value=value_words(value))
+
+
+def limits_words(low: float, high: float) -> str:
+    """Return "0 … 3.2", or "constant 0.31" where both limits are the same."""
+    return f"{value_words(low)} … {value_words(high)}" if low != high else constant_words(low)
 
 
 def scale_words(state: ViewState) -> str:
@@ -302,9 +317,11 @@ def channel_order(order: str, statistics: Statistics) -> np.ndarray[tuple[int], 
 
 
 def tap_caption(tap: TapMaps) -> str:
-    """ "P3  256 × 28 × 28", and below it the limits of its colours, "0 … 3.2"."""
-    low, high = (value_words(limit) for limit in tap.limits)
-    return f"{tap.tap}  {tap.channels} × {tap.shape[0]} × {tap.shape[1]}\n{low} … {high}"
+    """Return "P3  256 × 28 × 28", and on a second line the limits of its colours, "0 … 3.2"."""
+    words = limits_words(*tap.limits)
+    if tap.constant and tap.limits[0] != tap.limits[1]:
+        words = QCoreApplication.translate("Words", "constant, of {limits}").format(limits=words)
+    return f"{tap.tap}  {tap.channels} × {tap.shape[0]} × {tap.shape[1]}\n{words}"
 
 
 def pyramid_note(run: Ran) -> str:

@@ -208,6 +208,7 @@ def _render_taps(request: RenderTaps, capture: Capture, blocks: Blocks) -> Reply
                 shape=maps.map_size,
                 offset=offset,
                 limits=(float(maps.limits[0, 0]), float(maps.limits[0, 1])),
+                constant=any(maps.constant),
             )
         )
         offset += maps.pixels.size
@@ -337,7 +338,7 @@ def _export(request: Export, shown: Shown, capture: Capture, cancelled: Ask) -> 
 
 
 def _packed(statistics: Statistics) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(7, C) float64, in the order of the fields of `Statistics`."""
+    """(8, C) float64, in the order of the fields of `Statistics`."""
     columns = (
         statistics.minimum,
         statistics.maximum,
@@ -346,5 +347,6 @@ def _packed(statistics: Statistics) -> np.ndarray[Any, np.dtype[np.float64]]:
         statistics.zeros,
         statistics.nans,
         statistics.infinities,
+        statistics.constant,
     )
     return np.stack([column.astype("<f8") for column in columns])

@@ -223,6 +223,8 @@ class TapMaps(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, int]
     offset: int
     limits: tuple[float, float]
+    constant: bool = False
+    """Whether its values are equal up to rounding."""
 
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -612,7 +614,7 @@ class InputRead(Reply, frozen=True, kw_only=True):
 
 
 class MapsRendered(Reply, frozen=True, kw_only=True):
-    """`pixels` (n, h, w); `limits` (n, 2). `statistics` (7, C), in the order of `fmviz.maps.Statistics`, where all C channels
+    """`pixels` (n, h, w); `limits` (n, 2). `statistics` (8, C), in the order of `fmviz.maps.Statistics`, where all C channels
     were asked for; empty otherwise."""
 
     run: int
@@ -643,7 +645,7 @@ class ValueRead(Reply, frozen=True, kw_only=True):
 
 
 class ChannelDescribed(Reply, frozen=True, kw_only=True):
-    """`counts` (bins,) and `edges` (bins + 1,) float64; `statistics` seven numbers, in the order of `Statistics`."""
+    """`counts` (bins,) and `edges` (bins + 1,) float64; `statistics` eight numbers, in the order of `Statistics`."""
 
     layer: str
     channel: int

@@ -129,11 +129,16 @@ class ChannelView(QWidget):
         edges: npt.NDArray[np.float64],
         statistics: tuple[float, ...],
     ) -> None:
-        """Histogram (n counts, n + 1 edges) and the seven statistics, in the order of `fmviz.maps.Statistics`."""
-        minimum, maximum, mean, std, zeros, nans, infinities = statistics
+        """Histogram (n counts, n + 1 edges) and the eight statistics, in the order of `fmviz.maps.Statistics`."""
+        minimum, maximum, mean, std, zeros, nans, infinities, constant = statistics
+        ends = [(self.tr("min"), value_words(minimum)), (self.tr("max"), value_words(maximum))]
+        if constant:
+            ends = [
+                (self.tr("constant"), value_words(minimum)),
+                (self.tr("max − min"), value_words(maximum - minimum)),
+            ]
         rows = [
-            (self.tr("min"), value_words(minimum)),
-            (self.tr("max"), value_words(maximum)),
+            *ends,
             (self.tr("mean"), value_words(mean)),
             (self.tr("std"), value_words(std)),
             (self.tr("zeros"), f"{zeros * 100:.1f} %"),
