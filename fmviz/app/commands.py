@@ -102,7 +102,8 @@ class Commands(QObject):
             "show_pyramid": lambda: self._window.raise_dock("pyramid"),
             "show_table": lambda: self._window.raise_dock("parameters"),
             "show_column": lambda: self._window.raise_dock("column"),
-            "unpin": lambda: self._store.update(pin=None),
+            "unpin": lambda: self._store.update(pin=None, region=None),
+            "draw_region": self.draw_region,
             "appearance_system": lambda: self._store.update(appearance="system"),
             "appearance_light": lambda: self._store.update(appearance="light"),
             "appearance_dark": lambda: self._store.update(appearance="dark"),
@@ -130,11 +131,20 @@ class Commands(QObject):
         }
 
     def cancel(self) -> None:
-        """Give up what is under way: a measurement, or the run; else let go of the pinned place."""
+        """Give up what is under way: a measurement, or the run; else clear the pinned place and the rectangle."""
         if self._store.state.activity is None:
-            self._store.update(pin=None)
+            self._store.update(pin=None, region=None)
         elif not self._tabling.cancel():
             self._controller.cancel()
+
+    def draw_region(self) -> None:
+        """Let the next drag on the picture draw the rectangle whose cells are lit."""
+        self._window.raise_dock("input")
+        self._window.input.picture.expect_rectangle()
+        self._window.statusBar().showMessage(
+            self.tr("Drag on the picture: the cells of the layer that see the rectangle are lit. Esc or U clears it."),
+            8000,
+        )
 
     def restore_session(self) -> None:
         if not self._returning.restore():

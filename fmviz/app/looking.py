@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PySide6.QtCore import QObject, Signal
 
 from fmviz.app.blocks import Block, SharedPixels
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.layer_maps import LayerMaps
 from fmviz.app.link import EngineLink
 from fmviz.app.state import Store
@@ -33,7 +34,9 @@ from fmviz.engine.messages import (
     FindThings,
     InputRead,
     MapsRendered,
+    PixelRead,
     ReadInput,
+    ReadPixel,
     ReadValue,
     ReadVector,
     RenderMaps,
@@ -49,10 +52,17 @@ from fmviz.engine.messages import (
 class ShownChannel(msgspec.Struct, frozen=True, eq=False):
     """One map at its full size."""
 
-    layer: str
-    channel: int
+    drawn: DrawnMap
     pixels: SharedPixels
     limits: tuple[float, float]
+
+    @property
+    def layer(self) -> str:
+        return self.drawn.layer
+
+    @property
+    def channel(self) -> int:
+        return self.drawn.channel
 
 
 class ShownTaps(msgspec.Struct, frozen=True, eq=False):
@@ -60,6 +70,22 @@ class ShownTaps(msgspec.Struct, frozen=True, eq=False):
 
     maps: dict[str, tuple[TapMaps, npt.NDArray[np.uint8]]]
     block: Block | None
+    wanted: TapsWanted
+
+    def drawn(self, tap: str) -> DrawnMap:
+        """Return the identity of the map of a tap."""
+        info, wanted = self.maps[tap][0], self.wanted
+        return DrawnMap(
+            run=wanted.run,
+            layer=info.layer,
+            map_size=info.shape,
+            channel=wanted.channel,
+            reduction=wanted.reduction,
+            tap=tap,
+            snapshot=wanted.snapshot if tap[0] != "C" else "",
+            normalisation="fixed" if wanted.scale == "row" else "map",
+            limits=info.limits,
+        )
 
 
 class Looking(QObject):
@@ -77,7 +103,10 @@ class Looking(QObject):
     """A tuple of `ThingInfo`; empty where none are wanted."""
     input_came = Signal(object)
     value_came = Signal(object, object)
-    """(channel, row, column) and the value."""
+    """(channel, row, column) and the value, of the last `ask_value`."""
+    read = Signal(object, object, object)
+    """A `DrawnMap`, the (row, column) of a cell or pixel of it, and the values there: one of a map, one a channel of a picture
+    or of the network's input."""
     failed = Signal(object, object, object, object)
     """Place, message, remedies, details."""
 
@@ -172,13 +201,22 @@ class Looking(QObject):
         if isinstance(reply, MapsRendered) and wanted == self._channel:
             low, high = _floats(reply.limits)[:2]
             pixels = SharedPixels.of(reply.pixels, block)
-            self.channel_came.emit(ShownChannel(reply.layer, wanted.channel, pixels, (float(low), float(high))))
+            limits = (float(low), float(high))
+            drawn = DrawnMap(
+                run=wanted.run,
+                layer=reply.layer,
+                map_size=(pixels.array.shape[1], pixels.array.shape[2]),
+                channel=wanted.channel,
+                normalisation=wanted.normalisation,
+                limits=limits,
+            )
+            self.channel_came.emit(ShownChannel(drawn, pixels, limits))
         elif isinstance(reply, Failed):
             self.failed.emit("channel", reply.message, (), reply.details)
 
     def _described(self, wanted: ChannelWanted, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, ChannelDescribed) and wanted == self._channel:
-            self.description_came.emit((_floats(reply.counts), _floats(reply.edges), reply.statistics))
+            self.description_came.emit((wanted, _floats(reply.counts), _floats(reply.edges), reply.statistics))
 
     def _ask_taps(self) -> None:
         wanted = taps_wanted(self._store.state)
@@ -198,7 +236,7 @@ class Looking(QObject):
 
     def _taps_rendered(self, wanted: TapsWanted, reply: AnyReply, block: Block | None) -> None:
         if isinstance(reply, TapsRendered) and wanted == self._taps:
-            self.taps_came.emit(ShownTaps(dict(_tap_arrays(reply, block)), block))
+            self.taps_came.emit(ShownTaps(dict(_tap_arrays(reply, block)), block, wanted))
         elif isinstance(reply, Failed) and not wanted.snapshot:
             # A snapshot is gone as soon as there are newer ones.
             self.failed.emit("pyramid", reply.message, (), reply.details)
@@ -230,27 +268,33 @@ class Looking(QObject):
         if isinstance(reply, InputRead):
             self.input_came.emit(SharedPixels.of(reply.pixels, block))
 
-    def ask_value(self, channel: int, row: int, column: int) -> None:
-        """The true float at a cell; `value_came` brings it."""
-        state = self._store.state
-        if state.shown is None or not state.layer:
+    def ask_value(self, drawn: DrawnMap, row: int, column: int) -> None:
+        """Ask for the true values in a cell of a map, or in a pixel; `read` brings them."""
+        shown = self._store.state.shown
+        if shown is None or drawn.run != shown.run:
             return
-        place = (channel, row, column)
+        heard = partial(self._value_read, drawn, (row, column))
+        place: dict[str, Any] = {"lane": "value", "run": drawn.run, "row": row, "column": column}
+        if drawn.kind != "map":
+            self._link.ask(ReadPixel, heard, picture=drawn.kind == "picture", **place)
+            return
         self._link.ask(
             ReadValue,
-            partial(self._value_read, (state.shown.run, state.layer, place)),
-            lane="value",
-            run=state.shown.run,
-            layer=state.layer,
-            channel=channel,
-            row=row,
-            column=column,
+            heard,
+            layer=drawn.layer,
+            channel=drawn.channel,
+            reduction=drawn.reduction,
+            snapshot=drawn.snapshot,
+            tap=drawn.tap,
+            **place,
         )
 
-    def _value_read(self, asked: tuple[int, str, tuple[int, int, int]], reply: AnyReply, _block: Block | None) -> None:
-        state = self._store.state
-        if isinstance(reply, ValueRead) and state.shown and asked[:2] == (state.shown.run, state.layer):
-            self.value_came.emit(asked[2], reply.value)
+    def _value_read(self, drawn: DrawnMap, cell: tuple[int, int], reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, ValueRead):
+            self.value_came.emit((drawn.channel, *cell), reply.value)
+            self.read.emit(drawn, cell, (reply.value,))
+        elif isinstance(reply, PixelRead):
+            self.read.emit(drawn, cell, reply.values)
 
 
 def _floats(data: bytes) -> npt.NDArray[np.float64]:

@@ -10,12 +10,13 @@ from PySide6.QtGui import QImage
 from fmviz.app import wording
 from fmviz.app.blocks import SharedPixels
 from fmviz.app.controller import Controller
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.layer_maps import ShownMaps
 from fmviz.app.looking import ShownChannel, ShownTaps
 from fmviz.app.qimage import colour_list, coloured_image, rgb_image
 from fmviz.app.state import Place, Store, ViewState
 from fmviz.app.theme import LEVEL_COLOURS, accent
-from fmviz.app.wanted import remedies_of_pyramid, snapshot_wanted
+from fmviz.app.wanted import ChannelWanted, remedies_of_pyramid, snapshot_wanted
 from fmviz.app.window import MainWindow
 from fmviz.colours import colour_table
 from fmviz.engine.messages import ThingInfo
@@ -50,7 +51,7 @@ class Presenter(QObject):
         looking.maps_came.connect(self._maps_came)
         looking.vector_came.connect(self._vector_came)
         looking.channel_came.connect(self._channel_came)
-        looking.description_came.connect(lambda description: self.window.channel.set_description(*description))
+        looking.description_came.connect(self._description_came)
         looking.taps_came.connect(self._taps_came)
         looking.things_came.connect(self._things_came)
         looking.input_came.connect(self._input_came)
@@ -66,7 +67,7 @@ class Presenter(QObject):
             return
         order = wording.channel_order(state.order, maps.statistics)
         notes = wording.channel_notes(maps.statistics)
-        self.window.maps.show_maps(maps.pixels, maps.map_size, order, notes)
+        self.window.maps.show_maps(maps.pixels, maps.drawn(), order, notes)
         self._push_heading()
         self._push_scale()
 
@@ -84,6 +85,16 @@ class Presenter(QObject):
         self._channel = channel
         self._show_channel()
         self._push_channel_number()
+        self.window.channel.set_heading(wording.map_words(self.store.state.shown, channel.drawn))
+
+    def _description_came(
+        self,
+        description: tuple[ChannelWanted, npt.NDArray[np.float64], npt.NDArray[np.float64], tuple[float, ...]],
+    ) -> None:
+        wanted, counts, edges, statistics = description
+        drawn = DrawnMap(run=wanted.run, layer=wanted.layer, map_size=(0, 0), channel=wanted.channel)
+        subject = wording.map_words(self.store.state.shown, drawn)
+        self.window.channel.set_description(subject, counts, edges, statistics)
 
     def _show_channel(self) -> None:
         state, channel = self.store.state, self._channel
@@ -91,7 +102,7 @@ class Presenter(QObject):
             return
         image = coloured_image(channel.pixels.array[0], self._colours())
         self.window.channel.canvas.view.set_region(self._seen())
-        self.window.channel.canvas.set_map(image, self._seen())
+        self.window.channel.canvas.set_map(image, self._seen(), channel.drawn)
 
     def _taps_came(self, taps: ShownTaps) -> None:
         self._taps = taps
@@ -102,7 +113,10 @@ class Presenter(QObject):
         if taps is None or state.shown is None:
             return
         images = self._tap_images(taps)
-        maps = {name: (images[name], wording.tap_caption(info)) for name, (info, _) in taps.maps.items()}
+        maps = {
+            name: (images[name], wording.tap_caption(info, taps.drawn(name)), taps.drawn(name))
+            for name, (info, _) in taps.maps.items()
+        }
         self.window.pyramid.set_maps(maps, self._seen(), note=self._pyramid_note())
 
     def _tap_images(self, taps: ShownTaps) -> dict[str, QImage]:
@@ -136,6 +150,8 @@ class Presenter(QObject):
         canvas = self.window.input.network_input
         canvas.view.set_region(box)
         canvas.set_picture(image, box)
+        run = self.store.state.shown.run if self.store.state.shown else 0
+        canvas.set_drawn(DrawnMap(run=run, layer="", map_size=(image.height(), image.width()), kind="input"))
 
     # State
 
@@ -167,7 +183,7 @@ class Presenter(QObject):
             self._push_pyramid_choice()
         if differs("setup", "backbones", "devices", "shown", "fetching"):
             self.window.setup_bar.set_choices(new.setup, new.networks, new.devices, new.fetching)
-        if differs("activity", "shown", "sources", "problems", "layer", "pin"):
+        if differs("activity", "shown", "sources", "problems", "layer", "pin", "region"):
             self._push_activity()
         if differs("problems"):
             self._push_problems()
@@ -201,6 +217,7 @@ class Presenter(QObject):
             self.window.input.predictions.set_predictions((), "")
             self.window.input.set_notes("")
             self.window.input.network_input.set_picture(None, QRectF())
+            self.window.input.network_input.set_drawn(None)
             self.window.channel.show_none()
             self.window.pyramid.show_empty("")
             return
@@ -228,6 +245,9 @@ class Presenter(QObject):
         canvas.view.set_region(box)
         canvas.set_picture(image, box)
         canvas.set_frame(self._seen() if state.shown and picture else None)
+        run = state.shown.run if state.shown else 0
+        drawn = DrawnMap(run=run, layer="", map_size=picture.size, kind="picture") if picture else None
+        canvas.set_drawn(drawn)
         # Where there is no map yet, the picture alone would be drawn as if it were one.
         below = image if state.shown else None
         self.window.channel.canvas.set_picture(below, box)
@@ -299,7 +319,8 @@ class Presenter(QObject):
         if maps is None or maps.layer != state.layer or state.channel >= len(maps.limits):
             return
         low, high = maps.limits[state.channel]
-        self.window.maps.set_scale(self._table(), float(low), float(high), wording.scale_words(state))
+        words = wording.scale_words(state.shown, maps.drawn(state.channel))
+        self.window.maps.set_scale(self._table(), float(low), float(high), words)
 
     def _push_overlay(self) -> None:
         state = self.store.state
@@ -322,7 +343,8 @@ class Presenter(QObject):
         state = self.store.state
         activity = state.activity
         self.window.set_activity(activity.text if activity else "", activity.fraction if activity else None)
-        self.window.set_can_cancel(possible=activity is not None or state.pin is not None, pinned=state.pin is not None)
+        marked = state.pin is not None or state.region is not None
+        self.window.set_can_cancel(possible=activity is not None or marked, pinned=marked)
         if state.shown is not None:
             return
         self._maps = None

@@ -21,10 +21,12 @@ from fmviz.engine.messages import (
     FindThings,
     InputRead,
     MapsRendered,
+    PixelRead,
     Progress,
     ReadColumn,
     ReadField,
     ReadInput,
+    ReadPixel,
     ReadValue,
     ReadVector,
     RenderMaps,
@@ -38,9 +40,11 @@ from fmviz.engine.messages import (
     VectorRead,
 )
 from fmviz.engine.shown import Ask, Shown
-from fmviz.errors import ExportError, LayerError
+from fmviz.errors import Cancelled, ExportError, LayerError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fmviz.capture import Capture
     from fmviz.maps import Statistics
 
@@ -50,6 +54,7 @@ AboutCapture = (
     | RenderTaps
     | FindThings
     | ReadValue
+    | ReadPixel
     | DescribeChannel
     | ReadVector
     | ReadField
@@ -68,11 +73,13 @@ def answer(
         case RenderMaps():
             return _render_maps(request, shown, capture, blocks)
         case RenderTaps():
-            return _render_taps(request, capture, blocks)
+            return _render_taps(request, shown, capture, blocks)
         case FindThings():
             return _find_things(request, capture)
         case ReadValue():
-            return _read_value(request, capture)
+            return _read_value(request, shown, capture)
+        case ReadPixel():
+            return _read_pixel(request, capture)
         case DescribeChannel():
             return _describe_channel(request, shown, capture)
         case ReadVector():
@@ -185,16 +192,16 @@ def _render_maps(request: RenderMaps, shown: Shown, capture: Capture, blocks: Bl
     )
 
 
-def _render_taps(request: RenderTaps, capture: Capture, blocks: Blocks) -> Reply:
+def _render_taps(request: RenderTaps, shown: Shown, capture: Capture, blocks: Blocks) -> Reply:
     from fmviz.engine.learning import levels
     from fmviz.pyramid import maps_of
 
-    shown = {tap: activation.maps for tap, activation in capture.taps.items()}
+    tensors = {tap: activation.maps for tap, activation in capture.taps.items()}
     if request.snapshot:
-        shown = {tap: tensor for tap, tensor in shown.items() if tap[0] == "C"} | dict(
-            levels(capture, request.snapshot)
-        )
-    rendered = maps_of(shown, channel=request.channel, reduction=request.reduction, scale=request.scale)
+        made = dict(levels(capture, request.snapshot))
+        shown.levels = (request.snapshot, made)
+        tensors = {tap: tensor for tap, tensor in tensors.items() if tap[0] == "C"} | made
+    rendered = maps_of(tensors, channel=request.channel, reduction=request.reduction, scale=request.scale)
     offset, taps = 0, []
     total = sum(maps.pixels.size for maps in rendered.values())
     target = blocks.array(request.block, (total,))
@@ -204,7 +211,7 @@ def _render_taps(request: RenderTaps, capture: Capture, blocks: Blocks) -> Reply
             TapMaps(
                 tap=tap,
                 layer=str(capture.taps[tap].layer),
-                channels=shown[tap].shape[1],
+                channels=tensors[tap].shape[1],
                 shape=maps.map_size,
                 offset=offset,
                 limits=(float(maps.limits[0, 0]), float(maps.limits[0, 1])),
@@ -236,10 +243,10 @@ def _find_things(request: FindThings, capture: Capture) -> Reply:
     )
 
 
-def _read_value(request: ReadValue, capture: Capture) -> Reply:
+def _read_value(request: ReadValue, shown: Shown, capture: Capture) -> Reply:
     from fmviz.render import feature_maps, reduce_channels
 
-    tensor = capture[request.layer].maps
+    tensor = _mapped(request, shown, capture)
     maps = feature_maps(tensor)
     place = (request.channel if request.reduction is None else 0, request.row, request.column)
     if not all(0 <= index < length for index, length in zip(place, maps.shape, strict=True)):
@@ -249,6 +256,30 @@ def _read_value(request: ReadValue, capture: Capture) -> Reply:
         )
     value = (maps if request.reduction is None else reduce_channels(tensor, request.reduction))[place]
     return ValueRead(id=request.id, value=float(value))
+
+
+def _mapped(request: ReadValue, shown: Shown, capture: Capture) -> Tensor:
+    """Return the tensor (1, C, h, w) that a value is read from."""
+    if not request.snapshot or request.tap[:1] == "C":
+        return capture[request.layer].maps
+    made, levels = shown.levels
+    if made != request.snapshot or request.tap not in levels:
+        # The pyramid was drawn anew meanwhile: the next move of the pointer reads from that one.
+        raise Cancelled
+    return levels[request.tap]
+
+
+def _read_pixel(request: ReadPixel, capture: Capture) -> Reply:
+    assert capture.input is not None
+    place = (request.row, request.column)
+    size = capture.picture.size if request.picture and capture.picture else capture.input.geometry.input_size
+    if not all(0 <= index < length for index, length in zip(place, size, strict=True)):
+        raise LayerError(f"There is no pixel in row {request.row}, column {request.column} of {size[0]} × {size[1]}.")
+    if request.picture and capture.picture is not None:
+        values = capture.picture.pixels[place].tolist()
+    else:
+        values = capture.input.tensor[0, :, request.row, request.column].tolist()
+    return PixelRead(id=request.id, values=tuple(map(float, values)))
 
 
 def _describe_channel(request: DescribeChannel, shown: Shown, capture: Capture) -> Reply:

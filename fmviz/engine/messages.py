@@ -377,7 +377,8 @@ class FindThings(Request, frozen=True, kw_only=True):
 
 
 class ReadValue(Request, frozen=True, kw_only=True):
-    """The true value at one place of a map. `channel` counts where `reduction` is None. -> `ValueRead`"""
+    """The true value at one place of a map. `channel` counts where `reduction` is None. With `snapshot`, the map is the level
+    `tap` that this pyramid in training makes of the capture. -> `ValueRead`"""
 
     run: int
     layer: str
@@ -385,6 +386,18 @@ class ReadValue(Request, frozen=True, kw_only=True):
     row: int
     column: int
     reduction: Reduction | None = None
+    snapshot: str = ""
+    tap: str = ""
+
+
+class ReadPixel(Request, frozen=True, kw_only=True):
+    """The values of all channels of the network's input at one pixel; with `picture`, of the picture (RGB, 0 to 255). ->
+    `PixelRead`"""
+
+    run: int
+    row: int
+    column: int
+    picture: bool = False
 
 
 class DescribeChannel(Request, frozen=True, kw_only=True):
@@ -644,6 +657,10 @@ class ValueRead(Reply, frozen=True, kw_only=True):
     value: float
 
 
+class PixelRead(Reply, frozen=True, kw_only=True):
+    values: tuple[float, ...]
+
+
 class ChannelDescribed(Reply, frozen=True, kw_only=True):
     """`counts` (bins,) and `edges` (bins + 1,) float64; `statistics` eight numbers, in the order of `Statistics`."""
 
@@ -785,6 +802,7 @@ AnyRequest = (
     | RenderTaps
     | FindThings
     | ReadValue
+    | ReadPixel
     | DescribeChannel
     | ReadVector
     | Tabulate
@@ -818,6 +836,7 @@ AnyReply = (
     | TapsRendered
     | ThingsFound
     | ValueRead
+    | PixelRead
     | ChannelDescribed
     | VectorRead
     | Tabulated

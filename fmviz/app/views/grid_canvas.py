@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
     QContextMenuEvent,
+    QEnterEvent,
+    QHideEvent,
     QImage,
     QKeyEvent,
     QMouseEvent,
@@ -23,8 +25,10 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
 from fmviz.app.blocks import SharedPixels
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.qimage import colour_list, coloured_image
 from fmviz.app.views.grid_layout import GridLayout, GridView, fitted
+from fmviz.app.views.pointer import POINTER
 from fmviz.app.views.scroll_bar import give_scroll_bars
 from fmviz.app.views.signs import Signs
 from fmviz.maps import PAPER
@@ -49,7 +53,7 @@ class GridCanvas(QAbstractScrollArea):
     channel_chosen = Signal(object)
     """A channel was clicked, or reached by the arrow keys."""
     pointed = Signal(object)
-    """(channel, row, column) of the cell under the pointer, or None."""
+    """(channel, row, column) of the cell under the pointer, or None. Also when other maps come below a resting pointer."""
     clicked_at = Signal(object)
     """(channel, row, column) of the cell that was clicked."""
     view_changed = Signal(object)
@@ -64,6 +68,8 @@ class GridCanvas(QAbstractScrollArea):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._pixels: SharedPixels | None = None
+        self.drawn: DrawnMap | None = None
+        """The layer that is drawn, to read values from; its channel does not count."""
         self._map_size = (1, 1)
         self._order: npt.NDArray[np.intp] | tuple[int, ...] = ()
         self._rank: npt.NDArray[np.intp] | tuple[int, ...] = ()
@@ -95,7 +101,12 @@ class GridCanvas(QAbstractScrollArea):
     # What is shown
 
     def set_maps(
-        self, pixels: SharedPixels | None, map_size: tuple[int, int], order: npt.NDArray[np.intp], notes: dict[int, str]
+        self,
+        pixels: SharedPixels | None,
+        map_size: tuple[int, int],
+        order: npt.NDArray[np.intp],
+        notes: dict[int, str],
+        drawn: DrawnMap | None = None,
     ) -> None:
         """Show maps.
 
@@ -104,10 +115,11 @@ class GridCanvas(QAbstractScrollArea):
             map_size: (height, width) of the activation, of which `pixels` may hold every second or third pixel.
             order: the channel at each position of the grid.
             notes: what to letter beside the number of a channel ("all 0").
+            drawn: The layer that the maps are of.
         """
         before = self._layout
         centre = self._centre_tile()
-        self._pixels, self._map_size, self._notes = pixels, map_size, notes
+        self._pixels, self._map_size, self._notes, self.drawn = pixels, map_size, notes, drawn
         self._set_order(order)
         self._mosaic = self._cache = None
         self._dim_later.stop()
@@ -116,12 +128,14 @@ class GridCanvas(QAbstractScrollArea):
         if before is not None and self._zoom > 1.0 and centre is not None and len(order):
             self._centre_on(min(centre[0], len(order) - 1), centre[1], centre[2])
         self.viewport().update()
+        self.repoint()
 
     def set_order(self, order: npt.NDArray[np.intp]) -> None:
         """The channel at each position of the grid."""
         self._set_order(order)
         self._mosaic = self._cache = None
         self.viewport().update()
+        self.repoint()
 
     def set_colours(self, table: npt.NDArray[np.uint8], accent: QColor) -> None:
         """(256, 3) uint8, and the colour of the frame around the current channel."""
@@ -164,6 +178,7 @@ class GridCanvas(QAbstractScrollArea):
         self._zoom = 1.0
         self._lay_out()
         self.viewport().update()
+        self.repoint()
 
     def grid_image(self) -> QImage | None:
         """The whole grid as it is coloured now, for the clipboard; None where nothing is shown."""
@@ -400,12 +415,19 @@ class GridCanvas(QAbstractScrollArea):
             self._grabbed, self._moved = event.position(), False
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        POINTER.move(self, event.position())
         if self._grabbed is not None and event.buttons():
             self._drag(event.position())
             return
-        self.pointed.emit(self._cell_under(event.position()))
+        self.repoint()
 
-    def _cell_under(self, point: QPointF) -> tuple[int, int, int] | None:
+    def repoint(self) -> None:
+        """Tell what is under the pointer, if it is over the grid."""
+        pointer = POINTER.over(self)
+        if pointer is not None:
+            self.pointed.emit(self.cell_under(pointer))
+
+    def cell_under(self, point: QPointF) -> tuple[int, int, int] | None:
         """(channel, row, column)"""
         tile = self._tile_under(point)
         if tile is None:
@@ -429,7 +451,7 @@ class GridCanvas(QAbstractScrollArea):
         self.viewport().unsetCursor()
         clicked = self._grabbed is not None and not self._moved and event.button() == Qt.MouseButton.LeftButton
         self._grabbed = None
-        cell = self._cell_under(event.position()) if clicked else None
+        cell = self.cell_under(event.position()) if clicked else None
         if cell is not None:
             self.channel_chosen.emit(cell[0])
             self.clicked_at.emit(cell)
@@ -438,7 +460,24 @@ class GridCanvas(QAbstractScrollArea):
         self.fit()
 
     def leaveEvent(self, event: object) -> None:
+        POINTER.leave(self)
         self.pointed.emit(None)
+
+    def viewportEvent(self, event: QEvent) -> bool:
+        # Over a scroll bar the pointer is still in the area, but over no map.
+        if event.type() == QEvent.Type.Leave and POINTER.over(self) is not None:
+            self.leaveEvent(event)
+        return super().viewportEvent(event)
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        # No move follows when the dock comes to the front below a resting pointer.
+        POINTER.move(self, QPointF(self.viewport().mapFrom(self, event.position().toPoint())))
+        self.repoint()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        if POINTER.over(self) is not None:
+            self.leaveEvent(event)
+        super().hideEvent(event)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         self.menu_wanted.emit(event.globalPos())
@@ -466,6 +505,7 @@ class GridCanvas(QAbstractScrollArea):
         self.horizontalScrollBar().setValue(round(x))
         self.verticalScrollBar().setValue(round(y))
         self.viewport().update()
+        self.repoint()
 
     def _nearest_tile(self, point: QPointF) -> tuple[int, float, float]:
         """Like `_tile_under`, but never None: gaps and margins belong to the tile beside them."""
@@ -512,6 +552,8 @@ class GridCanvas(QAbstractScrollArea):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._lay_out()
+        self.repoint()
 
     def scrollContentsBy(self, dx: int, dy: int) -> None:
         self.viewport().update()
+        self.repoint()

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from fmviz.app.blocks import SharedPixels
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.numbers import value_words
 from fmviz.app.qimage import ramp_image
 from fmviz.app.state import ORDERS, Order
@@ -154,9 +155,10 @@ class MapsView(QWidget):
         self._facts.setToolTip(facts)
 
     def show_maps(
-        self, pixels: SharedPixels, map_size: tuple[int, int], order: npt.NDArray[np.intp], notes: dict[int, str]
+        self, pixels: SharedPixels, drawn: DrawnMap, order: npt.NDArray[np.intp], notes: dict[int, str]
     ) -> None:
-        self.canvas.set_maps(pixels, map_size, order, notes)
+        """Draw the maps of the layer that `drawn` names."""
+        self.canvas.set_maps(pixels, drawn.map_size, order, notes, drawn)
         self._stack.setCurrentWidget(self.canvas)
         self._controls.setEnabled(True)
 
