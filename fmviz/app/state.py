@@ -100,6 +100,8 @@ class ViewState(msgspec.Struct, frozen=True):
     peek: bool = False
     pin: tuple[float, float] | None = None
     """The place on the picture, (x, y) in its pixels, that is held in all maps."""
+    region: tuple[float, float, float, float] | None = None
+    """The rectangle on the picture, (left, top, right, bottom) in its pixels, whose cells are lit."""
     pyramid: PyramidChoice = PyramidChoice()
     boxes: bool = True
     """Whether what the levels found is framed on the picture."""

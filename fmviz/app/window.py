@@ -208,6 +208,7 @@ class MainWindow(QMainWindow):
             "show_maps",
             "appearance_system",
             "show_column",
+            "draw_region",
             "reset_layout",
             "next_layer",
             "open_weights",
