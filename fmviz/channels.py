@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fmviz.errors import LayerError
 from fmviz.maps import Reduction
+from fmviz.matrices import matrices_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,9 +58,33 @@ def feature_maps(tensor: Tensor) -> Tensor:
 
 def vector(tensor: Tensor) -> Tensor:
     """The first values of `tensor`, flattened: (n,) float32 on the CPU, n ≤ 4096. Of complex numbers, the magnitude."""
-    flat = tensor.detach()
-    flat = (flat if flat.layout == torch.strided else flat.to_dense()).flatten()[:_VECTOR_LIMIT]
+    flat = _plain(tensor).flatten()[:_VECTOR_LIMIT]
     return (flat.abs() if flat.is_complex() else flat).float().cpu()
+
+
+def matrix_stack(tensor: Tensor) -> Tensor:
+    """Return the matrices in an activation as if they were maps, (1, count, rows, columns); see `fmviz.matrices`.
+
+    Complex numbers are drawn by their magnitude.
+
+    Raises:
+        LayerError: It is a vector, a number or empty.
+    """
+    found = matrices_of(tensor.shape) if not tensor.is_nested else None
+    if found is None:
+        raise LayerError("This layer has no matrices: its values have no rows and columns.")
+    plain = _plain(tensor)
+    return (plain.abs() if plain.is_complex() else plain).reshape(1, *found)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Return a tensor detached, dense and dequantized."""
+    tensor = tensor.detach()
+    if tensor.is_meta:
+        raise LayerError("This layer has no values: the network was run on the device “meta”.")
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    return tensor.dequantize() if tensor.is_quantized else tensor
 
 
 _TOLERANCE = 8

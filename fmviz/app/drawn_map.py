@@ -8,8 +8,8 @@ import msgspec
 
 from fmviz.maps import Normalisation, Reduction
 
-Kind = Literal["map", "picture", "input"]
-"""A map of a layer, the picture, or the network's input."""
+Kind = Literal["map", "matrix", "vector", "picture", "input"]
+"""A map, a matrix (its number is the channel) or the vector of a layer; the picture, or the network's input."""
 
 
 class DrawnMap(msgspec.Struct, frozen=True):

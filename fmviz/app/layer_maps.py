@@ -176,5 +176,14 @@ class LayerMaps(QObject):
 
 def _statistics(data: bytes) -> Statistics:
     rows = np.frombuffer(data, "<f8").reshape(8, -1)
-    nans, infinities = (row.astype(np.int64) for row in rows[5:7])
-    return Statistics(*rows[:5], nans, infinities, rows[7].astype(np.bool_))
+    minimum, maximum, mean, std, zeros, nans, infinities, constant = rows
+    return Statistics(
+        minimum=minimum,
+        maximum=maximum,
+        mean=mean,
+        std=std,
+        zeros=zeros,
+        nans=nans.astype(np.int64),
+        infinities=infinities.astype(np.int64),
+        constant=constant.astype(np.bool_),
+    )

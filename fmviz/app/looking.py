@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,12 @@ from fmviz.app.link import EngineLink
 from fmviz.app.state import Store
 from fmviz.app.wanted import (
     ChannelWanted,
+    MatrixWanted,
     TapsWanted,
     ThingsWanted,
     VectorWanted,
     channel_wanted,
+    matrix_wanted,
     taps_wanted,
     things_wanted,
     vector_wanted,
@@ -34,12 +37,14 @@ from fmviz.engine.messages import (
     FindThings,
     InputRead,
     MapsRendered,
+    MatrixRendered,
     PixelRead,
     ReadInput,
     ReadPixel,
     ReadValue,
     ReadVector,
     RenderMaps,
+    RenderMatrix,
     RenderTaps,
     TapMaps,
     TapsRendered,
@@ -88,6 +93,14 @@ class ShownTaps(msgspec.Struct, frozen=True, eq=False):
         )
 
 
+class ShownMatrix(msgspec.Struct, frozen=True, eq=False):
+    """One matrix of a layer without maps; `reason` says why there are none."""
+
+    drawn: DrawnMap
+    pixels: SharedPixels
+    reason: str
+
+
 class Looking(QObject):
     """Asks the engine for what the state wants to see, when that differs from what was asked last."""
 
@@ -99,6 +112,8 @@ class Looking(QObject):
     channel_came = Signal(object)
     description_came = Signal(object)
     taps_came = Signal(object)
+    matrix_came = Signal(object)
+    """A `ShownMatrix`."""
     things_came = Signal(object)
     """A tuple of `ThingInfo`; empty where none are wanted."""
     input_came = Signal(object)
@@ -120,6 +135,7 @@ class Looking(QObject):
         self._maps.came.connect(self.maps_came)
         self._maps.failed.connect(lambda message, details: self.failed.emit("maps", message, (), details))
         self._vector: VectorWanted | None = None
+        self._matrix: MatrixWanted | None = None
         self._channel: ChannelWanted | None = None
         self._taps: TapsWanted | None = None
         self._things: ThingsWanted | None = None
@@ -129,7 +145,7 @@ class Looking(QObject):
     def forget(self) -> None:
         """The capture that answers came from is gone: ask for everything anew."""
         self._maps.forget()
-        self._vector = self._channel = self._taps = self._things = None
+        self._vector = self._matrix = self._channel = self._taps = self._things = None
         self._input = 0
         self._await("vector", False)
         self._await("channel", False)
@@ -142,6 +158,7 @@ class Looking(QObject):
         """Compare what the state wants with what was asked, and ask."""
         self._maps.ask_for_the_difference()
         self._ask_vector()
+        self._ask_matrix()
         self._ask_channel()
         self._ask_taps()
         self._ask_things()
@@ -171,6 +188,37 @@ class Looking(QObject):
             self._await("vector", False)
         if isinstance(reply, VectorRead) and self._vector is not None and reply.layer == self._vector.layer:
             self.vector_came.emit((reply.layer, _floats(reply.values), reply.count, reply.reason))
+        elif isinstance(reply, Failed):
+            self.failed.emit("maps", reply.message, (), reply.details)
+
+    def _ask_matrix(self) -> None:
+        wanted = matrix_wanted(self._store.state)
+        if wanted is not None and wanted != self._matrix:
+            self._link.ask(
+                RenderMatrix,
+                partial(self._matrix_rendered, wanted),
+                block=wanted.size,
+                lane="matrix",
+                run=wanted.run,
+                layer=wanted.layer,
+                number=wanted.number,
+                normalisation=wanted.normalisation,
+                step=wanted.step,
+            )
+        self._matrix = wanted
+
+    def _matrix_rendered(self, wanted: MatrixWanted, reply: AnyReply, block: Block | None) -> None:
+        if isinstance(reply, MatrixRendered) and wanted == self._matrix:
+            drawn = DrawnMap(
+                run=wanted.run,
+                layer=wanted.layer,
+                map_size=wanted.map_size,
+                channel=wanted.number,
+                normalisation=wanted.normalisation,
+                limits=reply.limits,
+                kind="matrix",
+            )
+            self.matrix_came.emit(ShownMatrix(drawn, SharedPixels.of(reply.pixels, block), reply.reason))
         elif isinstance(reply, Failed):
             self.failed.emit("maps", reply.message, (), reply.details)
 
@@ -268,6 +316,26 @@ class Looking(QObject):
         if isinstance(reply, InputRead):
             self.input_came.emit(SharedPixels.of(reply.pixels, block))
 
+    def ask_map(self, drawn: DrawnMap, done: Callable[[npt.NDArray[np.uint8]], None]) -> None:
+        """Render one channel of a layer at its full size; `done` is called with its (h, w) indices."""
+
+        def rendered(reply: AnyReply, block: Block | None) -> None:
+            if isinstance(reply, MapsRendered):
+                done(SharedPixels.of(reply.pixels, block).array[0])
+            elif isinstance(reply, Failed):
+                self.failed.emit("maps", reply.message, (), reply.details)
+
+        self._link.ask(
+            RenderMaps,
+            rendered,
+            block=drawn.map_size[0] * drawn.map_size[1],
+            lane="copy",
+            run=drawn.run,
+            layer=drawn.layer,
+            channels=(drawn.channel,),
+            normalisation=drawn.normalisation,
+        )
+
     def ask_value(self, drawn: DrawnMap, row: int, column: int) -> None:
         """Ask for the true values in a cell of a map, or in a pixel; `read` brings them."""
         shown = self._store.state.shown
@@ -275,7 +343,7 @@ class Looking(QObject):
             return
         heard = partial(self._value_read, drawn, (row, column))
         place: dict[str, Any] = {"lane": "value", "run": drawn.run, "row": row, "column": column}
-        if drawn.kind != "map":
+        if drawn.kind in ("picture", "input"):
             self._link.ask(ReadPixel, heard, picture=drawn.kind == "picture", **place)
             return
         self._link.ask(

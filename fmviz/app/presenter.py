@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QObject, QRectF
-from PySide6.QtGui import QImage
+from PySide6.QtCore import QObject, QRectF, QSize, Qt
+from PySide6.QtGui import QImage, QPainter
 
 from fmviz.app import wording
 from fmviz.app.blocks import SharedPixels
 from fmviz.app.controller import Controller
 from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.layer_maps import ShownMaps
-from fmviz.app.looking import ShownChannel, ShownTaps
+from fmviz.app.looking import ShownChannel, ShownMatrix, ShownTaps
 from fmviz.app.qimage import colour_list, coloured_image, rgb_image
-from fmviz.app.state import Place, Store, ViewState
+from fmviz.app.state import Place, Store, ViewState, find_layer
 from fmviz.app.theme import LEVEL_COLOURS, accent
 from fmviz.app.wanted import ChannelWanted, remedies_of_pyramid, snapshot_wanted
 from fmviz.app.window import MainWindow
 from fmviz.colours import colour_table
 from fmviz.engine.messages import ThingInfo
 from fmviz.geometry import Box
+from fmviz.matrices import matrices_of
 
 
 class Presenter(QObject):
@@ -50,6 +53,7 @@ class Presenter(QObject):
         looking.maps_asked.connect(self.window.maps.canvas.expect_new)
         looking.maps_came.connect(self._maps_came)
         looking.vector_came.connect(self._vector_came)
+        looking.matrix_came.connect(self._matrix_came)
         looking.channel_came.connect(self._channel_came)
         looking.description_came.connect(self._description_came)
         looking.taps_came.connect(self._taps_came)
@@ -72,13 +76,31 @@ class Presenter(QObject):
         self._push_scale()
 
     def _vector_came(self, vector: tuple[str, npt.NDArray[np.float64], int, str]) -> None:
-        _, values, count, reason = vector
+        name, values, count, reason = vector
+        layer = find_layer(self.store.state.shown, name)
+        self._maps = self._channel = None
+        self.window.channel.show_none(of_vector=True)
+        if layer is not None and matrices_of(layer.shape) is not None:
+            return  # It is drawn as a heat map, which comes by itself.
         if count > len(values):
             more = self.tr("The first {shown} of {count} values.").format(shown=len(values), count=count)
             reason = f"{reason} {more}"
+        run = self.store.state.shown.run if self.store.state.shown else 0
+        drawn = DrawnMap(run=run, layer=name, map_size=(1, len(values)), kind="vector")
+        self.window.maps.show_vector(values, reason, drawn)
+        self._push_heading()
+
+    def _matrix_came(self, matrix: ShownMatrix) -> None:
+        layer = find_layer(self.store.state.shown, matrix.drawn.layer)
+        found = matrices_of(layer.shape) if layer is not None else None
+        if layer is None or found is None or layer.spatial:
+            return
         self._maps = self._channel = None
-        self.window.maps.show_vector(values, reason)
         self.window.channel.show_none(of_vector=True)
+        self.window.maps.show_matrix(matrix.pixels.array[0], matrix.drawn, layer.shape, found[0], matrix.reason)
+        low, high = matrix.drawn.limits or (0.0, 0.0)
+        words = wording.scale_words(self.store.state.shown, matrix.drawn)
+        self.window.maps.set_scale(self._table(), low, high, words)
         self._push_heading()
 
     def _channel_came(self, channel: ShownChannel) -> None:
@@ -408,6 +430,7 @@ class Presenter(QObject):
         window.maps.colour_map_chosen.connect(lambda value: update(colour_map=value))
         window.maps.order_chosen.connect(lambda value: update(order=value))
         window.maps.smooth_chosen.connect(lambda value: update(smooth=value))
+        window.maps.matrix.number_chosen.connect(lambda value: update(matrix=value))
         window.maps.cancel_wanted.connect(controller.cancel)
         canvas = window.maps.canvas
         canvas.channel_chosen.connect(self.choose_channel)
@@ -478,9 +501,60 @@ class Presenter(QObject):
 
     # Copies
 
-    def map_image(self) -> QImage | None:
-        """The chosen map in its colours, a pixel a cell."""
-        return coloured_image(self._channel.pixels.array[0], self._colours()) if self._channel else None
+    def channel_image(self) -> QImage | None:
+        """Return the map of the Channel dock as the dock shows it: alone, or over the picture."""
+        if self._channel is None:
+            return None
+        image = coloured_image(self._channel.pixels.array[0], self._colours())
+        over = self._over_picture(image) if self.store.state.over_picture else None
+        return over or _legible(image)
+
+    def tap_image(self, tap: str) -> QImage | None:
+        """Return the map of a level of the pyramid."""
+        if self._taps is None or tap not in self._taps.maps:
+            return None
+        return _legible(coloured_image(self._taps.maps[tap][1], self._colours()))
+
+    def fetch_image(self, drawn: DrawnMap, done: Callable[[QImage], None]) -> None:
+        """Make the image of a map of the grid: of the pixels drawn there if they are all, else the engine renders it."""
+        maps = self._maps
+        if maps is not None and maps.drawn().run == drawn.run and maps.layer == drawn.layer:
+            pixels = maps.pixels.array
+            if pixels.shape[1:] == maps.map_size:
+                done(_legible(coloured_image(pixels[drawn.channel], self._colours())))
+                return
+        self.controller.looking.ask_map(drawn, lambda pixels: done(_legible(coloured_image(pixels, self._colours()))))
+
+    def _over_picture(self, image: QImage) -> QImage | None:
+        """Return a map over the part of the picture that the network saw; None without a picture."""
+        state = self.store.state
+        picture = self.controller.picture(state.shown_source)
+        seen = self._seen()
+        if picture is None or state.shown is None or seen.isEmpty():
+            return None
+        # The window may hold the picture smaller than it is.
+        share = picture.image.width() / picture.size[1]
+        scale = share * max(1, -(-_LEGIBLE // max(1, round(max(seen.width(), seen.height()) * share))))
+        size = QSize(max(1, round(seen.width() * scale)), max(1, round(seen.height() * scale)))
+        over = QImage(size, QImage.Format.Format_RGB32)
+        with QPainter(over) as painter:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, True)
+            whole = QRectF(0, 0, picture.size[1] * scale, picture.size[0] * scale)
+            painter.drawImage(whole.translated(-seen.left() * scale, -seen.top() * scale), picture.image)
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, state.smooth)
+            painter.setOpacity(state.opacity)
+            painter.drawImage(QRectF(0, 0, size.width(), size.height()), image)
+        return over
+
+
+_LEGIBLE = 224
+"""Longer side, in pixels, that a copied map has at least."""
+
+
+def _legible(image: QImage) -> QImage:
+    """Return a map enlarged by a whole number until it is legible, with crisp cells."""
+    factor = max(1, -(-_LEGIBLE // max(image.width(), image.height(), 1)))
+    return image.scaled(image.size() * factor, Qt.AspectRatioMode.KeepAspectRatio)
 
 
 def _rect(box: Box) -> QRectF:

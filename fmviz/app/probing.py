@@ -62,6 +62,8 @@ class Probing(QObject):
         picture.clicked_at.connect(lambda place: self._pin(place, grid.drawn))
         picture.region_chosen.connect(self._choose_region)
         window.input.network_input.pointed.connect(self._pointed_at_input)
+        window.maps.matrix.pointed.connect(self._pointed_at_matrix)
+        window.maps.vector.pointed.connect(self._pointed_at_bar)
         window.column.layer_chosen.connect(self._choose_layer)
         window.column_shown.connect(lambda shown: self._ask_column())
         looking.read.connect(self._value_came)
@@ -118,6 +120,20 @@ class Probing(QObject):
         self._mark(shown.geometry.to_picture(*place) if current and shown is not None and place is not None else None)
         self._tell_value(drawn if current else None, _pixel_of(drawn, place))
         self._show_field()
+
+    def _pointed_at_matrix(self, cell: tuple[int, int] | None) -> None:
+        """A cell of a matrix, which lies nowhere on the picture."""
+        shown, drawn = self._store.state.shown, self._window.maps.matrix.drawn
+        self._pointed_at(None, None)
+        if cell is not None and shown is not None and drawn is not None and drawn.run == shown.run:
+            self._tell_value(drawn, cell)
+
+    def _pointed_at_bar(self, bar: tuple[int, float] | None) -> None:
+        """A bar of a vector, whose values are all here."""
+        shown, drawn = self._store.state.shown, self._window.maps.vector.drawn
+        self._pointed_at(None, None)
+        if bar is not None and shown is not None and drawn is not None and drawn.run == shown.run:
+            self._window.set_value(wording.readout(shown, drawn, (0, bar[0]), bar[1:]))
 
     def _pointed_at(self, drawn: DrawnMap | None, place: Place | None, cell: tuple[int, int] | None = None) -> None:
         """A place on the map that a view draws; maps of an earlier run have no values any more."""

@@ -91,6 +91,8 @@ class ViewState(msgspec.Struct, frozen=True):
     shown_source: PictureSource | None = None
     layer: str = ""
     channel: int = 0
+    matrix: int = 0
+    """Which matrix of a layer without maps."""
     normalisation: Normalisation = "map"
     colour_map: str = "viridis"
     order: Order = "index"

@@ -36,6 +36,7 @@ from fmviz.engine.messages import (
     TrustWanted,
 )
 from fmviz.maps import Reduction, Statistics
+from fmviz.matrices import matrix_words
 from fmviz.receptive_field import ReceptiveField
 
 
@@ -297,6 +298,13 @@ def limits_words(low: float, high: float) -> str:
 def scale_words(run: Ran | None, drawn: DrawnMap) -> str:
     """Return the layer, and the channel or the maps, that the limits next to the colour bar belong to."""
     name = layer_words(run, drawn.layer)
+    if drawn.kind == "matrix":
+        text = QCoreApplication.translate("Words", "{map}; each matrix has its own scale")
+        if drawn.limits is not None and drawn.limits[0] == drawn.limits[1]:
+            text = QCoreApplication.translate("Words", "{map}: constant")
+        elif drawn.normalisation != "map":
+            text = QCoreApplication.translate("Words", "{map}; one scale for all matrices")
+        return text.format(map=map_words(run, drawn))
     if drawn.normalisation == "map":
         text = QCoreApplication.translate("Words", "{layer}, channel {channel}; each map has its own scale")
         if drawn.limits is not None and drawn.limits[0] == drawn.limits[1]:
@@ -408,18 +416,31 @@ def map_words(run: Ran | None, drawn: DrawnMap) -> str:
         return QCoreApplication.translate("Words", "picture, RGB")
     if drawn.kind == "input":
         return QCoreApplication.translate("Words", "network input, all channels")
+    name = layer_words(run, drawn.layer, drawn.tap)
+    if drawn.kind in ("matrix", "vector"):
+        return f"{name}, {_matrix_words(run, drawn)}"
     words = QCoreApplication.translate("Words", "channel {channel}").format(channel=drawn.channel)
     if drawn.reduction is not None:
         words = reduction_words(drawn.reduction)
-    name = layer_words(run, drawn.layer, drawn.tap)
     if drawn.snapshot:
         name = QCoreApplication.translate("Words", "{layer} (in training)").format(layer=name)
     return f"{name}, {words}"
 
 
+def _matrix_words(run: Ran | None, drawn: DrawnMap) -> str:
+    """Return "vector", "matrix", or "matrix [12, 1]" where a layer has several."""
+    if drawn.kind == "vector":
+        return QCoreApplication.translate("Words", "vector")
+    layer = find_layer(run, drawn.layer)
+    which = matrix_words(layer.shape, drawn.channel) if layer is not None else ""
+    return " ".join((QCoreApplication.translate("Words", "matrix"), which)).rstrip()
+
+
 def readout(run: Ran | None, drawn: DrawnMap, cell: tuple[int, int], values: Sequence[float] = ()) -> str:
     """Return "C3 layer2, channel 37, row 12, column 9 = 0.8314"; without values, only where it is."""
     text = QCoreApplication.translate("Words", "{map}, row {row}, column {column}")
+    if drawn.kind == "vector":
+        text = QCoreApplication.translate("Words", "{map}, index {column}")
     place = text.format(map=map_words(run, drawn), row=cell[0], column=cell[1])
     return f"{place} = {', '.join(map(value_words, values))}" if values else place
 

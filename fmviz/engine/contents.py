@@ -21,6 +21,7 @@ from fmviz.engine.messages import (
     FindThings,
     InputRead,
     MapsRendered,
+    MatrixRendered,
     PixelRead,
     Progress,
     ReadColumn,
@@ -30,6 +31,7 @@ from fmviz.engine.messages import (
     ReadValue,
     ReadVector,
     RenderMaps,
+    RenderMatrix,
     RenderTaps,
     Reply,
     TapMaps,
@@ -57,6 +59,7 @@ AboutCapture = (
     | ReadPixel
     | DescribeChannel
     | ReadVector
+    | RenderMatrix
     | ReadField
     | ReadColumn
     | Export
@@ -84,6 +87,8 @@ def answer(
             return _describe_channel(request, shown, capture)
         case ReadVector():
             return _read_vector(request, capture)
+        case RenderMatrix():
+            return _render_matrix(request, capture, blocks)
         case ReadField():
             from fmviz.engine.probing import field_of
 
@@ -261,7 +266,10 @@ def _read_value(request: ReadValue, shown: Shown, capture: Capture) -> Reply:
 def _mapped(request: ReadValue, shown: Shown, capture: Capture) -> Tensor:
     """Return the tensor (1, C, h, w) that a value is read from."""
     if not request.snapshot or request.tap[:1] == "C":
-        return capture[request.layer].maps
+        from fmviz.channels import matrix_stack
+
+        activation = capture[request.layer]
+        return matrix_stack(activation.tensor) if activation.why_no_maps else activation.maps
     made, levels = shown.levels
     if made != request.snapshot or request.tap not in levels:
         # The pyramid was drawn anew meanwhile: the next move of the pointer reads from that one.
@@ -308,6 +316,32 @@ def _read_vector(request: ReadVector, capture: Capture) -> Reply:
         values=values.tobytes(),
         count=tensor.numel(),
         reason=capture[request.layer].why_no_maps,
+    )
+
+
+def _render_matrix(request: RenderMatrix, capture: Capture, blocks: Blocks) -> Reply:
+    from fmviz.channels import matrix_stack
+    from fmviz.render import render
+
+    activation = capture[request.layer]
+    stack = matrix_stack(activation.tensor)
+    height, width = stack.shape[2:]
+    maps = render(
+        stack,
+        channels=(request.number,),
+        normalisation=request.normalisation,
+        step=request.step,
+        out=blocks.array(request.block, (1, -(-height // request.step), -(-width // request.step))),
+    )
+    return MatrixRendered(
+        id=request.id,
+        run=request.run,
+        layer=request.layer,
+        number=request.number,
+        pixels=pixels(maps.pixels, request.block),
+        limits=(float(maps.limits[0, 0]), float(maps.limits[0, 1])),
+        constant=any(maps.constant),
+        reason=activation.why_no_maps,
     )
 
 
@@ -358,6 +392,9 @@ def _export(request: Export, shown: Shown, capture: Capture, cancelled: Ask) -> 
         normalisation=request.normalisation,
         size="map" if request.size == 0 else "picture" if request.size == -1 else request.size,
         channels=request.channels,
+        reduction=request.reduce,
+        limits=request.limits,
+        over_picture=request.over_picture,
         cancelled=cancelled,
     ):
         files += record.path is not None

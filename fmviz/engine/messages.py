@@ -377,8 +377,9 @@ class FindThings(Request, frozen=True, kw_only=True):
 
 
 class ReadValue(Request, frozen=True, kw_only=True):
-    """The true value at one place of a map. `channel` counts where `reduction` is None. With `snapshot`, the map is the level
-    `tap` that this pyramid in training makes of the capture. -> `ValueRead`"""
+    """The true value in one cell of a map, or of the matrix `channel` of a layer without maps. `channel` counts where
+    `reduction` is None. With `snapshot`, the map is the level `tap` that this pyramid in training makes of the capture. ->
+    `ValueRead`"""
 
     run: int
     layer: str
@@ -414,6 +415,17 @@ class ReadVector(Request, frozen=True, kw_only=True):
 
     run: int
     layer: str
+
+
+class RenderMatrix(Request, frozen=True, kw_only=True):
+    """One matrix of a layer without maps, every `step`-th row and column of it; see `fmviz.matrices`. -> `MatrixRendered`"""
+
+    run: int
+    layer: str
+    number: int
+    normalisation: Normalisation = "map"
+    step: int = 1
+    block: str = ""
 
 
 class Tabulate(Request, frozen=True, kw_only=True):
@@ -476,7 +488,8 @@ class Export(Request, frozen=True, kw_only=True):
     """Write layers to a folder; with `inline` set the window does, and each file comes back as `FileMade`.
     `size`: 0 is the maps' own, -1 the picture's, else pixels of the longer side.
     `layers` are names or patterns; with `pyramid` set, one figure of the named maps instead. Browsing goes on meanwhile.
-    `channels` picks some, for the form "maps". -> `Exported`"""
+    `channels` picks some, for the form "maps"; `reduce` makes one map of all instead, and `limits` count for the normalisation
+    "fixed". `over_picture` is the opacity of maps drawn over the picture; None draws them alone. -> `Exported`"""
 
     run: int
     layers: tuple[str, ...]
@@ -491,6 +504,9 @@ class Export(Request, frozen=True, kw_only=True):
     reduction: Reduction | None = "l2"
     scale: Literal["map", "row"] = "map"
     inline: bool = False
+    reduce: Reduction | None = None
+    limits: tuple[float, float] | None = None
+    over_picture: float | None = None
 
 
 class TidyUp(Request, frozen=True, kw_only=True):
@@ -680,6 +696,18 @@ class VectorRead(Reply, frozen=True, kw_only=True):
     reason: str
 
 
+class MatrixRendered(Reply, frozen=True, kw_only=True):
+    """`reason` says why there are no maps."""
+
+    run: int
+    layer: str
+    number: int
+    pixels: Pixels
+    limits: tuple[float, float]
+    constant: bool
+    reason: str
+
+
 class Tabulated(Reply, frozen=True, kw_only=True):
     """The totals are those of `fmviz.table.Totals`."""
 
@@ -805,6 +833,7 @@ AnyRequest = (
     | ReadPixel
     | DescribeChannel
     | ReadVector
+    | RenderMatrix
     | Tabulate
     | FormatTable
     | Compare
@@ -839,6 +868,7 @@ AnyReply = (
     | PixelRead
     | ChannelDescribed
     | VectorRead
+    | MatrixRendered
     | Tabulated
     | TableFormatted
     | Compared

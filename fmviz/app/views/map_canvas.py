@@ -164,6 +164,10 @@ class MapCanvas(QWidget):
         self._empty, self._map_needed = text, map_needed
         self.update()
 
+    def picture(self) -> QImage | None:
+        """Return the picture under the map."""
+        return self._picture
+
     # Places
 
     def _scale(self) -> float:
