@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fmviz.errors import LayerError
 from fmviz.maps import Reduction
+from fmviz.matrices import matrices_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -61,12 +62,79 @@ def feature_maps(tensor: Tensor) -> Tensor:
 
 def vector(tensor: Tensor) -> Tensor:
     """The first values of `tensor`, flattened: (n,) float32 on the CPU, n ≤ 4096. Of complex numbers, the magnitude."""
-    flat = tensor.detach()
-    if flat.is_meta:
-        raise LayerError("This layer has no values: it is on the meta device, which computes shapes alone.")
-    flat = flat.dequantize() if flat.is_quantized else flat
-    flat = (flat if flat.layout == torch.strided else flat.to_dense()).flatten()[:_VECTOR_LIMIT]
+    flat = _plain(tensor).flatten()[:_VECTOR_LIMIT]
     return (flat.abs() if flat.is_complex() else flat).float().cpu()
+
+
+def matrix_stack(tensor: Tensor) -> Tensor:
+    """Return the matrices in an activation as if they were maps, (1, count, rows, columns); see `fmviz.matrices`.
+
+    Complex numbers are drawn by their magnitude.
+
+    Raises:
+        LayerError: It is a vector, a number or empty.
+    """
+    found = matrices_of(tensor.shape) if not tensor.is_nested else None
+    if found is None:
+        raise LayerError("This layer has no matrices: its values have no rows and columns.")
+    plain = _plain(tensor)
+    return (plain.abs() if plain.is_complex() else plain).reshape(1, *found)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Return a tensor detached, dense and dequantized."""
+    tensor = tensor.detach()
+    if tensor.is_meta:
+        raise LayerError("This layer has no values: the network was run on the device “meta”.")
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    return tensor.dequantize() if tensor.is_quantized else tensor
+
+
+_TOLERANCE = 8
+"""How many units of rounding the values of a constant map may differ by, in multiples of the dtype's ε."""
+_COARSEST = 2.0**-7
+"""ε of bfloat16. Wider steps (float8) would make every map without negative values constant: those compare exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How far values may differ by rounding alone.
+
+    Attributes:
+        relative: A share of the greatest magnitude of a map; 8 ε of a floating dtype, 0 for integers.
+        absolute: An absolute difference, for sums whose terms are larger than the result.
+    """
+
+    relative: float = 0.0
+    absolute: float = 0.0
+
+    def constant(self, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Return which maps, given by their least and greatest finite value, differ by rounding only; False for NaN."""
+        low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            allowed = np.maximum(self.relative * np.maximum(np.abs(low), np.abs(high)), self.absolute)
+            return np.asarray(high - low <= allowed)
+
+
+def rounding_of(tensor: Tensor, reduction: Reduction | None = None) -> Rounding:
+    """Return the rounding of the maps of an activation, or of their reduction to one map.
+
+    A mean over channels that cancel (after a layer norm, for example) is left with the rounding of its terms, so its
+    absolute part follows from the greatest magnitude of the activation.
+    """
+    relative = _relative(tensor.dtype)
+    if reduction != "mean":
+        return Rounding(relative)
+    ends = [bound for _, chunk, _ in Chunks.of(feature_maps(tensor)) for bound in least_and_greatest(chunk)[:2]]
+    greatest = max((float(bound.abs().nan_to_num(0.0).max()) for bound in ends), default=0.0)
+    return Rounding(relative, _TOLERANCE * torch.finfo(working_type(tensor)).eps * greatest)
+
+
+def _relative(dtype: torch.dtype) -> float:
+    if not dtype.is_floating_point or torch.finfo(dtype).eps > _COARSEST:
+        return 0.0
+    return _TOLERANCE * torch.finfo(dtype).eps
 
 
 def checked_channels(channels: Sequence[int], count: int) -> list[int]:

@@ -215,6 +215,14 @@ def _export_parser() -> argparse.ArgumentParser:
         default="map",
         help='size of maps in PNGs: "map" (their own), "picture" (its part that the network saw), or pixels of the longer side',
     )
+    parser.add_argument(
+        "--over-picture",
+        metavar="OPACITY",
+        type=_opacity,
+        nargs="?",
+        const=0.6,
+        help="draw each map over the picture, from 0 (the picture alone) to 1 (the map alone; default: 0.6)",
+    )
     return parser
 
 
@@ -239,6 +247,16 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
 
 def _size(text: str) -> str | int:
     return text if text in ("map", "picture") else _pixels(text)
+
+
+def _opacity(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an opacity from 0 to 1")
+    return number
 
 
 def _pixels(text: str) -> int:
@@ -290,6 +308,7 @@ def _export(options: argparse.Namespace) -> int:
             colour_map=options.colours,
             normalisation=options.scale,
             size=options.size,
+            over_picture=options.over_picture,
         ):
             failed += done.error is not None
             if full:

@@ -19,7 +19,9 @@ from fmviz.colours import colour_table
 from fmviz.drawing import Drawing, Facts, Failed, Form, Size, Task, layer_tasks
 from fmviz.errors import Cancelled, ExportError, LayerError
 from fmviz.maps import Normalisation, Reduction
+from fmviz.matrices import matrices_of
 from fmviz.naming import distinct_names, safe_name
+from fmviz.overlay import Overlay
 from fmviz.plates import REDUCTION_WORDS, pyramid_figure
 from fmviz.selecting import Chosen, chosen_layers, file_stems
 from fmviz.writing import figure_png_bytes, make_folder, names_in, write_map_png, write_png
@@ -78,6 +80,7 @@ def export(
     size: Size = "map",
     picture_size: tuple[int, int] | None = None,
     dark: bool = False,
+    over_picture: float | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Iterator[Exported]:
     """Writes layers to a folder, as the iterator that it returns is walked: one record a file, in order.
@@ -94,12 +97,14 @@ def export(
         picture_size: (height, width) for size "picture"; where None, that of the part of the picture that the network
             saw, so that a map lies on it pixel by pixel.
         dark: a grid on dark paper.
+        over_picture: Opacity, 0 to 1, of maps that are drawn over the part of the picture that the network saw, in PNGs of
+            RGB; None draws maps alone. Maps at their "own" size are drawn at the picture's.
         cancelled: asked between two files, and between two arrays of one.
 
     Raises:
         LayerError: at once, before anything is written: a pattern that matches nothing, a channel that is not there.
         FmvizError: at once, an unknown colour map.
-        ExportError: a file that cannot be written; those before it are whole and stay.
+        ExportError: at once, no picture to draw over; later, a file that cannot be written: those before it are whole.
         Cancelled: likewise.
     """
     chosen = chosen_layers(capture, layers)
@@ -117,6 +122,7 @@ def export(
         channels=None if channels is None else tuple(channels),
         size=size,
         picture_size=_picture_size(capture, facts, picture_size) if size == "picture" else None,
+        overlay=None if over_picture is None else Overlay.of(capture, over_picture),
     )
     _ = drawing.colours
     _check_channels(chosen, drawing)
@@ -137,7 +143,8 @@ def _picture_size(capture: Capture, facts: Facts, given: tuple[int, int] | None)
 
 def _check_channels(chosen: Sequence[Chosen], drawing: Drawing) -> None:
     for layer in chosen:
-        count = 0 if layer.why_no_maps else layer.maps.shape[1]
+        matrices = matrices_of(layer.tensor.shape) if layer.has_values else None
+        count = layer.maps.shape[1] if not layer.why_no_maps else matrices[0] if matrices else 0
         missing = [channel for channel in drawing.channels or () if not -count <= channel < count]
         if count and missing and drawing.reduction is None:
             raise LayerError(f"{layer.name} has no channel {missing[0]}: choose from 0 to {count - 1}.")
@@ -156,7 +163,7 @@ def _export_pictures(
 ) -> Iterator[Exported]:
     target = make_folder(folder)
     there = names_in(target)
-    counts = [drawing.count(layer) if drawing.form == "maps" and not layer.why_no_maps else 1 for layer in chosen]
+    counts = [drawing.count(layer) if drawing.form == "maps" else 1 for layer in chosen]
     tasks = (
         task
         for layer in chosen

@@ -91,15 +91,15 @@ def grid(
     count = len(maps.pixels)
     enlarged, skipped = _magnification(maps.pixels.shape[1:], tile)
     pixels = maps.pixels[:, ::skipped, ::skipped]
-    shared = _shared_scale([maps])
+    shared = shared_limits([maps])
     texts = [text.split("\n") for text in (_default_captions(maps, shared) if captions is None else captions)]
     tile_height, tile_width = (length * enlarged for length in pixels.shape[1:])
     cell = (max(tile_width, _caption_width(texts)), tile_height + _lines_height(texts))
-    columns = min(columns or _pleasant(count, cell), max(count, 1))
+    columns = min(columns or pleasant_columns(count, cell), max(count, 1))
     rows = -(-count // columns)
     body = (columns * (cell[0] + GAP) - GAP, max(rows * (cell[1] + GAP) - GAP, 0))
     head = [*title.splitlines(), _scale_words(maps, shared, skipped)]
-    sheet = Sheet(head, body, bar=shared is not None, unusual=_unusual(pixels))
+    sheet = Sheet(head, body, bar=shared is not None, unusual=unusual_pixels(pixels))
     places = tile_positions(count, columns=columns, cell=cell, gap=(GAP, GAP), origin=(MARGIN, sheet.top))
     sheet.rows_of_tiles(pixels, columns, enlarged, cell)
     for (left, top), lines in zip(places, texts, strict=False):
@@ -133,7 +133,7 @@ def table_of_maps(
         row_names: written before the rows; column_names: written over the columns.
     """
     cells = [entry for row in rows for entry in row if entry is not None]
-    scales = [_shared_scale([maps for _, maps in filter(None, row)]) for row in rows]
+    scales = [shared_limits([maps for _, maps in filter(None, row)]) for row in rows]
     size = _common_size([maps for _, maps in cells], tile)
     texts = [text.split("\n") for text, _ in cells]
     cell = (max(size[1], _caption_width(texts)), size[0] + _lines_height(texts))
@@ -144,7 +144,7 @@ def table_of_maps(
     by_row = bool(cells) and all(scale is not None for scale, row in zip(scales, rows, strict=True) if any(row))
     head = [*title.splitlines(), "each row on one scale" if by_row else "each map on its own scale"]
     body = (indent + max(columns * pitch[0] - GAP, 0), over + max(len(rows) * pitch[1] - 2 * GAP, 0))
-    sheet = Sheet(head, body, bar=by_row, unusual=_unusual(*(maps.pixels[:1] for _, maps in cells)))
+    sheet = Sheet(head, body, bar=by_row, unusual=unusual_pixels(*(maps.pixels[:1] for _, maps in cells)))
     left, top = MARGIN + indent, sheet.top + over
     for column, name in enumerate(column_names[:columns]):
         sheet.text(name, left + column * pitch[0], sheet.top, TEXT, cell[0])
@@ -189,7 +189,7 @@ def _one_map(maps: Maps, size: tuple[int, int]) -> Indices:
     return resized(first[0], size) if first.size else np.empty((0, 0), np.uint8)
 
 
-def _shared_scale(maps: Sequence[Maps]) -> tuple[float, float] | None:
+def shared_limits(maps: Sequence[Maps]) -> tuple[float, float] | None:
     """The limits that all of these maps have, or None where they differ or there are none."""
     limits = np.concatenate([entry.limits for entry in maps]) if maps else np.empty((0, 2))
     if not len(limits) or not np.isfinite(limits).all() or (limits != limits[0]).any():
@@ -216,7 +216,9 @@ def _default_captions(maps: Maps, shared: tuple[float, float] | None) -> list[st
     """The channel, and below it the limits where the maps do not share them."""
     names = [str(channel) for channel in maps.channels] or [maps.reduction or ""] * len(maps.pixels)
     if shared is not None:
-        return names
+        # A layer of one map whose limits are the same needs no second word: the colour bar's ends say it.
+        flat = maps.constant or (False,) * len(names)
+        return [f"{name}\nconstant" if constant else name for name, constant in zip(names, flat, strict=True)]
     return [f"{name}\n{limits_words(low, high)}" for name, (low, high) in zip(names, maps.limits, strict=True)]
 
 
@@ -224,10 +226,10 @@ def limits_words(low: float, high: float) -> str:
     """The values that a map's scale goes from and to, for its caption."""
     if math.isnan(low):
         return "no finite value"
-    return f"{number(low)} … {number(high)}" if low != high else f"{number(low)} everywhere"
+    return f"{number(low)} … {number(high)}" if low != high else f"constant {number(low)}"
 
 
-def _unusual(*pixels: Indices) -> dict[str, int]:
+def unusual_pixels(*pixels: Indices) -> dict[str, int]:
     """How many pixels are NaN and how many infinite; only what there is."""
     found = {name: sum(int((part == index).sum()) for part in pixels) for name, index in _UNUSUAL.items()}
     return {name: count for name, count in found.items() if count}
@@ -243,6 +245,7 @@ def map_facts(maps: Maps, step: int) -> dict[str, Any]:
         "reduction": maps.reduction,
         "normalisation": maps.normalisation,
         "limits": [[_json(low), _json(high)] for low, high in maps.limits],
+        "constant": list(maps.constant),
         "map_size": list(maps.map_size),
         "step": step,
         "levels": LEVELS,
@@ -256,7 +259,7 @@ def _json(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _pleasant(count: int, cell: tuple[int, int]) -> int:
+def pleasant_columns(count: int, cell: tuple[int, int]) -> int:
     """Columns that make the figure somewhat wider than high, and where it can be all rows full."""
     ideal = math.sqrt(1.5 * max(count, 1) * (cell[1] + GAP) / (cell[0] + GAP))
     nearest = min(max(round(ideal), 1), max(count, 1))

@@ -44,6 +44,8 @@ class Statistics(msgspec.Struct, frozen=True, eq=False):
         minimum, maximum, mean, std: float64. `std` is the population's (divided by the count).
         zeros: float64, share of values that are exactly zero, of all values, 0 to 1.
         nans, infinities: int64, how many values are NaN, and how many are +inf or -inf.
+        constant: bool, whether the finite values are equal up to rounding: max − min ≤ 8 ε × max |value|, with the ε of the
+            activation's dtype.
     """
 
     minimum: npt.NDArray[np.float64]
@@ -53,6 +55,7 @@ class Statistics(msgspec.Struct, frozen=True, eq=False):
     zeros: npt.NDArray[np.float64]
     nans: npt.NDArray[np.int64]
     infinities: npt.NDArray[np.int64]
+    constant: npt.NDArray[np.bool_]
 
 
 class Maps(msgspec.Struct, frozen=True, eq=False):
@@ -61,12 +64,14 @@ class Maps(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         pixels: (n, h, w) uint8 indices as above.
         limits: (n, 2) float64, the values that index 0 and index LEVELS-1 stand for. Both are the same where a map is
-            constant (all its pixels are then 0), and NaN where it has no finite value.
+            constant and has limits of its own (all its pixels are then 0), and NaN where it has no finite value.
         channels: the channel of each map; empty where `reduction` made one map of all.
         normalisation: how the limits were chosen.
         reduction: None, or what made one map of all channels.
         map_size: (height, width) of the activation; `pixels` may be smaller by the whole number `step`.
         step: every `step`-th pixel of every `step`-th row was taken.
+        constant: For each map whether its finite values are equal up to rounding, as in `Statistics`. It is then drawn in
+            one level.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -76,3 +81,4 @@ class Maps(msgspec.Struct, frozen=True, eq=False):
     reduction: Reduction | None
     map_size: tuple[int, int]
     step: int
+    constant: tuple[bool, ...] = ()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
+from fmviz.charts import bars, heat_maps
 from fmviz.figure import Figure, grid, limits_words, resized, table_of_maps
 from fmviz.maps import Maps, Reduction
 
@@ -40,6 +43,20 @@ def layer_figure(
     if size is not None:
         maps, tile = msgspec.structs.replace(maps, pixels=resized(maps.pixels, size)), max(size)
     return grid(maps, tile=tile, title=title)
+
+
+def matrix_figure(
+    maps: Maps, *, names: Sequence[str], name: str, detail: str, facts: Facts, tile: int | None = None
+) -> Figure:
+    """The heat maps of a layer's matrices, titled like `layer_figure`; `names` are those of the matrices."""
+    title = "\n".join(filter(None, (name, detail, _made_from(facts))))
+    return heat_maps(maps, names=names, title=title, tile=tile)
+
+
+def vector_figure(values: npt.NDArray[np.float64], *, count: int, name: str, detail: str, facts: Facts) -> Figure:
+    """The bars of a layer that is a vector of `count` values, titled like `layer_figure`."""
+    title = "\n".join(filter(None, (name, detail, _made_from(facts))))
+    return bars(values, count=count, title=title, facts={})
 
 
 def pyramid_figure(maps: Mapping[str, Maps], channels: Mapping[str, int], facts: Facts, what: str) -> Figure:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fmviz.capture import Capture
+from fmviz.channels import Rounding, rounding_of
 from fmviz.errors import LayerError
 from fmviz.maps import Maps, Reduction
 from fmviz.render import feature_maps, reduce_channels, render
@@ -42,11 +43,12 @@ def maps_of(taps: Mapping[str, Tensor], *, channel: int, reduction: Reduction | 
         raise LayerError(
             "This network has no named maps C2–C5 with that channel: choose a lower channel or a reduction."
         )
-    limits = _row_limits(found) if scale == "row" else {}
+    roundings = {tap: rounding_of(taps[tap], reduction) for tap in found}
+    limits = _row_limits(found, roundings) if scale == "row" else {}
     return {
-        tap: render(tensor, normalisation="fixed", limits=limits[tap[0]])
+        tap: render(tensor, normalisation="fixed", limits=limits[tap[0]], rounding=roundings[tap])
         if tap[0] in limits
-        else render(tensor, normalisation="map")
+        else render(tensor, normalisation="map", rounding=roundings[tap])
         for tap, tensor in found.items()
     }
 
@@ -59,13 +61,18 @@ def _single(tensor: Tensor, channel: int, reduction: Reduction | None) -> Tensor
     return maps[None, channel : channel + 1] if 0 <= channel < len(maps) else None
 
 
-def _row_limits(maps: Mapping[str, Tensor]) -> dict[str, tuple[float, float]]:
-    """Lowest and highest finite value of each row, by its letter; rows without any finite value are left out."""
+def _row_limits(maps: Mapping[str, Tensor], roundings: Mapping[str, Rounding]) -> dict[str, tuple[float, float]]:
+    """Lowest and highest finite value of each row, by its letter; rows without any finite value are left out.
+
+    Both are the same where all values of the row are equal up to rounding.
+    """
     limits = {}
     for row in {tap[0] for tap in maps}:
         # Double only on the host: Apple's GPUs have none.
         values = torch.cat([tensor.flatten().cpu().double() for tap, tensor in maps.items() if tap[0] == row])
         finite = values[values.isfinite()]
         if len(finite):
-            limits[row] = (float(finite.min()), float(finite.max()))
+            low, high = float(finite.min()), float(finite.max())
+            flat = all(rounding.constant(low, high) for tap, rounding in roundings.items() if tap[0] == row)
+            limits[row] = (low, low if flat else high)
     return limits

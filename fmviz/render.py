@@ -17,11 +17,13 @@ from torch import Tensor
 from fmviz.channels import (
     Chunks,
     Floats,
+    Rounding,
     checked_channels,
     feature_maps,
     is_spatial,
     least_and_greatest,
     reduce_channels,
+    rounding_of,
     scratch,
     vector,
     why_not_spatial,
@@ -59,8 +61,11 @@ def render(
     step: int = 1,
     out: npt.NDArray[np.uint8] | None = None,
     statistics: Statistics | None = None,
+    rounding: Rounding | None = None,
 ) -> Maps:
     """Maps of a spatial activation (1, C, h, w) of any real dtype, on any device.
+
+    A map whose values are equal up to rounding (`fmviz.channels.Rounding`) is drawn in one level, whatever the limits.
 
     Args:
         channels: which, in this order; all where None. Without meaning where `reduction` is given.
@@ -71,22 +76,26 @@ def render(
         step: take every step-th pixel of every step-th row.
         out: where to put the pixels, (n, ⌈h/step⌉, ⌈w/step⌉) uint8; a new array where None.
         statistics: those of this very activation, which saves a pass over it. Not used for a reduction.
+        rounding: How far values may differ by rounding; that of the activation's dtype where None.
 
     Raises:
         LayerError: there are no maps, no such channel, or the fixed limits are no limits.
     """
     maps = feature_maps(tensor)
+    rounding = rounding or rounding_of(tensor, reduction)
     if reduction is not None:
         maps, channels, statistics = reduce_channels(tensor, reduction), None, None
     count, height, width = maps.shape
     chosen = range(count) if channels is None else checked_channels(channels, count)
     pixels = _target(out, (len(chosen), -(-height // step), -(-width // step)))
     known = _known(maps, normalisation, statistics)
-    shared = _shared_limits(known, normalisation, limits)
+    shared = _shared_limits(known, normalisation, limits, rounding)
     found = np.full((len(chosen), 2), np.nan if shared is None else shared)
+    constant = np.zeros(len(chosen), np.bool_)
     if pixels.size:
-        work = _Work(maps, chosen, step, known, own_limits=shared is None, clamp=normalisation == "fixed")
-        work.fill(pixels, found)
+        clamp = normalisation == "fixed"
+        work = _Work(maps, chosen, step, known, rounding, own_limits=shared is None, clamp=clamp)
+        work.fill(pixels, found, constant)
     return Maps(
         pixels=pixels,
         limits=found,
@@ -95,6 +104,7 @@ def render(
         reduction=reduction,
         map_size=(height, width),
         step=step,
+        constant=tuple(constant.tolist()),
     )
 
 
@@ -127,7 +137,7 @@ def _extremes(chunk: Tensor) -> tuple[Floats, Floats, bool]:
 
 
 def _shared_limits(
-    known: _Known | None, normalisation: Normalisation, limits: tuple[float, float] | None
+    known: _Known | None, normalisation: Normalisation, limits: tuple[float, float] | None, rounding: Rounding
 ) -> tuple[float, float] | None:
     """The one pair of limits of all maps, or None where each map has its own."""
     if normalisation == "map":
@@ -137,7 +147,7 @@ def _shared_limits(
     low = float(np.fmin.reduce(known.low, initial=np.nan))
     high = float(np.fmax.reduce(known.high, initial=np.nan))
     if normalisation == "layer":
-        return low, high
+        return low, low if rounding.constant(low, high) else high
     greatest = max(abs(low), abs(high))
     return 0.0 - greatest, greatest
 
@@ -160,6 +170,7 @@ class _Work:
         chosen: Sequence[int],
         step: int,
         known: _Known | None,
+        rounding: Rounding,
         *,
         own_limits: bool,
         clamp: bool,
@@ -168,11 +179,12 @@ class _Work:
         self._chosen = chosen
         self._step = step
         self._known = known
+        self._rounding = rounding
         self._own_limits = own_limits
         self._clamp = clamp
 
-    def fill(self, pixels: npt.NDArray[np.uint8], limits: Floats) -> None:
-        """Writes the indices to `pixels` and, where each map has its own, the limits to `limits`."""
+    def fill(self, pixels: npt.NDArray[np.uint8], limits: Floats, constant: npt.NDArray[np.bool_]) -> None:
+        """Write the indices to `pixels`, which maps are constant to `constant` and, where each has its own, the `limits`."""
         device = self._maps.device
         on_cpu = device.type == "cpu"
         target = torch.from_numpy(pixels) if on_cpu else torch.empty(pixels.shape, dtype=torch.uint8, device=device)
@@ -181,12 +193,15 @@ class _Work:
         for start, chunk, buffer in Chunks.of(self._maps, self._chosen, step=skip):
             rows = slice(start, start + len(chunk))
             low, high, clean = self._about(chunk, rows)
+            constant[rows] = self._rounding.constant(low, high)
             if self._own_limits:
-                limits[rows, 0], limits[rows, 1] = low, high
+                limits[rows, 0], limits[rows, 1] = low, np.where(constant[rows], low, high)
             if skip != self._step:
                 chunk = chunk[:, :: self._step, :: self._step]
                 buffer = buffer.flatten()[: chunk.numel()].view(chunk.shape)
             self._quantise(chunk, buffer, limits[rows], target[rows], clean=clean)
+            for index in np.flatnonzero(constant[rows] & (low < high)):
+                _flatten(target[rows][index], low[index] / 2 + high[index] / 2, limits[start + index])
         if not on_cpu:
             torch.from_numpy(pixels).copy_(target)
 
@@ -209,6 +224,14 @@ class _Work:
         if not clean:
             target.masked_fill_(chunk.isnan(), NAN)
             target.masked_fill_(chunk.isinf(), INFINITE)
+
+
+def _flatten(target: Tensor, value: float, limits: Floats) -> None:
+    """Draw a map that is constant up to rounding in the level of `value`: its NaN and infinite pixels stay."""
+    low, high = map(float, limits)
+    share = (value - low) / (high - low) if high > low else 0.0
+    level = int(min(max(share, 0.0), 1.0) * (LEVELS - 1) + 0.5)
+    target.masked_fill_(target < LEVELS, level)
 
 
 def _scaled(values: Tensor, limits: Floats, buffer: Tensor) -> Tensor:

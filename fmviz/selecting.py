@@ -41,6 +41,12 @@ class Chosen:
     why_no_maps: str
 
     @property
+    def has_values(self) -> bool:
+        """Whether it has no maps, but values that can be drawn as matrices or as bars."""
+        tensor = self.tensor
+        return bool(self.why_no_maps) and not tensor.is_nested and not tensor.is_meta and tensor.numel() > 0
+
+    @property
     def title(self) -> str:
         return f"{self.tap} · {self.name}" if self.tap else self.name
 
@@ -48,7 +54,7 @@ class Chosen:
     def shape_words(self) -> str:
         """Kind and shape: "Conv2d · 512 × 28 × 28"."""
         shape = self.maps.shape[1:] if not self.why_no_maps else self.tensor.shape
-        return f"{self.kind} · {' × '.join(f'{length:,}' for length in shape)}"
+        return f"{self.kind} · {' × '.join(f'{length:,}' for length in shape) or 'scalar'}"
 
     @property
     def facts(self) -> dict[str, Any]:

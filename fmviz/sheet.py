@@ -112,6 +112,11 @@ class Sheet:
         if text:
             self._labels.append(Label(text, x, y, size, "left", room))
 
+    def add(self, label: Label) -> None:
+        """Add a label anywhere on the canvas."""
+        if label.text:
+            self._labels.append(label)
+
     def tile(self, left: int, top: int, pixels: Indices) -> None:
         """Pixels within a thin frame, because the ends of many colour maps look like paper."""
         height, width = pixels.shape

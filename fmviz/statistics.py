@@ -18,6 +18,7 @@ from fmviz.channels import (
     feature_maps,
     least_and_greatest,
     reduce_channels,
+    rounding_of,
     scratch,
     working_type,
 )
@@ -52,7 +53,8 @@ def statistics_in_parts(tensor: Tensor) -> Parts:
     channels, height, width = maps.shape
     if not maps.numel():
         nothing, none = np.full(channels, np.nan), np.zeros(channels, np.int64)
-        return Statistics(nothing, nothing, nothing, nothing, np.zeros(channels), none, none)
+        never = np.zeros(channels, np.bool_)
+        return Statistics(nothing, nothing, nothing, nothing, np.zeros(channels), none, none, never)
     wide = torch.float32 if maps.device.type == "mps" else torch.float64
     columns = []
     for _, chunk, buffer in Chunks.of(maps):
@@ -67,6 +69,7 @@ def statistics_in_parts(tensor: Tensor) -> Parts:
         zeros=zeros / (height * width),
         nans=nans.astype(np.int64),
         infinities=infinities.astype(np.int64),
+        constant=rounding_of(maps).constant(low, high),
     )
 
 
@@ -102,12 +105,13 @@ def histogram(
     """How often which values occur, finite ones only: of one channel, of all of them (None), or of a reduction.
 
     Returns:
-        counts (bins,) int64 and edges (bins + 1,) float64, from the least to the greatest value. A constant lies in the
-        middle of a span of one; without any finite value all counts are zero.
+        counts (bins,) int64 and edges (bins + 1,) float64, from the least to the greatest value. Values that are equal up
+        to rounding lie in the middle bin of a span of one; without any finite value all counts are zero.
 
     Raises:
         LayerError: there is no such channel, or a channel or reduction is asked of what has no maps.
     """
+    rounding = rounding_of(tensor, reduction)
     if reduction is not None:
         tensor = reduce_channels(tensor, reduction)
     elif channel is not None:
@@ -119,9 +123,18 @@ def histogram(
     rows = [flat[start : start + size][None, None] for start in range(0, len(flat), size)]
     low, high = _limits(rows)
     counts = np.zeros(bins, np.int64)
+    if bool(rounding.constant(low, high)):
+        counts[bins // 2] = sum(int(row.isfinite().sum()) for row in rows)
+        half = max(0.5, _NARROWEST * max(abs(low), abs(high)))
+        low, high = low / 2 + high / 2 - half, low / 2 + high / 2 + half
+        return counts, 2 * np.linspace(low / 2, high / 2, bins + 1)
     for row in rows:
         counts += _counts(row.to(working_type(row)), low, high, bins)
     return counts, 2 * np.linspace(low / 2, high / 2, bins + 1)
+
+
+_NARROWEST = 1e-6
+"""Half the span of a constant's histogram, as a share of its magnitude, where that exceeds ½."""
 
 
 def _limits(rows: list[Tensor]) -> tuple[float, float]:
@@ -129,7 +142,7 @@ def _limits(rows: list[Tensor]) -> tuple[float, float]:
     found = [least_and_greatest(row.to(working_type(row)))[:2] for row in rows]
     low = min((float(least) for least, _ in found if least.isfinite()), default=0.0)
     high = max((float(greatest) for _, greatest in found if greatest.isfinite()), default=1.0)
-    return (low - 0.5, high + 0.5) if low == high else (low, high)
+    return low, high
 
 
 def _counts(row: Tensor, low: float, high: float, bins: int) -> npt.NDArray[np.int64]:

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
+import PIL.PngImagePlugin
 
 from fmviz.colours import Colours
 from fmviz.errors import ExportError
@@ -143,6 +145,18 @@ def write_map_png(
     """
     data = _png(pixels if size is None else resized(pixels, size), colours, facts)
     return write_whole(path, lambda file: file.write(data))
+
+
+def write_rgb_png(path: str | os.PathLike[str], pixels: npt.NDArray[np.uint8], facts: Mapping[str, Any]) -> Path:
+    """Write (h, w, 3) RGB as a PNG with its facts in a text chunk; return the path.
+
+    Raises:
+        ExportError: it could not be written.
+    """
+    text = PIL.PngImagePlugin.PngInfo()
+    text.add_text(KEY, as_json(facts))
+    image = PIL.Image.fromarray(pixels)
+    return write_whole(path, lambda file: image.save(file, "PNG", compress_level=1, pnginfo=text))
 
 
 def _png(indices: npt.NDArray[np.uint8], colours: Colours, facts: Mapping[str, Any]) -> bytes:

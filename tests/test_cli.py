@@ -103,13 +103,13 @@ def test_a_folder_stands_for_the_pictures_in_it(tmp_path, capsys):
 
 
 def test_many_layers_that_are_left_out_are_one_line(tmp_path, capsys):
-    backbone = ("--backbone", "vgg11", "--crop", "32", "--layers")
-    assert export(CAT, "-o", str(tmp_path / "out"), *backbone, "classifier*") == 0
+    backbone = ("--backbone", "vgg11", "--crop", "32", "--size", "16384", "--layers")
+    assert export(CAT, "-o", str(tmp_path / "out"), *backbone, "features.[0-7]") == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
     assert len(said) == 1
-    assert "classifier.0 was left out: it is a vector" in said[0]
-    assert "So were 7 more, for such reasons: classifier.1, " in said[0]
-    assert export(CAT, "-o", str(tmp_path / "out"), *backbone, "classifier.0", "classifier.3") == 0
+    assert "features.0 was left out: its PNG would have" in said[0]
+    assert "So were 7 more, for such reasons: features.1, " in said[0]
+    assert export(CAT, "-o", str(tmp_path / "out"), *backbone, "features.0", "features.3") == 0
     assert capsys.readouterr().err.count("was left out: ") == 2
 
 
@@ -160,14 +160,27 @@ def test_a_network_without_a_pyramid_leaves_its_stages(tmp_path):
     assert facts(next(tmp_path.iterdir()))["untrained"] == ["body"]
 
 
-def test_a_layer_without_maps_is_left_out_and_said(tmp_path, capsys):
+def test_a_layer_without_maps_is_written_as_bars(tmp_path, capsys):
     assert export(CAT, "-o", str(tmp_path), "--layers", "body.fc", "P3", "--backbone", "resnet18_fpn") == 0
     printed = capsys.readouterr()
-    assert "1 file in" in printed.out
-    note, line = printed.err.splitlines()
+    assert "2 files in" in printed.out
+    (note,) = printed.err.splitlines()
     assert note.startswith("fmviz: resnet18_fpn, weights random: All parameters are random (seed 0)")
-    assert line.startswith(f"fmviz: {CAT}: ")
-    assert "fc" in line
+    bars = facts(next(tmp_path.glob("*body.fc*.png")))
+    assert (bars["layer"], bars["count"]) == ("body.fc", 1000)
+
+
+@pytest.mark.parametrize(("form", "layer"), [("grid", "C5"), ("maps", "C5")])
+def test_maps_are_written_over_the_picture(tmp_path, capsys, form, layer):
+    options = ("--layers", layer, "--as", form, "--backbone", "efficientnet_lite0", "--size", "96")
+    assert export(CAT, "-o", str(tmp_path), *options, "--over-picture", "0.25") == 0
+    path = min(tmp_path.glob("*.png"))
+    assert facts(path)["opacity"] == 0.25
+    with PIL.Image.open(path) as image:
+        assert image.mode == "RGB"
+    with pytest.raises(SystemExit):
+        export(CAT, "-o", str(tmp_path), *options, "--over-picture", "2")
+    assert "is not an opacity from 0 to 1" in capsys.readouterr().err
 
 
 def test_random_weights_that_were_asked_for_are_not_remarked_upon(tmp_path, capsys):

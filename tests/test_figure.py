@@ -236,7 +236,7 @@ def test_captions_of_ones_own():
 
 def test_constant_and_empty_maps():
     constant = grid(make_maps(2, limits=np.array([[3.0, 3.0], [np.nan, np.nan]])))
-    assert "3 everywhere" in texts(constant)
+    assert "constant 3" in texts(constant)
     assert "no finite value" in texts(constant)
     assert constant.facts["limits"][1] == [None, None]
     json.dumps(constant.facts, allow_nan=False)

@@ -102,3 +102,17 @@ def test_a_row_of_constants_is_one_level(tensors):
     one = tap_maps(captured(tensors), reduction=None, channel=0, scale="row")["M2"]
     assert one.limits[0].tolist() == [3.5, 3.5]
     assert len(np.unique(one.pixels)) == 1
+
+
+def test_levels_that_differ_by_rounding_are_constant(tensors):
+    from fmviz.pyramid import maps_of
+
+    flat = {tap: torch.full((1, 4, size, size), 0.3) for tap, size in (("P2", 8), ("P3", 4))}
+    for tensor in flat.values():
+        tensor[0, 0] = 0.3 * (1 + torch.arange(tensor[0, 0].numel()).view(tensor.shape[2:]) % 4 * 2**-23)
+    contrast = {**flat, "C3": torch.randn(1, 4, 4, 4)}
+    for scale in ("map", "row"):
+        maps = maps_of(contrast, channel=0, reduction=None, scale=scale)
+        assert {tap: any(one.constant) for tap, one in maps.items()} == {"P2": True, "P3": True, "C3": False}
+        assert all(not one.pixels.any() for tap, one in maps.items() if tap != "C3")
+        assert all(one.limits[0, 0] == one.limits[0, 1] for tap, one in maps.items() if tap != "C3")

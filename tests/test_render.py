@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fmviz import channels as channels_module
 from fmviz.errors import LayerError
-from fmviz.maps import INFINITE, LEVELS, NAN, NORMALISATIONS, REDUCTIONS
+from fmviz.maps import INFINITE, LEVELS, NAN, NORMALISATIONS, REDUCTIONS, Normalisation
 from fmviz.render import (
     feature_maps,
     histogram,
@@ -342,3 +342,99 @@ def test_a_channel_that_is_not_there(activation: Tensor, channel: int) -> None:
         render(activation, channels=[0, channel])
     with pytest.raises(LayerError, match=rf"no channel {channel}"):
         histogram(activation, channel)
+
+
+def noisy(dtype: torch.dtype, steps: int, value: float = 0.7) -> Tensor:
+    """(1, 3, 6, 6): a map whose values differ by some units of rounding, a zero map, a map with real contrast."""
+    epsilon = torch.finfo(dtype).eps
+    tensor = torch.zeros(1, 3, 6, 6, dtype=dtype)
+    ramp = torch.arange(36).view(6, 6) % (steps + 1)
+    tensor[0, 0] = (value * (1 + ramp.double() * epsilon)).to(dtype)
+    tensor[0, 2] = torch.linspace(-1, 1, 36).view(6, 6).to(dtype)
+    return tensor
+
+
+FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+@pytest.mark.usefixtures("chunked")
+@pytest.mark.parametrize("dtype", FLOATING)
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_rounding_alone_is_drawn_in_one_level(dtype: torch.dtype, normalisation: Normalisation) -> None:
+    tensor = noisy(dtype, 5)
+    assert tensor[0, 0].unique().numel() > 2
+    # A fixed range as narrow as the rounding itself would give it full contrast.
+    ends = tensor[0, 0].double()
+    limits = (float(ends.min()), float(ends.max())) if normalisation == "fixed" else None
+    for cached in (None, statistics(tensor)):
+        maps = render(tensor, normalisation=normalisation, limits=limits, statistics=cached)
+        assert maps.constant == (True, True, False)
+        assert [len(np.unique(pixels)) for pixels in maps.pixels[:2]] == [1, 1]
+        assert len(np.unique(maps.pixels[2])) > 1
+    if normalisation == "map":
+        assert maps.limits[0, 0] == maps.limits[0, 1]
+        assert maps.pixels[0, 0, 0] == 0
+        assert maps.limits[2, 0] < maps.limits[2, 1]
+    elif normalisation == "symmetric":
+        assert maps.pixels[0, 0, 0] == pytest.approx((0.7 + 1) / 2 * TOP, abs=2)
+        assert abs(int(maps.pixels[1, 0, 0]) - TOP / 2) <= 1
+    assert statistics(tensor).constant.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("dtype", FLOATING)
+def test_more_than_rounding_keeps_its_contrast(dtype: torch.dtype) -> None:
+    tensor = noisy(dtype, 20)
+    maps = render(tensor)
+    assert maps.constant == (False, True, False)
+    assert (maps.pixels[0].min(), maps.pixels[0].max()) == (0, TOP)
+    assert not statistics(tensor).constant[0]
+    tiny = torch.zeros(1, 1, 2, 2, dtype=torch.float64)
+    tiny[0, 0, 0, 0] = 1e-300
+    assert render(tiny).constant == (False,), "small values are no rounding of zero"
+
+
+def test_integers_and_float8_are_constant_only_when_equal() -> None:
+    for dtype in (torch.int32, torch.uint8, torch.float8_e4m3fn, torch.float8_e5m2):
+        tensor = torch.tensor([[[[7.0, 8.0]], [[8.0, 8.0]]]]).to(dtype)
+        assert render(tensor).constant == (False, True), dtype
+
+
+def test_a_layer_of_rounding_alone_is_flat_on_a_shared_range() -> None:
+    tensor = (0.7 * (1 + torch.arange(24).view(1, 2, 3, 4).double() % 5 * 2**-23)).float()
+    maps = render(tensor, normalisation="layer")
+    assert maps.constant == (True, True)
+    assert not maps.pixels.any()
+    assert maps.limits[0, 0] == maps.limits[0, 1]
+
+
+def test_nan_and_infinity_stay_visible_in_a_constant_map() -> None:
+    tensor = noisy(torch.float32, 5)
+    tensor[0, 0, 0, 0], tensor[0, 0, 0, 1] = torch.nan, -torch.inf
+    for normalisation in ("map", "layer"):
+        maps = render(tensor, normalisation=normalisation)  # type: ignore[arg-type]
+        assert maps.constant[0]
+        assert (maps.pixels[0, 0, 0], maps.pixels[0, 0, 1]) == (NAN, INFINITE)
+        assert len(np.unique(maps.pixels[0])) == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_mean_of_layer_normed_channels_is_constant(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    normed = torch.nn.functional.layer_norm(torch.randn(1, 14, 14, 384), (384,)).permute(0, 3, 1, 2)
+    assert render(normed, reduction="mean").constant == (True,)
+    assert render(normed, reduction="max").constant == (False,)
+    shifted = normed.to(dtype)
+    shifted[:, 0] += torch.linspace(0, 40, 14).to(dtype)
+    assert render(shifted, reduction="mean").constant == (False,), "a real difference of means stays"
+
+
+def test_the_histogram_of_rounding_is_one_bar() -> None:
+    tensor = noisy(torch.float32, 5)
+    counts, edges = histogram(tensor, 0, bins=9)
+    assert counts.tolist() == [0, 0, 0, 0, 36, 0, 0, 0, 0]
+    assert edges[0] == pytest.approx(0.2, abs=1e-5)
+    assert edges[-1] == pytest.approx(1.2, abs=1e-5)
+    for value in (1e30, -4e9):
+        counts, edges = histogram(torch.full((1, 1, 2, 2), value), 0, bins=3)
+        assert counts.tolist() == [0, 4, 0]
+        assert edges[0] < value < edges[-1]

@@ -69,7 +69,12 @@ ACTIONS: tuple[Row, ...] = (
     Row("appearance_light", QT_TRANSLATE_NOOP("Actions", "&Light"), "view", checkable=True),
     Row("appearance_dark", QT_TRANSLATE_NOOP("Actions", "&Dark"), "view", checkable=True),
     Row("show_column", QT_TRANSLATE_NOOP("Actions", "&Column of the pinned place"), "view", ("K",)),
-    Row("unpin", QT_TRANSLATE_NOOP("Actions", "&Unpin the place"), "view", ("U",)),
+    Row(
+        "draw_region",
+        QT_TRANSLATE_NOOP("Actions", "Li&ght cells that see a rectangle (Shift+drag on the picture)"),
+        "view",
+    ),
+    Row("unpin", QT_TRANSLATE_NOOP("Actions", "&Unpin the place, clear the rectangle"), "view", ("U",)),
     Row("reset_layout", QT_TRANSLATE_NOOP("Actions", "&Reset layout"), "view", (), "reset-layout"),
     Row("filter", QT_TRANSLATE_NOOP("Actions", "&Filter layers"), "layer", ("Ctrl+F",)),
     Row("next_layer", QT_TRANSLATE_NOOP("Actions", "&Next layer"), "layer", ("Ctrl+Down",)),

@@ -11,8 +11,11 @@ from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QMimeData, QObject, Q
 from PySide6.QtGui import QGuiApplication, QImage, QKeySequence
 
 import fmviz
+from fmviz.app import wording
 from fmviz.app.controller import Controller
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.exporting import Exporting
+from fmviz.app.map_menu import MapMenu
 from fmviz.app.network_commands import NetworkCommands
 from fmviz.app.preferences import Preferences
 from fmviz.app.shelf import Shelf
@@ -57,6 +60,8 @@ class Commands(QObject):
         self._teaching = teaching
         self._preferences = preferences
         self._dialog: ExportDialog | None = None
+        self._exported_map: DrawnMap | None = None
+        """The map that “This map” of the dialog is."""
         self._window: MainWindow
         self._presenter: Presenter
         self._tabling: Tabling
@@ -66,6 +71,7 @@ class Commands(QObject):
     def attach(self, window: MainWindow, presenter: Presenter, tabling: Tabling, returning: Returning) -> None:
         self._window, self._presenter, self._tabling = window, presenter, tabling
         self._returning = returning
+        self._menu = MapMenu(self._store, presenter, window, self._copied, self.export)
         window.dropped.connect(self.take_drop)
         window.sample_chosen.connect(self.open_sample)
         self.networks = NetworkCommands(
@@ -107,7 +113,8 @@ class Commands(QObject):
             "show_pyramid": lambda: self._window.raise_dock("pyramid"),
             "show_table": lambda: self._window.raise_dock("parameters"),
             "show_column": lambda: self._window.raise_dock("column"),
-            "unpin": lambda: self._store.update(pin=None),
+            "unpin": lambda: self._store.update(pin=None, region=None),
+            "draw_region": self.draw_region,
             "appearance_system": lambda: self._store.update(appearance="system"),
             "appearance_light": lambda: self._store.update(appearance="light"),
             "appearance_dark": lambda: self._store.update(appearance="dark"),
@@ -135,11 +142,20 @@ class Commands(QObject):
         }
 
     def cancel(self) -> None:
-        """Give up what is under way: a measurement, or the run; else let go of the pinned place."""
+        """Give up what is under way: a measurement, or the run; else clear the pinned place and the rectangle."""
         if self._store.state.activity is None:
-            self._store.update(pin=None)
+            self._store.update(pin=None, region=None)
         elif not self._tabling.cancel():
             self._controller.cancel()
+
+    def draw_region(self) -> None:
+        """Let the next drag on the picture draw the rectangle whose cells are lit."""
+        self._window.raise_dock("input")
+        self._window.input.picture.expect_rectangle()
+        self._window.statusBar().showMessage(
+            self.tr("Drag on the picture: the cells of the layer that see the rectangle are lit. Esc or U clears it."),
+            8000,
+        )
 
     def restore_session(self) -> None:
         if not self._returning.restore():
@@ -292,12 +308,11 @@ class Commands(QObject):
             self.copy_map()
 
     def copy_map(self) -> None:
-        """The map that is chosen, in its colours, enlarged to at least 224 pixels with crisp cells."""
-        image = self._presenter.map_image()
-        if image is None:
-            return
-        factor = max(1, -(-224 // max(image.width(), image.height())))
-        self._copied(image.scaled(image.size() * factor, Qt.AspectRatioMode.KeepAspectRatio), self.tr("Map copied."))
+        """Copy what the selection shows: the map of the Channel dock, over the picture where it is there, or a matrix."""
+        vector_or_matrix = self._window.maps.values_image()
+        image = vector_or_matrix if vector_or_matrix is not None else self._presenter.channel_image()
+        if image is not None:
+            self._copied(image, self.tr("Map copied."))
 
     def copy_grid(self) -> None:
         image = self._window.maps.canvas.grid_image()
@@ -308,8 +323,8 @@ class Commands(QObject):
         QGuiApplication.clipboard().setImage(image)
         self._window.statusBar().showMessage(told, 3000)
 
-    def export(self) -> None:
-        """Open the export dialog on what is shown."""
+    def export(self, drawn: DrawnMap | None = None) -> None:
+        """Open the export dialog on what is shown, or on a map: the one under the pointer."""
         from PySide6.QtCore import QDir
 
         state = self._store.state
@@ -322,8 +337,15 @@ class Commands(QObject):
             self._dialog = ExportDialog(colour_map_labels(), self._window)
             self._dialog.export_wanted.connect(self._export)
             self._dialog.cancel_wanted.connect(self._exporting.cancel)
+        maps = self._window.maps
+        self._exported_map = drawn or maps.shown_matrix() or self._window.channel.canvas.drawn
+        if self._exported_map is not None and self._exported_map.run != state.shown.run:
+            self._exported_map = None
         self._dialog.set_choices(
-            layer=state.layer,
+            layer=drawn.layer if drawn is not None else state.layer,
+            which=wording.map_words(state.shown, self._exported_map) if self._exported_map is not None else "",
+            this_map=drawn is not None,
+            over_picture=state.over_picture,
             colour_map=state.colour_map,
             normalisation=state.normalisation,
             folder=self._preferences.folder("export") or os.path.join(QDir.homePath(), "fmviz"),
@@ -337,8 +359,16 @@ class Commands(QObject):
         state = self._store.state
         self._preferences.save_folder("export", choice.folder)
         fields: dict[str, Any] = {}
-        if choice.what == "map":
-            fields["channels"] = (state.channel,)
+        patterns, normalisation = choice.patterns, choice.normalisation
+        drawn = self._exported_map
+        if choice.what == "map" and drawn is not None:
+            patterns = (drawn.layer,)
+            fields["reduce" if drawn.reduction else "channels"] = drawn.reduction or (drawn.channel,)
+            if drawn.normalisation == "fixed":
+                # A level on the range of its row.
+                normalisation, fields["limits"] = "fixed", drawn.limits
+        if choice.over_picture:
+            fields["over_picture"] = state.opacity
         if choice.what == "pyramid":
             fields.update(
                 pyramid=True,
@@ -347,11 +377,11 @@ class Commands(QObject):
                 scale=state.pyramid.scale,
             )
         self._exporting.begin(
-            layers=choice.patterns,
+            layers=patterns,
             folder=choice.folder,
             form=choice.form,
             colour_map=choice.colour_map,
-            normalisation=choice.normalisation,
+            normalisation=normalisation,
             size=choice.size,
             **fields,
         )

@@ -10,11 +10,12 @@ import numpy.typing as npt
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from fmviz.app.blocks import Block, SharedPixels
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.link import EngineLink
 from fmviz.app.state import Store
 from fmviz.app.wanted import MapsWanted, maps_wanted, maps_wanted_of
 from fmviz.engine.messages import AnyReply, Failed, MapsRendered, RenderMaps
-from fmviz.maps import Statistics
+from fmviz.maps import Normalisation, Statistics
 
 _AT_HAND = 3
 """What is shown, what was shown before it, and what is probably next."""
@@ -32,6 +33,20 @@ class ShownMaps(msgspec.Struct, frozen=True, eq=False):
     limits: npt.NDArray[np.float64]
     statistics: Statistics
     map_size: tuple[int, int]
+    run: int = 0
+    normalisation: Normalisation = "map"
+
+    def drawn(self, channel: int = 0) -> DrawnMap:
+        """Return the identity of the map of a channel."""
+        known = channel < len(self.limits)
+        return DrawnMap(
+            run=self.run,
+            layer=self.layer,
+            map_size=self.map_size,
+            channel=channel,
+            normalisation=self.normalisation,
+            limits=(float(self.limits[channel, 0]), float(self.limits[channel, 1])) if known else None,
+        )
 
 
 class LayerMaps(QObject):
@@ -128,6 +143,8 @@ class LayerMaps(QObject):
                 limits=np.frombuffer(reply.limits, "<f8").reshape(-1, 2),
                 statistics=_statistics(reply.statistics),
                 map_size=wanted.map_size,
+                run=wanted.run,
+                normalisation=wanted.normalisation,
             )
             if wanted == self._maps:
                 self._show(wanted)
@@ -158,5 +175,15 @@ class LayerMaps(QObject):
 
 
 def _statistics(data: bytes) -> Statistics:
-    rows = np.frombuffer(data, "<f8").reshape(7, -1)
-    return Statistics(*rows[:5], *(row.astype(np.int64) for row in rows[5:]))
+    rows = np.frombuffer(data, "<f8").reshape(8, -1)
+    minimum, maximum, mean, std, zeros, nans, infinities, constant = rows
+    return Statistics(
+        minimum=minimum,
+        maximum=maximum,
+        mean=mean,
+        std=std,
+        zeros=zeros,
+        nans=nans.astype(np.int64),
+        infinities=infinities.astype(np.int64),
+        constant=constant.astype(np.bool_),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,15 +12,18 @@ import numpy.typing as npt
 from PySide6.QtCore import QObject, Signal
 
 from fmviz.app.blocks import Block, SharedPixels
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.layer_maps import LayerMaps
 from fmviz.app.link import EngineLink
 from fmviz.app.state import Store
 from fmviz.app.wanted import (
     ChannelWanted,
+    MatrixWanted,
     TapsWanted,
     ThingsWanted,
     VectorWanted,
     channel_wanted,
+    matrix_wanted,
     taps_wanted,
     things_wanted,
     vector_wanted,
@@ -33,10 +37,14 @@ from fmviz.engine.messages import (
     FindThings,
     InputRead,
     MapsRendered,
+    MatrixRendered,
+    PixelRead,
     ReadInput,
+    ReadPixel,
     ReadValue,
     ReadVector,
     RenderMaps,
+    RenderMatrix,
     RenderTaps,
     TapMaps,
     TapsRendered,
@@ -49,10 +57,17 @@ from fmviz.engine.messages import (
 class ShownChannel(msgspec.Struct, frozen=True, eq=False):
     """One map at its full size."""
 
-    layer: str
-    channel: int
+    drawn: DrawnMap
     pixels: SharedPixels
     limits: tuple[float, float]
+
+    @property
+    def layer(self) -> str:
+        return self.drawn.layer
+
+    @property
+    def channel(self) -> int:
+        return self.drawn.channel
 
 
 class ShownTaps(msgspec.Struct, frozen=True, eq=False):
@@ -60,6 +75,30 @@ class ShownTaps(msgspec.Struct, frozen=True, eq=False):
 
     maps: dict[str, tuple[TapMaps, npt.NDArray[np.uint8]]]
     block: Block | None
+    wanted: TapsWanted
+
+    def drawn(self, tap: str) -> DrawnMap:
+        """Return the identity of the map of a tap."""
+        info, wanted = self.maps[tap][0], self.wanted
+        return DrawnMap(
+            run=wanted.run,
+            layer=info.layer,
+            map_size=info.shape,
+            channel=wanted.channel,
+            reduction=wanted.reduction,
+            tap=tap,
+            snapshot=wanted.snapshot if tap[0] != "C" else "",
+            normalisation="fixed" if wanted.scale == "row" else "map",
+            limits=info.limits,
+        )
+
+
+class ShownMatrix(msgspec.Struct, frozen=True, eq=False):
+    """One matrix of a layer without maps; `reason` says why there are none."""
+
+    drawn: DrawnMap
+    pixels: SharedPixels
+    reason: str
 
 
 class Looking(QObject):
@@ -73,11 +112,16 @@ class Looking(QObject):
     channel_came = Signal(object)
     description_came = Signal(object)
     taps_came = Signal(object)
+    matrix_came = Signal(object)
+    """A `ShownMatrix`."""
     things_came = Signal(object)
     """A tuple of `ThingInfo`; empty where none are wanted."""
     input_came = Signal(object)
     value_came = Signal(object, object)
-    """(channel, row, column) and the value."""
+    """(channel, row, column) and the value, of the last `ask_value`."""
+    read = Signal(object, object, object)
+    """A `DrawnMap`, the (row, column) of a cell or pixel of it, and the values there: one of a map, one a channel of a picture
+    or of the network's input."""
     failed = Signal(object, object, object, object)
     """Place, message, remedies, details."""
 
@@ -91,6 +135,7 @@ class Looking(QObject):
         self._maps.came.connect(self.maps_came)
         self._maps.failed.connect(lambda message, details: self.failed.emit("maps", message, (), details))
         self._vector: VectorWanted | None = None
+        self._matrix: MatrixWanted | None = None
         self._channel: ChannelWanted | None = None
         self._taps: TapsWanted | None = None
         self._things: ThingsWanted | None = None
@@ -100,7 +145,7 @@ class Looking(QObject):
     def forget(self) -> None:
         """The capture that answers came from is gone: ask for everything anew."""
         self._maps.forget()
-        self._vector = self._channel = self._taps = self._things = None
+        self._vector = self._matrix = self._channel = self._taps = self._things = None
         self._input = 0
         self._await("vector", False)
         self._await("channel", False)
@@ -113,6 +158,7 @@ class Looking(QObject):
         """Compare what the state wants with what was asked, and ask."""
         self._maps.ask_for_the_difference()
         self._ask_vector()
+        self._ask_matrix()
         self._ask_channel()
         self._ask_taps()
         self._ask_things()
@@ -145,6 +191,37 @@ class Looking(QObject):
         elif isinstance(reply, Failed):
             self.failed.emit("maps", reply.message, (), reply.details)
 
+    def _ask_matrix(self) -> None:
+        wanted = matrix_wanted(self._store.state)
+        if wanted is not None and wanted != self._matrix:
+            self._link.ask(
+                RenderMatrix,
+                partial(self._matrix_rendered, wanted),
+                block=wanted.size,
+                lane="matrix",
+                run=wanted.run,
+                layer=wanted.layer,
+                number=wanted.number,
+                normalisation=wanted.normalisation,
+                step=wanted.step,
+            )
+        self._matrix = wanted
+
+    def _matrix_rendered(self, wanted: MatrixWanted, reply: AnyReply, block: Block | None) -> None:
+        if isinstance(reply, MatrixRendered) and wanted == self._matrix:
+            drawn = DrawnMap(
+                run=wanted.run,
+                layer=wanted.layer,
+                map_size=wanted.map_size,
+                channel=wanted.number,
+                normalisation=wanted.normalisation,
+                limits=reply.limits,
+                kind="matrix",
+            )
+            self.matrix_came.emit(ShownMatrix(drawn, SharedPixels.of(reply.pixels, block), reply.reason))
+        elif isinstance(reply, Failed):
+            self.failed.emit("maps", reply.message, (), reply.details)
+
     def _ask_channel(self) -> None:
         wanted = channel_wanted(self._store.state)
         if wanted is not None and wanted != self._channel:
@@ -172,13 +249,22 @@ class Looking(QObject):
         if isinstance(reply, MapsRendered) and wanted == self._channel:
             low, high = _floats(reply.limits)[:2]
             pixels = SharedPixels.of(reply.pixels, block)
-            self.channel_came.emit(ShownChannel(reply.layer, wanted.channel, pixels, (float(low), float(high))))
+            limits = (float(low), float(high))
+            drawn = DrawnMap(
+                run=wanted.run,
+                layer=reply.layer,
+                map_size=(pixels.array.shape[1], pixels.array.shape[2]),
+                channel=wanted.channel,
+                normalisation=wanted.normalisation,
+                limits=limits,
+            )
+            self.channel_came.emit(ShownChannel(drawn, pixels, limits))
         elif isinstance(reply, Failed):
             self.failed.emit("channel", reply.message, (), reply.details)
 
     def _described(self, wanted: ChannelWanted, reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, ChannelDescribed) and wanted == self._channel:
-            self.description_came.emit((_floats(reply.counts), _floats(reply.edges), reply.statistics))
+            self.description_came.emit((wanted, _floats(reply.counts), _floats(reply.edges), reply.statistics))
 
     def _ask_taps(self) -> None:
         wanted = taps_wanted(self._store.state)
@@ -198,7 +284,7 @@ class Looking(QObject):
 
     def _taps_rendered(self, wanted: TapsWanted, reply: AnyReply, block: Block | None) -> None:
         if isinstance(reply, TapsRendered) and wanted == self._taps:
-            self.taps_came.emit(ShownTaps(dict(_tap_arrays(reply, block)), block))
+            self.taps_came.emit(ShownTaps(dict(_tap_arrays(reply, block)), block, wanted))
         elif isinstance(reply, Failed) and not wanted.snapshot:
             # A snapshot is gone as soon as there are newer ones.
             self.failed.emit("pyramid", reply.message, (), reply.details)
@@ -230,27 +316,53 @@ class Looking(QObject):
         if isinstance(reply, InputRead):
             self.input_came.emit(SharedPixels.of(reply.pixels, block))
 
-    def ask_value(self, channel: int, row: int, column: int) -> None:
-        """The true float at a cell; `value_came` brings it."""
-        state = self._store.state
-        if state.shown is None or not state.layer:
-            return
-        place = (channel, row, column)
+    def ask_map(self, drawn: DrawnMap, done: Callable[[npt.NDArray[np.uint8]], None]) -> None:
+        """Render one channel of a layer at its full size; `done` is called with its (h, w) indices."""
+
+        def rendered(reply: AnyReply, block: Block | None) -> None:
+            if isinstance(reply, MapsRendered):
+                done(SharedPixels.of(reply.pixels, block).array[0])
+            elif isinstance(reply, Failed):
+                self.failed.emit("maps", reply.message, (), reply.details)
+
         self._link.ask(
-            ReadValue,
-            partial(self._value_read, (state.shown.run, state.layer, place)),
-            lane="value",
-            run=state.shown.run,
-            layer=state.layer,
-            channel=channel,
-            row=row,
-            column=column,
+            RenderMaps,
+            rendered,
+            block=drawn.map_size[0] * drawn.map_size[1],
+            lane="copy",
+            run=drawn.run,
+            layer=drawn.layer,
+            channels=(drawn.channel,),
+            normalisation=drawn.normalisation,
         )
 
-    def _value_read(self, asked: tuple[int, str, tuple[int, int, int]], reply: AnyReply, _block: Block | None) -> None:
-        state = self._store.state
-        if isinstance(reply, ValueRead) and state.shown and asked[:2] == (state.shown.run, state.layer):
-            self.value_came.emit(asked[2], reply.value)
+    def ask_value(self, drawn: DrawnMap, row: int, column: int) -> None:
+        """Ask for the true values in a cell of a map, or in a pixel; `read` brings them."""
+        shown = self._store.state.shown
+        if shown is None or drawn.run != shown.run:
+            return
+        heard = partial(self._value_read, drawn, (row, column))
+        place: dict[str, Any] = {"lane": "value", "run": drawn.run, "row": row, "column": column}
+        if drawn.kind in ("picture", "input"):
+            self._link.ask(ReadPixel, heard, picture=drawn.kind == "picture", **place)
+            return
+        self._link.ask(
+            ReadValue,
+            heard,
+            layer=drawn.layer,
+            channel=drawn.channel,
+            reduction=drawn.reduction,
+            snapshot=drawn.snapshot,
+            tap=drawn.tap,
+            **place,
+        )
+
+    def _value_read(self, drawn: DrawnMap, cell: tuple[int, int], reply: AnyReply, _block: Block | None) -> None:
+        if isinstance(reply, ValueRead):
+            self.value_came.emit((drawn.channel, *cell), reply.value)
+            self.read.emit(drawn, cell, (reply.value,))
+        elif isinstance(reply, PixelRead):
+            self.read.emit(drawn, cell, reply.values)
 
 
 def _floats(data: bytes) -> npt.NDArray[np.float64]:

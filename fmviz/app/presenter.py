@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QObject, QRectF
-from PySide6.QtGui import QImage
+from PySide6.QtCore import QObject, QRectF, QSize, Qt
+from PySide6.QtGui import QImage, QPainter
 
 from fmviz.app import wording
 from fmviz.app.blocks import SharedPixels
 from fmviz.app.controller import Controller
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.layer_maps import ShownMaps
-from fmviz.app.looking import ShownChannel, ShownTaps
+from fmviz.app.looking import ShownChannel, ShownMatrix, ShownTaps
 from fmviz.app.qimage import colour_list, coloured_image, rgb_image
-from fmviz.app.state import Place, Store, ViewState
+from fmviz.app.state import Place, Store, ViewState, find_layer
 from fmviz.app.theme import LEVEL_COLOURS, accent
-from fmviz.app.wanted import remedies_of_pyramid, snapshot_wanted
+from fmviz.app.wanted import ChannelWanted, remedies_of_pyramid, snapshot_wanted
 from fmviz.app.window import MainWindow
 from fmviz.colours import colour_table
 from fmviz.engine.messages import ThingInfo
 from fmviz.geometry import Box
+from fmviz.matrices import matrices_of
 
 
 class Presenter(QObject):
@@ -49,8 +53,9 @@ class Presenter(QObject):
         looking.maps_asked.connect(self.window.maps.canvas.expect_new)
         looking.maps_came.connect(self._maps_came)
         looking.vector_came.connect(self._vector_came)
+        looking.matrix_came.connect(self._matrix_came)
         looking.channel_came.connect(self._channel_came)
-        looking.description_came.connect(lambda description: self.window.channel.set_description(*description))
+        looking.description_came.connect(self._description_came)
         looking.taps_came.connect(self._taps_came)
         looking.things_came.connect(self._things_came)
         looking.input_came.connect(self._input_came)
@@ -66,24 +71,52 @@ class Presenter(QObject):
             return
         order = wording.channel_order(state.order, maps.statistics)
         notes = wording.channel_notes(maps.statistics)
-        self.window.maps.show_maps(maps.pixels, maps.map_size, order, notes)
+        self.window.maps.show_maps(maps.pixels, maps.drawn(), order, notes)
         self._push_heading()
         self._push_scale()
 
     def _vector_came(self, vector: tuple[str, npt.NDArray[np.float64], int, str]) -> None:
-        _, values, count, reason = vector
+        name, values, count, reason = vector
+        layer = find_layer(self.store.state.shown, name)
+        self._maps = self._channel = None
+        self.window.channel.show_none(of_vector=True)
+        if layer is not None and matrices_of(layer.shape) is not None:
+            return  # It is drawn as a heat map, which comes by itself.
         if count > len(values):
             more = self.tr("The first {shown} of {count} values.").format(shown=len(values), count=count)
             reason = f"{reason} {more}"
+        run = self.store.state.shown.run if self.store.state.shown else 0
+        drawn = DrawnMap(run=run, layer=name, map_size=(1, len(values)), kind="vector")
+        self.window.maps.show_vector(values, reason, drawn)
+        self._push_heading()
+
+    def _matrix_came(self, matrix: ShownMatrix) -> None:
+        layer = find_layer(self.store.state.shown, matrix.drawn.layer)
+        found = matrices_of(layer.shape) if layer is not None else None
+        if layer is None or found is None or layer.spatial:
+            return
         self._maps = self._channel = None
-        self.window.maps.show_vector(values, reason)
         self.window.channel.show_none(of_vector=True)
+        self.window.maps.show_matrix(matrix.pixels.array[0], matrix.drawn, layer.shape, found[0], matrix.reason)
+        low, high = matrix.drawn.limits or (0.0, 0.0)
+        words = wording.scale_words(self.store.state.shown, matrix.drawn)
+        self.window.maps.set_scale(self._table(), low, high, words)
         self._push_heading()
 
     def _channel_came(self, channel: ShownChannel) -> None:
         self._channel = channel
         self._show_channel()
         self._push_channel_number()
+        self.window.channel.set_heading(wording.map_words(self.store.state.shown, channel.drawn))
+
+    def _description_came(
+        self,
+        description: tuple[ChannelWanted, npt.NDArray[np.float64], npt.NDArray[np.float64], tuple[float, ...]],
+    ) -> None:
+        wanted, counts, edges, statistics = description
+        drawn = DrawnMap(run=wanted.run, layer=wanted.layer, map_size=(0, 0), channel=wanted.channel)
+        subject = wording.map_words(self.store.state.shown, drawn)
+        self.window.channel.set_description(subject, counts, edges, statistics)
 
     def _show_channel(self) -> None:
         state, channel = self.store.state, self._channel
@@ -91,7 +124,7 @@ class Presenter(QObject):
             return
         image = coloured_image(channel.pixels.array[0], self._colours())
         self.window.channel.canvas.view.set_region(self._seen())
-        self.window.channel.canvas.set_map(image, self._seen())
+        self.window.channel.canvas.set_map(image, self._seen(), channel.drawn)
 
     def _taps_came(self, taps: ShownTaps) -> None:
         self._taps = taps
@@ -102,7 +135,10 @@ class Presenter(QObject):
         if taps is None or state.shown is None:
             return
         images = self._tap_images(taps)
-        maps = {name: (images[name], wording.tap_caption(info)) for name, (info, _) in taps.maps.items()}
+        maps = {
+            name: (images[name], wording.tap_caption(info, taps.drawn(name)), taps.drawn(name))
+            for name, (info, _) in taps.maps.items()
+        }
         self.window.pyramid.set_maps(maps, self._seen(), note=self._pyramid_note())
 
     def _tap_images(self, taps: ShownTaps) -> dict[str, QImage]:
@@ -136,6 +172,8 @@ class Presenter(QObject):
         canvas = self.window.input.network_input
         canvas.view.set_region(box)
         canvas.set_picture(image, box)
+        run = self.store.state.shown.run if self.store.state.shown else 0
+        canvas.set_drawn(DrawnMap(run=run, layer="", map_size=(image.height(), image.width()), kind="input"))
 
     # State
 
@@ -167,7 +205,7 @@ class Presenter(QObject):
             self._push_pyramid_choice()
         if differs("setup", "backbones", "devices", "shown", "fetching"):
             self.window.setup_bar.set_choices(new.setup, new.networks, new.devices, new.fetching)
-        if differs("activity", "shown", "sources", "problems", "layer", "pin"):
+        if differs("activity", "shown", "sources", "problems", "layer", "pin", "region"):
             self._push_activity()
         if differs("problems"):
             self._push_problems()
@@ -201,6 +239,7 @@ class Presenter(QObject):
             self.window.input.predictions.set_predictions((), "")
             self.window.input.set_notes("")
             self.window.input.network_input.set_picture(None, QRectF())
+            self.window.input.network_input.set_drawn(None)
             self.window.channel.show_none()
             self.window.pyramid.show_empty("")
             return
@@ -230,6 +269,9 @@ class Presenter(QObject):
         canvas.set_picture(image, box)
         canvas.set_frame(self._seen() if state.shown and picture else None)
         self.window.set_can_choose_bands(picture is not None and picture.bands > 1)
+        run = state.shown.run if state.shown else 0
+        drawn = DrawnMap(run=run, layer="", map_size=picture.size, kind="picture") if picture else None
+        canvas.set_drawn(drawn)
         # Where there is no map yet, the picture alone would be drawn as if it were one.
         below = image if state.shown else None
         self.window.channel.canvas.set_picture(below, box)
@@ -301,7 +343,8 @@ class Presenter(QObject):
         if maps is None or maps.layer != state.layer or state.channel >= len(maps.limits):
             return
         low, high = maps.limits[state.channel]
-        self.window.maps.set_scale(self._table(), float(low), float(high), wording.scale_words(state))
+        words = wording.scale_words(state.shown, maps.drawn(state.channel))
+        self.window.maps.set_scale(self._table(), float(low), float(high), words)
 
     def _push_overlay(self) -> None:
         state = self.store.state
@@ -324,7 +367,8 @@ class Presenter(QObject):
         state = self.store.state
         activity = state.activity
         self.window.set_activity(activity.text if activity else "", activity.fraction if activity else None)
-        self.window.set_can_cancel(possible=activity is not None or state.pin is not None, pinned=state.pin is not None)
+        marked = state.pin is not None or state.region is not None
+        self.window.set_can_cancel(possible=activity is not None or marked, pinned=marked)
         if state.shown is not None:
             return
         self._maps = None
@@ -388,6 +432,7 @@ class Presenter(QObject):
         window.maps.colour_map_chosen.connect(lambda value: update(colour_map=value))
         window.maps.order_chosen.connect(lambda value: update(order=value))
         window.maps.smooth_chosen.connect(lambda value: update(smooth=value))
+        window.maps.matrix.number_chosen.connect(lambda value: update(matrix=value))
         window.maps.cancel_wanted.connect(controller.cancel)
         canvas = window.maps.canvas
         canvas.channel_chosen.connect(self.choose_channel)
@@ -458,9 +503,60 @@ class Presenter(QObject):
 
     # Copies
 
-    def map_image(self) -> QImage | None:
-        """The chosen map in its colours, a pixel a cell."""
-        return coloured_image(self._channel.pixels.array[0], self._colours()) if self._channel else None
+    def channel_image(self) -> QImage | None:
+        """Return the map of the Channel dock as the dock shows it: alone, or over the picture."""
+        if self._channel is None:
+            return None
+        image = coloured_image(self._channel.pixels.array[0], self._colours())
+        over = self._over_picture(image) if self.store.state.over_picture else None
+        return over or _legible(image)
+
+    def tap_image(self, tap: str) -> QImage | None:
+        """Return the map of a level of the pyramid."""
+        if self._taps is None or tap not in self._taps.maps:
+            return None
+        return _legible(coloured_image(self._taps.maps[tap][1], self._colours()))
+
+    def fetch_image(self, drawn: DrawnMap, done: Callable[[QImage], None]) -> None:
+        """Make the image of a map of the grid: of the pixels drawn there if they are all, else the engine renders it."""
+        maps = self._maps
+        if maps is not None and maps.drawn().run == drawn.run and maps.layer == drawn.layer:
+            pixels = maps.pixels.array
+            if pixels.shape[1:] == maps.map_size:
+                done(_legible(coloured_image(pixels[drawn.channel], self._colours())))
+                return
+        self.controller.looking.ask_map(drawn, lambda pixels: done(_legible(coloured_image(pixels, self._colours()))))
+
+    def _over_picture(self, image: QImage) -> QImage | None:
+        """Return a map over the part of the picture that the network saw; None without a picture."""
+        state = self.store.state
+        picture = self.controller.picture(state.shown_source)
+        seen = self._seen()
+        if picture is None or state.shown is None or seen.isEmpty():
+            return None
+        # The window may hold the picture smaller than it is.
+        share = picture.image.width() / picture.size[1]
+        scale = share * max(1, -(-_LEGIBLE // max(1, round(max(seen.width(), seen.height()) * share))))
+        size = QSize(max(1, round(seen.width() * scale)), max(1, round(seen.height() * scale)))
+        over = QImage(size, QImage.Format.Format_RGB32)
+        with QPainter(over) as painter:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, True)
+            whole = QRectF(0, 0, picture.size[1] * scale, picture.size[0] * scale)
+            painter.drawImage(whole.translated(-seen.left() * scale, -seen.top() * scale), picture.image)
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, state.smooth)
+            painter.setOpacity(state.opacity)
+            painter.drawImage(QRectF(0, 0, size.width(), size.height()), image)
+        return over
+
+
+_LEGIBLE = 224
+"""Longer side, in pixels, that a copied map has at least."""
+
+
+def _legible(image: QImage) -> QImage:
+    """Return a map enlarged by a whole number until it is legible, with crisp cells."""
+    factor = max(1, -(-_LEGIBLE // max(image.width(), image.height(), 1)))
+    return image.scaled(image.size() * factor, Qt.AspectRatioMode.KeepAspectRatio)
 
 
 def _rect(box: Box) -> QRectF:

@@ -93,6 +93,8 @@ class ViewState(msgspec.Struct, frozen=True):
     shown_source: PictureSource | None = None
     layer: str = ""
     channel: int = 0
+    matrix: int = 0
+    """Which matrix of a layer without maps."""
     normalisation: Normalisation = "map"
     colour_map: str = "viridis"
     order: Order = "index"
@@ -102,6 +104,8 @@ class ViewState(msgspec.Struct, frozen=True):
     peek: bool = False
     pin: tuple[float, float] | None = None
     """The place on the picture, (x, y) in its pixels, that is held in all maps."""
+    region: tuple[float, float, float, float] | None = None
+    """The rectangle on the picture, (left, top, right, bottom) in its pixels, whose cells are lit."""
     pyramid: PyramidChoice = PyramidChoice()
     boxes: bool = True
     """Whether what the levels found is framed on the picture."""

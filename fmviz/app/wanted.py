@@ -12,6 +12,7 @@ from fmviz.app.state import ViewState
 from fmviz.app.views.grid_layout import step_for
 from fmviz.engine.messages import LayerInfo, PictureSource, Ran, Setup
 from fmviz.maps import Normalisation, Reduction
+from fmviz.matrices import matrices_of
 from fmviz.own_model import PREFIX
 
 
@@ -40,6 +41,17 @@ class MapsWanted(msgspec.Struct, frozen=True):
 class VectorWanted(msgspec.Struct, frozen=True):
     run: int
     layer: str
+
+
+class MatrixWanted(msgspec.Struct, frozen=True):
+    run: int
+    layer: str
+    number: int
+    normalisation: Normalisation
+    step: int
+    size: int
+    """Bytes of the pixels."""
+    map_size: tuple[int, int]
 
 
 class ChannelWanted(msgspec.Struct, frozen=True):
@@ -106,6 +118,23 @@ def vector_wanted(state: ViewState) -> VectorWanted | None:
     if state.shown is None or layer is None or layer.spatial:
         return None
     return VectorWanted(state.shown.run, layer.name)
+
+
+def matrix_wanted(state: ViewState) -> MatrixWanted | None:
+    """The chosen matrix of a layer without maps, no finer than a screen shows it; None for a vector."""
+    layer = state.layer_info
+    found = matrices_of(layer.shape) if layer is not None and not layer.spatial else None
+    if state.shown is None or layer is None or found is None:
+        return None
+    count, height, width = found
+    step = max(1, -(-max(height, width) // _MATRIX_SIDE))
+    size = -(-height // step) * -(-width // step)
+    number = min(state.matrix, count - 1)
+    return MatrixWanted(state.shown.run, layer.name, number, state.normalisation, step, size, (height, width))
+
+
+_MATRIX_SIDE = 2048
+"""Pixels of the longer side that a matrix is rendered with at most."""
 
 
 def channel_wanted(state: ViewState) -> ChannelWanted | None:

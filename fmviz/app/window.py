@@ -224,6 +224,7 @@ class MainWindow(QMainWindow):
             "show_maps",
             "appearance_system",
             "show_column",
+            "draw_region",
             "reset_layout",
             "next_layer",
             "open_weights",
@@ -252,10 +253,7 @@ class MainWindow(QMainWindow):
         commands = [self.actions_by_name[name] for name in ("measure", "compare", "export_table")]
         self.parameters.add_commands(copies, commands)
         self.copy_menu = QMenu(self)
-        for name in ("copy_map", "copy_grid", "export", "fit", "smooth", "over_picture"):
-            self.copy_menu.addAction(self.actions_by_name[name])
-        self.maps.canvas.menu_wanted.connect(self.copy_menu.popup)
-        self.channel.canvas.menu_wanted.connect(self.copy_menu.popup)
+        """The context menu of a map, filled for the map under the pointer by `MapMenu`."""
 
     def _make_toolbars(self) -> None:
         bar = QToolBar(self.tr("Main"), self)

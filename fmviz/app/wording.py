@@ -9,6 +9,7 @@ from pathlib import PurePath
 import numpy as np
 from PySide6.QtCore import QCoreApplication
 
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.numbers import (
     bytes_words,
     counted,
@@ -19,7 +20,7 @@ from fmviz.app.numbers import (
     thousands,
     value_words,
 )
-from fmviz.app.state import ViewState
+from fmviz.app.state import ViewState, find_layer
 from fmviz.app.views.network_list import parameters_words, shown_name
 from fmviz.app.views.table_model import Selected
 from fmviz.engine.messages import (
@@ -35,7 +36,8 @@ from fmviz.engine.messages import (
     ThingInfo,
     TrustWanted,
 )
-from fmviz.maps import Statistics
+from fmviz.maps import Reduction, Statistics
+from fmviz.matrices import matrix_words
 from fmviz.receptive_field import ReceptiveField
 
 
@@ -256,6 +258,10 @@ def findings(statistics: Statistics) -> list[str]:
     if dead:
         text = QCoreApplication.translate("Words", "{dead} of {count} channels all 0")
         found.append(text.format(dead=thousands(dead), count=thousands(count)))
+    constant = int((statistics.constant & (statistics.zeros < 1)).sum())
+    if constant and count > 1:
+        text = QCoreApplication.translate("Words", "{constant} channels constant")
+        found.append(text.format(constant=thousands(constant)))
     broken = int(((statistics.nans > 0) | (statistics.infinities > 0)).sum())
     if broken:
         text = QCoreApplication.translate("Words", "{broken} channels hold NaN or infinity")
@@ -264,14 +270,13 @@ def findings(statistics: Statistics) -> list[str]:
 
 
 def channel_notes(statistics: Statistics) -> dict[int, str]:
-    """What to letter beside a channel's number: a constant, or what is no number."""
+    """Return the note next to a channel's number: that it is constant up to rounding, or holds NaN or infinity."""
     notes = {}
-    text = QCoreApplication.translate("Words", "all {value}")
     words: dict[float, str] = {}
-    for channel in np.flatnonzero(statistics.minimum == statistics.maximum):
+    for channel in np.flatnonzero(statistics.constant):
         value = float(statistics.minimum[channel])
         if value not in words:
-            words[value] = text.format(value=value_words(value))
+            words[value] = constant_words(value)
         notes[int(channel)] = words[value]
     for channel in np.flatnonzero((statistics.nans > 0) | (statistics.infinities > 0)):
         name = "NaN" if statistics.nans[channel] else "∞"
@@ -279,14 +284,38 @@ def channel_notes(statistics: Statistics) -> dict[int, str]:
     return notes
 
 
-def scale_words(state: ViewState) -> str:
-    """For which maps the numbers beside the colour bar are true."""
-    if state.normalisation == "map":
-        text = QCoreApplication.translate("Words", "channel {channel}; each map has its own scale")
-        return text.format(channel=state.channel)
-    if state.normalisation == "symmetric":
-        return QCoreApplication.translate("Words", "one scale for all maps, zero in the middle")
-    return QCoreApplication.translate("Words", "one scale for all maps")
+def constant_words(value: float) -> str:
+    """Return "all 0" for a channel without any response, "constant 0.31" for any other value."""
+    if value == 0:
+        return QCoreApplication.translate("Words", "all 0")
+    return QCoreApplication.translate("Words", "constant {value}").format(value=value_words(value))
+
+
+def limits_words(low: float, high: float) -> str:
+    """Return "0 … 3.2", or "constant 0.31" where both limits are the same."""
+    return f"{value_words(low)} … {value_words(high)}" if low != high else constant_words(low)
+
+
+def scale_words(run: Ran | None, drawn: DrawnMap) -> str:
+    """Return the layer, and the channel or the maps, that the limits next to the colour bar belong to."""
+    name = layer_words(run, drawn.layer)
+    if drawn.kind == "matrix":
+        text = QCoreApplication.translate("Words", "{map}; each matrix has its own scale")
+        if drawn.limits is not None and drawn.limits[0] == drawn.limits[1]:
+            text = QCoreApplication.translate("Words", "{map}: constant")
+        elif drawn.normalisation != "map":
+            text = QCoreApplication.translate("Words", "{map}; one scale for all matrices")
+        return text.format(map=map_words(run, drawn))
+    if drawn.normalisation == "map":
+        text = QCoreApplication.translate("Words", "{layer}, channel {channel}; each map has its own scale")
+        if drawn.limits is not None and drawn.limits[0] == drawn.limits[1]:
+            text = QCoreApplication.translate("Words", "{layer}, channel {channel}: constant")
+        return text.format(layer=name, channel=drawn.channel)
+    if drawn.normalisation == "symmetric":
+        text = QCoreApplication.translate("Words", "{layer}: one scale for all maps, zero in the middle")
+    else:
+        text = QCoreApplication.translate("Words", "{layer}: one scale for all maps")
+    return text.format(layer=name)
 
 
 def channel_order(order: str, statistics: Statistics) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
@@ -302,10 +331,21 @@ def channel_order(order: str, statistics: Statistics) -> np.ndarray[tuple[int], 
     return np.argsort(-np.nan_to_num(keys[order], nan=-np.inf), kind="stable")
 
 
-def tap_caption(tap: TapMaps) -> str:
-    """ "P3  256 × 28 × 28", and below it the limits of its colours, "0 … 3.2"."""
-    low, high = (value_words(limit) for limit in tap.limits)
-    return f"{tap.tap}  {tap.channels} × {tap.shape[0]} × {tap.shape[1]}\n{low} … {high}"
+def tap_caption(tap: TapMaps, drawn: DrawnMap) -> str:
+    """Return "P3  256 × 28 × 28", and on a second line the reduction or channel with its limits, "L2  0 … 3.2"."""
+    words = limits_words(*tap.limits)
+    if tap.constant and tap.limits[0] != tap.limits[1]:
+        words = QCoreApplication.translate("Words", "constant, of {limits}").format(limits=words)
+    short = {
+        "l2": QCoreApplication.translate("Words", "L2"),
+        "mean": QCoreApplication.translate("Words", "mean"),
+        "max": QCoreApplication.translate("Words", "max"),
+    }
+    if drawn.reduction is None:
+        what = QCoreApplication.translate("Words", "channel {channel}").format(channel=drawn.channel)
+    else:
+        what = short[drawn.reduction]
+    return f"{tap.tap}  {tap.channels} × {tap.shape[0]} × {tap.shape[1]}\n{what}  {words}"
 
 
 def pyramid_note(run: Ran) -> str:
@@ -355,11 +395,62 @@ def run_words(run: Ran) -> str:
     return text.format(time=seconds_words(run.seconds), device=run.device, memory=bytes_words(run.bytes))
 
 
-def value_at(channel: int, row: int, column: int, value: float | None) -> str:
-    """ "channel 37, row 12, column 9 = 0.8314" """
-    text = QCoreApplication.translate("Words", "channel {channel}, row {row}, column {column}")
-    place = text.format(channel=channel, row=row, column=column)
-    return place if value is None else f"{place} = {value_words(value)}"
+def reduction_words(reduction: Reduction) -> str:
+    """Return "L2 norm over channels" and the like."""
+    return {
+        "l2": QCoreApplication.translate("Words", "L2 norm over channels"),
+        "mean": QCoreApplication.translate("Words", "mean over channels"),
+        "max": QCoreApplication.translate("Words", "maximum over channels"),
+    }[reduction]
+
+
+def layer_words(run: Ran | None, name: str, tap: str = "") -> str:
+    """Return "C3 layer2": the level, or the levels that a layer is, and its name."""
+    layer = find_layer(run, name)
+    levels = tap or (" ".join(layer.taps) if layer is not None else "")
+    return " ".join(part for part in (levels, name or QCoreApplication.translate("Words", "output")) if part)
+
+
+def map_words(run: Ran | None, drawn: DrawnMap) -> str:
+    """Return the layer and the channel or the reduction: "C3 layer2, channel 37", "P3 fpn[p3], L2 norm over channels"."""
+    if drawn.kind == "picture":
+        return QCoreApplication.translate("Words", "picture, RGB")
+    if drawn.kind == "input":
+        return QCoreApplication.translate("Words", "network input, all channels")
+    name = layer_words(run, drawn.layer, drawn.tap)
+    if drawn.kind in ("matrix", "vector"):
+        return f"{name}, {_matrix_words(run, drawn)}"
+    words = QCoreApplication.translate("Words", "channel {channel}").format(channel=drawn.channel)
+    if drawn.reduction is not None:
+        words = reduction_words(drawn.reduction)
+    if drawn.snapshot:
+        name = QCoreApplication.translate("Words", "{layer} (in training)").format(layer=name)
+    return f"{name}, {words}"
+
+
+def _matrix_words(run: Ran | None, drawn: DrawnMap) -> str:
+    """Return "vector", "matrix", or "matrix [12, 1]" where a layer has several."""
+    if drawn.kind == "vector":
+        return QCoreApplication.translate("Words", "vector")
+    layer = find_layer(run, drawn.layer)
+    which = matrix_words(layer.shape, drawn.channel) if layer is not None else ""
+    return " ".join((QCoreApplication.translate("Words", "matrix"), which)).rstrip()
+
+
+def readout(run: Ran | None, drawn: DrawnMap, cell: tuple[int, int], values: Sequence[float] = ()) -> str:
+    """Return "C3 layer2, channel 37, row 12, column 9 = 0.8314"; without values, only where it is."""
+    text = QCoreApplication.translate("Words", "{map}, row {row}, column {column}")
+    if drawn.kind == "vector":
+        text = QCoreApplication.translate("Words", "{map}, index {column}")
+    place = text.format(map=map_words(run, drawn), row=cell[0], column=cell[1])
+    return f"{place} = {', '.join(map(value_words, values))}" if values else place
+
+
+def field_of_layer(run: Ran | None, name: str, tap: str, words: str) -> str:
+    """Return "C3: sees 91 × 91 px of the input": the shortest name of the layer before `words`."""
+    layer = find_layer(run, name)
+    level = tap or (layer.taps[0] if layer is not None and layer.taps else "")
+    return f"{level or layer_words(run, name)}: {words}" if words else ""
 
 
 def field_words(field: ReceptiveField, cell: tuple[int, int]) -> str:

@@ -21,13 +21,17 @@ from fmviz.engine.messages import (
     FindThings,
     InputRead,
     MapsRendered,
+    MatrixRendered,
+    PixelRead,
     Progress,
     ReadColumn,
     ReadField,
     ReadInput,
+    ReadPixel,
     ReadValue,
     ReadVector,
     RenderMaps,
+    RenderMatrix,
     RenderTaps,
     Reply,
     TapMaps,
@@ -38,9 +42,11 @@ from fmviz.engine.messages import (
     VectorRead,
 )
 from fmviz.engine.shown import Ask, Shown
-from fmviz.errors import ExportError, LayerError
+from fmviz.errors import Cancelled, ExportError, LayerError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fmviz.capture import Capture
     from fmviz.maps import Statistics
 
@@ -50,8 +56,10 @@ AboutCapture = (
     | RenderTaps
     | FindThings
     | ReadValue
+    | ReadPixel
     | DescribeChannel
     | ReadVector
+    | RenderMatrix
     | ReadField
     | ReadColumn
     | Export
@@ -68,15 +76,19 @@ def answer(
         case RenderMaps():
             return _render_maps(request, shown, capture, blocks)
         case RenderTaps():
-            return _render_taps(request, capture, blocks)
+            return _render_taps(request, shown, capture, blocks)
         case FindThings():
             return _find_things(request, capture)
         case ReadValue():
-            return _read_value(request, capture)
+            return _read_value(request, shown, capture)
+        case ReadPixel():
+            return _read_pixel(request, capture)
         case DescribeChannel():
             return _describe_channel(request, shown, capture)
         case ReadVector():
             return _read_vector(request, capture)
+        case RenderMatrix():
+            return _render_matrix(request, capture, blocks)
         case ReadField():
             from fmviz.engine.probing import field_of
 
@@ -185,16 +197,16 @@ def _render_maps(request: RenderMaps, shown: Shown, capture: Capture, blocks: Bl
     )
 
 
-def _render_taps(request: RenderTaps, capture: Capture, blocks: Blocks) -> Reply:
+def _render_taps(request: RenderTaps, shown: Shown, capture: Capture, blocks: Blocks) -> Reply:
     from fmviz.engine.learning import levels
     from fmviz.pyramid import maps_of
 
-    shown = {tap: activation.maps for tap, activation in capture.taps.items()}
+    tensors = {tap: activation.maps for tap, activation in capture.taps.items()}
     if request.snapshot:
-        shown = {tap: tensor for tap, tensor in shown.items() if tap[0] == "C"} | dict(
-            levels(capture, request.snapshot)
-        )
-    rendered = maps_of(shown, channel=request.channel, reduction=request.reduction, scale=request.scale)
+        made = dict(levels(capture, request.snapshot))
+        shown.levels = (request.snapshot, made)
+        tensors = {tap: tensor for tap, tensor in tensors.items() if tap[0] == "C"} | made
+    rendered = maps_of(tensors, channel=request.channel, reduction=request.reduction, scale=request.scale)
     offset, taps = 0, []
     total = sum(maps.pixels.size for maps in rendered.values())
     target = blocks.array(request.block, (total,))
@@ -204,10 +216,11 @@ def _render_taps(request: RenderTaps, capture: Capture, blocks: Blocks) -> Reply
             TapMaps(
                 tap=tap,
                 layer=str(capture.taps[tap].layer),
-                channels=shown[tap].shape[1],
+                channels=tensors[tap].shape[1],
                 shape=maps.map_size,
                 offset=offset,
                 limits=(float(maps.limits[0, 0]), float(maps.limits[0, 1])),
+                constant=any(maps.constant),
             )
         )
         offset += maps.pixels.size
@@ -235,10 +248,10 @@ def _find_things(request: FindThings, capture: Capture) -> Reply:
     )
 
 
-def _read_value(request: ReadValue, capture: Capture) -> Reply:
+def _read_value(request: ReadValue, shown: Shown, capture: Capture) -> Reply:
     from fmviz.render import feature_maps, reduce_channels
 
-    tensor = capture[request.layer].maps
+    tensor = _mapped(request, shown, capture)
     maps = feature_maps(tensor)
     place = (request.channel if request.reduction is None else 0, request.row, request.column)
     if not all(0 <= index < length for index, length in zip(place, maps.shape, strict=True)):
@@ -248,6 +261,33 @@ def _read_value(request: ReadValue, capture: Capture) -> Reply:
         )
     value = (maps if request.reduction is None else reduce_channels(tensor, request.reduction))[place]
     return ValueRead(id=request.id, value=float(value))
+
+
+def _mapped(request: ReadValue, shown: Shown, capture: Capture) -> Tensor:
+    """Return the tensor (1, C, h, w) that a value is read from."""
+    if not request.snapshot or request.tap[:1] == "C":
+        from fmviz.channels import matrix_stack
+
+        activation = capture[request.layer]
+        return matrix_stack(activation.tensor) if activation.why_no_maps else activation.maps
+    made, levels = shown.levels
+    if made != request.snapshot or request.tap not in levels:
+        # The pyramid was drawn anew meanwhile: the next move of the pointer reads from that one.
+        raise Cancelled
+    return levels[request.tap]
+
+
+def _read_pixel(request: ReadPixel, capture: Capture) -> Reply:
+    assert capture.input is not None
+    place = (request.row, request.column)
+    size = capture.picture.size if request.picture and capture.picture else capture.input.geometry.input_size
+    if not all(0 <= index < length for index, length in zip(place, size, strict=True)):
+        raise LayerError(f"There is no pixel in row {request.row}, column {request.column} of {size[0]} × {size[1]}.")
+    if request.picture and capture.picture is not None:
+        values = capture.picture.pixels[place].tolist()
+    else:
+        values = capture.input.tensor[0, :, request.row, request.column].tolist()
+    return PixelRead(id=request.id, values=tuple(map(float, values)))
 
 
 def _describe_channel(request: DescribeChannel, shown: Shown, capture: Capture) -> Reply:
@@ -276,6 +316,32 @@ def _read_vector(request: ReadVector, capture: Capture) -> Reply:
         values=values.tobytes(),
         count=tensor.numel(),
         reason=capture[request.layer].why_no_maps,
+    )
+
+
+def _render_matrix(request: RenderMatrix, capture: Capture, blocks: Blocks) -> Reply:
+    from fmviz.channels import matrix_stack
+    from fmviz.render import render
+
+    activation = capture[request.layer]
+    stack = matrix_stack(activation.tensor)
+    height, width = stack.shape[2:]
+    maps = render(
+        stack,
+        channels=(request.number,),
+        normalisation=request.normalisation,
+        step=request.step,
+        out=blocks.array(request.block, (1, -(-height // request.step), -(-width // request.step))),
+    )
+    return MatrixRendered(
+        id=request.id,
+        run=request.run,
+        layer=request.layer,
+        number=request.number,
+        pixels=pixels(maps.pixels, request.block),
+        limits=(float(maps.limits[0, 0]), float(maps.limits[0, 1])),
+        constant=any(maps.constant),
+        reason=activation.why_no_maps,
     )
 
 
@@ -326,6 +392,9 @@ def _export(request: Export, shown: Shown, capture: Capture, cancelled: Ask) -> 
         normalisation=request.normalisation,
         size="map" if request.size == 0 else "picture" if request.size == -1 else request.size,
         channels=request.channels,
+        reduction=request.reduce,
+        limits=request.limits,
+        over_picture=request.over_picture,
         cancelled=cancelled,
     ):
         files += record.path is not None
@@ -337,7 +406,7 @@ def _export(request: Export, shown: Shown, capture: Capture, cancelled: Ask) -> 
 
 
 def _packed(statistics: Statistics) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(7, C) float64, in the order of the fields of `Statistics`."""
+    """(8, C) float64, in the order of the fields of `Statistics`."""
     columns = (
         statistics.minimum,
         statistics.maximum,
@@ -346,5 +415,6 @@ def _packed(statistics: Statistics) -> np.ndarray[Any, np.dtype[np.float64]]:
         statistics.zeros,
         statistics.nans,
         statistics.infinities,
+        statistics.constant,
     )
     return np.stack([column.astype("<f8") for column in columns])

@@ -240,6 +240,8 @@ class TapMaps(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, int]
     offset: int
     limits: tuple[float, float]
+    constant: bool = False
+    """Whether its values are equal up to rounding."""
 
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -392,7 +394,9 @@ class FindThings(Request, frozen=True, kw_only=True):
 
 
 class ReadValue(Request, frozen=True, kw_only=True):
-    """The true value at one place of a map. `channel` counts where `reduction` is None. -> `ValueRead`"""
+    """The true value in one cell of a map, or of the matrix `channel` of a layer without maps. `channel` counts where
+    `reduction` is None. With `snapshot`, the map is the level `tap` that this pyramid in training makes of the capture. ->
+    `ValueRead`"""
 
     run: int
     layer: str
@@ -400,6 +404,18 @@ class ReadValue(Request, frozen=True, kw_only=True):
     row: int
     column: int
     reduction: Reduction | None = None
+    snapshot: str = ""
+    tap: str = ""
+
+
+class ReadPixel(Request, frozen=True, kw_only=True):
+    """The values of all channels of the network's input at one pixel; with `picture`, of the picture (RGB, 0 to 255). ->
+    `PixelRead`"""
+
+    run: int
+    row: int
+    column: int
+    picture: bool = False
 
 
 class DescribeChannel(Request, frozen=True, kw_only=True):
@@ -416,6 +432,17 @@ class ReadVector(Request, frozen=True, kw_only=True):
 
     run: int
     layer: str
+
+
+class RenderMatrix(Request, frozen=True, kw_only=True):
+    """One matrix of a layer without maps, every `step`-th row and column of it; see `fmviz.matrices`. -> `MatrixRendered`"""
+
+    run: int
+    layer: str
+    number: int
+    normalisation: Normalisation = "map"
+    step: int = 1
+    block: str = ""
 
 
 class Tabulate(Request, frozen=True, kw_only=True):
@@ -494,7 +521,8 @@ class Export(Request, frozen=True, kw_only=True):
     """Write layers to a folder; with `inline` set the window does, and each file comes back as `FileMade`.
     `size`: 0 is the maps' own, -1 the picture's, else pixels of the longer side.
     `layers` are names or patterns; with `pyramid` set, one figure of the named maps instead. Browsing goes on meanwhile.
-    `channels` picks some, for the form "maps". -> `Exported`"""
+    `channels` picks some, for the form "maps"; `reduce` makes one map of all instead, and `limits` count for the normalisation
+    "fixed". `over_picture` is the opacity of maps drawn over the picture; None draws them alone. -> `Exported`"""
 
     run: int
     layers: tuple[str, ...]
@@ -509,6 +537,9 @@ class Export(Request, frozen=True, kw_only=True):
     reduction: Reduction | None = "l2"
     scale: Literal["map", "row"] = "map"
     inline: bool = False
+    reduce: Reduction | None = None
+    limits: tuple[float, float] | None = None
+    over_picture: float | None = None
 
 
 class TidyUp(Request, frozen=True, kw_only=True):
@@ -649,7 +680,7 @@ class InputRead(Reply, frozen=True, kw_only=True):
 
 
 class MapsRendered(Reply, frozen=True, kw_only=True):
-    """`pixels` (n, h, w); `limits` (n, 2). `statistics` (7, C), in the order of `fmviz.maps.Statistics`, where all C channels
+    """`pixels` (n, h, w); `limits` (n, 2). `statistics` (8, C), in the order of `fmviz.maps.Statistics`, where all C channels
     were asked for; empty otherwise."""
 
     run: int
@@ -679,8 +710,12 @@ class ValueRead(Reply, frozen=True, kw_only=True):
     value: float
 
 
+class PixelRead(Reply, frozen=True, kw_only=True):
+    values: tuple[float, ...]
+
+
 class ChannelDescribed(Reply, frozen=True, kw_only=True):
-    """`counts` (bins,) and `edges` (bins + 1,) float64; `statistics` seven numbers, in the order of `Statistics`."""
+    """`counts` (bins,) and `edges` (bins + 1,) float64; `statistics` eight numbers, in the order of `Statistics`."""
 
     layer: str
     channel: int
@@ -695,6 +730,18 @@ class VectorRead(Reply, frozen=True, kw_only=True):
     layer: str
     values: bytes
     count: int
+    reason: str
+
+
+class MatrixRendered(Reply, frozen=True, kw_only=True):
+    """`reason` says why there are no maps."""
+
+    run: int
+    layer: str
+    number: int
+    pixels: Pixels
+    limits: tuple[float, float]
+    constant: bool
     reason: str
 
 
@@ -825,8 +872,10 @@ AnyRequest = (
     | RenderTaps
     | FindThings
     | ReadValue
+    | ReadPixel
     | DescribeChannel
     | ReadVector
+    | RenderMatrix
     | Tabulate
     | FormatTable
     | Compare
@@ -858,8 +907,10 @@ AnyReply = (
     | TapsRendered
     | ThingsFound
     | ValueRead
+    | PixelRead
     | ChannelDescribed
     | VectorRead
+    | MatrixRendered
     | Tabulated
     | TableFormatted
     | Compared

@@ -266,11 +266,11 @@ def test_the_crop_is_framed_on_the_picture(desk: Desk) -> None:
 
 def test_the_cross_is_in_all_views_at_once(desk: Desk) -> None:
     canvas = desk.window.input.picture
-    desk.point(canvas, canvas.to_widget(225.0, 150.0))
+    desk.point(canvas, canvas.to_widget(225.5, 150.5))
     for view in (canvas.view, desk.window.channel.canvas.view, desk.window.pyramid.view):
         assert view.cross is not None
         assert (view.cross - QPointF(225, 150)).manhattanLength() < 2
-    until(lambda: desk.value is not None and "=" in desk.window._value.text(), "the value under the cross")
+    until(lambda: "picture, RGB, row 150, column 225 = " in desk.window._value.text(), "the pixel under the cross")
 
 
 def test_there_and_back_again_before_the_engine_follows(desk: Desk, pictures: list[Path]) -> None:

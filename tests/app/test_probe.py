@@ -28,8 +28,7 @@ def truth() -> LayerTable:
 @pytest.fixture
 def probed(desk: Desk) -> Iterator[Desk]:
     yield desk
-    desk.app.store.update(pin=None)
-    desk.app.probing._light(None)
+    desk.app.store.update(pin=None, region=None)
     desk.do("show_maps")
     desk.window.raise_dock("channel")
 
@@ -164,11 +163,142 @@ def test_a_rectangle_on_the_picture_lights_the_cells_that_see_it(probed: Desk, t
 
     assert grid._lit == shade_image(field.seeing(Box(left, top, right, bottom)))
     assert probed.window.channel.canvas._lit == grid._lit
-    probed.choose_tap("C3")
-    until(lambda: grid._lit is not None and grid._lit.width() == 28, "the shade of the next layer")
     shift(picture, QEvent.Type.MouseButtonPress, begin, held=True)
     shift(picture, QEvent.Type.MouseButtonRelease, begin, held=False)
     assert grid._lit is None
+    assert probed.state.region is None
+
+
+def draw_rectangle(desk: Desk) -> QPointF:
+    """Shift-drag on the picture; the centre of the rectangle, in its pixels."""
+    picture = desk.window.input.picture
+    corners = [picture.to_widget(*corner) for corner in ((200.0, 100.0), (215.0, 140.0), (240.0, 130.0))]
+    shift(picture, QEvent.Type.MouseButtonPress, corners[0], held=True)
+    for corner in corners[1:]:
+        shift(picture, QEvent.Type.MouseMove, corner, held=True)
+    shift(picture, QEvent.Type.MouseButtonRelease, corners[-1], held=False)
+    assert picture._choice is not None
+    return QPointF(220.0, 115.0)
+
+
+def is_at(view: Any, place: QPointF) -> bool:
+    return view.cross is not None and (view.cross - place).manhattanLength() < 1e-3
+
+
+def test_the_crosshair_of_a_rectangle_is_at_its_centre(probed: Desk) -> None:
+    probed.choose_tap("C4")
+    window, centre = probed.window, draw_rectangle(probed)
+    views = (window.input.picture.view, window.channel.canvas.view, window.pyramid.view)
+    assert all(is_at(view, centre) for view in views)
+    shown = probed.state.shown
+    assert shown is not None
+    assert is_at(window.input.network_input.view, QPointF(*shown.geometry.to_input(220.0, 115.0)))
+    probed.point(window.input.picture, window.input.picture.to_widget(230.0, 122.0))
+    assert all(is_at(view, centre) for view in views), "over the picture it stays at the centre"
+    QApplication.sendEvent(window.input.picture, QEvent(QEvent.Type.Leave))
+    assert all(is_at(view, centre) for view in views)
+    probed.point(window.maps.canvas.viewport(), tile_place(probed, 2, 3))
+    assert not any(is_at(view, centre) for view in views), "a cell that is pointed at is marked"
+    QApplication.sendEvent(window.maps.canvas, QEvent(QEvent.Type.Leave))
+    assert all(is_at(view, centre) for view in views)
+
+
+@pytest.mark.parametrize("key", [Qt.Key.Key_Escape, Qt.Key.Key_U])
+def test_a_key_clears_the_rectangle(probed: Desk, key: Qt.Key) -> None:
+    probed.choose_tap("C4")
+    draw_rectangle(probed)
+    grid = probed.window.maps.canvas
+    until(lambda: grid._lit is not None, "the shade")
+    for action in ("unpin", "cancel"):
+        assert probed.window.actions_by_name[action].isEnabled()
+    QTest.keyClick(probed.window, key)
+    assert probed.state.region is None
+    assert probed.window.input.picture._choice is None
+    assert grid._lit is None
+    assert probed.window.pyramid.view.cross is None
+    assert not probed.window.actions_by_name["unpin"].isEnabled()
+
+
+def test_esc_gives_up_a_rectangle_that_is_being_drawn(probed: Desk) -> None:
+    probed.choose_tap("C4")
+    picture = probed.window.input.picture
+    shift(picture, QEvent.Type.MouseButtonPress, picture.to_widget(200, 100), held=True)
+    shift(picture, QEvent.Type.MouseMove, picture.to_widget(240, 130), held=True)
+    assert probed.state.region is not None
+    QTest.keyClick(probed.window, Qt.Key.Key_Escape)
+    shift(picture, QEvent.Type.MouseMove, picture.to_widget(250, 140), held=True)
+    shift(picture, QEvent.Type.MouseButtonRelease, picture.to_widget(250, 140), held=False)
+    assert probed.state.region is None
+
+
+def test_another_layer_network_or_picture_drops_the_rectangle(probed: Desk) -> None:
+    probed.choose_tap("C4")
+    grid = probed.window.maps.canvas
+    changes = (
+        lambda: probed.choose_tap("C3"),
+        lambda: probed.choose_backbone("resnet18"),
+        lambda: probed.app.commands.open_sample(str(Path(__file__).parents[2] / "assets/samples/coffee.png")),
+    )
+    for change in changes:
+        draw_rectangle(probed)
+        change()
+        probed.settle()
+        assert probed.state.region is None
+        assert probed.window.input.picture._choice is None
+        # A pixel below the pointer would light its cells as well.
+        QApplication.sendEvent(probed.window.input.picture, QEvent(QEvent.Type.Leave))
+        until(lambda: grid._lit is None, "the shade is gone")
+
+
+def test_the_menu_says_how_a_rectangle_is_drawn_and_lets_draw_one(probed: Desk) -> None:
+    action = probed.window.actions_by_name["draw_region"]
+    assert "Shift" in action.text()
+    assert "drag" in action.text()
+    menus = [menu.menu() for menu in probed.window.menuBar().actions()]
+    assert any(action in menu.actions() for menu in menus)
+    assert "rectangle" in probed.window.actions_by_name["unpin"].text()
+    probed.choose_tap("C4")
+    probed.do("draw_region")
+    picture, none = probed.window.input.picture, Qt.KeyboardModifier.NoModifier
+    begin, end = picture.to_widget(200, 100).toPoint(), picture.to_widget(240, 130).toPoint()
+    QTest.mousePress(picture, Qt.MouseButton.LeftButton, none, begin)
+    moved = QMouseEvent(
+        QEvent.Type.MouseMove,
+        QPointF(end),
+        picture.mapToGlobal(QPointF(end)),
+        Qt.MouseButton.NoButton,
+        Qt.MouseButton.LeftButton,
+        none,
+    )
+    QApplication.sendEvent(picture, moved)
+    QTest.mouseRelease(picture, Qt.MouseButton.LeftButton, none, end)
+    assert probed.state.region is not None
+    assert probed.state.pin is None
+
+
+def test_a_click_on_a_level_of_the_pyramid_pins_its_place(probed: Desk) -> None:
+    probed.choose_tap("C3")
+    probed.do("show_pyramid")
+    pyramid = probed.window.pyramid
+    until(lambda: pyramid.canvases["P4"].isVisible() and pyramid.canvases["P4"]._map is not None, "the pyramid")
+
+    def click(tap: str) -> None:
+        canvas = pyramid.canvases[tap]
+        where = canvas.to_widget(220.0, 120.0).toPoint()
+        QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=where)
+        probed.settle()
+
+    click("P4")
+    assert probed.state.layer == probed.tapped("P4")
+    assert probed.state.pin is not None
+    assert (QPointF(*probed.state.pin) - QPointF(220, 120)).manhattanLength() < 3
+    pinned = probed.state.pin
+    click("C4")
+    assert probed.state.layer == probed.tapped("C4")
+    assert probed.state.pin is not None, "the same place of another level stays pinned"
+    click("C4")
+    assert probed.state.pin is None
+    assert pinned is not None
 
 
 def test_pointing_at_a_pixel_lights_the_cells_that_see_it(probed: Desk) -> None:

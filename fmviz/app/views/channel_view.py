@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtCore import QRectF, Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QGridLayout,
@@ -25,6 +25,10 @@ from fmviz.app.views.steady_label import SteadyLabel
 
 _NUMBERS = 6
 """As many as there can be: what is added while the window is shown has it laid out anew."""
+
+
+_STALE_MS = 250
+"""After which the numbers of another channel than the one that is drawn are removed."""
 
 
 class ChannelView(QWidget):
@@ -52,6 +56,12 @@ class ChannelView(QWidget):
         self._numbers = QGridLayout()
         self._labels: list[tuple[QLabel, SteadyLabel]] = []
         self._histogram = Histogram(self)
+        self._heading = SteadyLabel(self)
+        self._heading.setFont(numbers_font())
+        self._heading.set_selectable()
+        self._subject = ""
+        self._stale = QTimer(self, singleShot=True, interval=_STALE_MS)
+        self._stale.timeout.connect(self.clear_description)
         self._build()
         self._channel.valueChanged.connect(self.channel_chosen.emit)
         self._over.toggled.connect(self.over_picture_chosen.emit)
@@ -77,6 +87,7 @@ class ChannelView(QWidget):
         layout.setSpacing(4)
         layout.addWidget(self.banner)
         layout.addLayout(top)
+        layout.addWidget(self._heading)
         layout.addWidget(self.canvas, 3)
         layout.addLayout(over)
         layout.addWidget(self._histogram)
@@ -109,8 +120,16 @@ class ChannelView(QWidget):
             text = self.tr("This layer has no maps, so it has no channel to look at: its values are in the Maps dock.")
         self.canvas.set_empty_text(text, map_needed=True)
         self.canvas.set_map(None, QRectF())
+        self.set_heading("")
         self.set_channel(0, 0)
         self.clear_description()
+
+    def set_heading(self, words: str) -> None:
+        """Name the layer and channel of the map that is drawn; numbers of another one go unless theirs come soon."""
+        self._heading.setText(words)
+        self._heading.setToolTip(words)
+        if words != self._subject:
+            self._stale.start()
 
     def set_over_picture(self, over: bool, opacity: float) -> None:
         """Whether the map lies over the picture, and how opaque it is then."""
@@ -125,15 +144,26 @@ class ChannelView(QWidget):
 
     def set_description(
         self,
+        subject: str,
         counts: npt.NDArray[np.float64],
         edges: npt.NDArray[np.float64],
         statistics: tuple[float, ...],
     ) -> None:
-        """Histogram (n counts, n + 1 edges) and the seven statistics, in the order of `fmviz.maps.Statistics`."""
-        minimum, maximum, mean, std, zeros, nans, infinities = statistics
+        """Show histogram (n counts, n + 1 edges) and the eight statistics, in the order of `fmviz.maps.Statistics`.
+
+        `subject` names the layer and the channel that they belong to.
+        """
+        self._stale.stop()
+        self._subject = subject
+        minimum, maximum, mean, std, zeros, nans, infinities, constant = statistics
+        ends = [(self.tr("min"), value_words(minimum)), (self.tr("max"), value_words(maximum))]
+        if constant:
+            ends = [
+                (self.tr("constant"), value_words(minimum)),
+                (self.tr("max − min"), value_words(maximum - minimum)),
+            ]
         rows = [
-            (self.tr("min"), value_words(minimum)),
-            (self.tr("max"), value_words(maximum)),
+            *ends,
             (self.tr("mean"), value_words(mean)),
             (self.tr("std"), value_words(std)),
             (self.tr("zeros"), f"{zeros * 100:.1f} %"),
@@ -141,9 +171,10 @@ class ChannelView(QWidget):
         if nans or infinities:
             rows.append((self.tr("NaN, inf"), f"{thousands(int(nans))}, {thousands(int(infinities))}"))
         self._show_numbers(rows)
-        self._histogram.set_counts(counts, edges)
+        self._histogram.set_counts(counts, edges, subject)
 
     def clear_description(self) -> None:
+        self._subject = ""
         self._show_numbers([])
         self._histogram.set_counts((), ())
 
@@ -152,3 +183,5 @@ class ChannelView(QWidget):
             texts = rows[place] if place < len(rows) else ("", "")
             labels[0].setText(texts[0])
             labels[1].setText(texts[1])
+            for label in labels:
+                label.setToolTip(f"{self._subject}: {texts[0]} {texts[1]}" if texts[0] else "")

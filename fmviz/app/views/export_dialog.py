@@ -9,6 +9,7 @@ import msgspec
 from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDialog,
     QFileDialog,
@@ -42,6 +43,7 @@ class ExportChoice(msgspec.Struct, frozen=True):
     colour_map: str
     normalisation: Normalisation
     folder: str
+    over_picture: bool = False
 
 
 class ExportDialog(QDialog):
@@ -69,6 +71,7 @@ class ExportDialog(QDialog):
         for name, label in colour_maps:
             self.colours.addItem(label, name)
         self.normalisation = QComboBox(self)
+        self.over_picture = QCheckBox(self.tr("Over the picture, as in the Channel dock"), self)
         self.folder = QLineEdit(self)
         self._message = QLabel(self)
         self._message.setWordWrap(True)
@@ -126,6 +129,7 @@ class ExportDialog(QDialog):
         form.addRow(self.tr("Size"), _row(self.edge, self.pixels))
         form.addRow(self.tr("Colours"), self.colours)
         form.addRow(self.tr("Scale"), self.normalisation)
+        form.addRow("", self.over_picture)
         browse = QPushButton(self.tr("Browse…"), self)
         browse.clicked.connect(self._browse)
         form.addRow(self.tr("Folder"), _row(self.folder, browse))
@@ -141,20 +145,46 @@ class ExportDialog(QDialog):
         self._progress.hide()
 
     def set_choices(
-        self, *, layer: str, colour_map: str, normalisation: Normalisation, folder: str, pyramid: bool
+        self,
+        *,
+        layer: str,
+        colour_map: str,
+        normalisation: Normalisation,
+        folder: str,
+        pyramid: bool,
+        which: str = "",
+        this_map: bool = False,
+        over_picture: bool = False,
     ) -> None:
-        """What the window shows now; `pyramid` says whether there is one."""
+        """Set what the window shows now.
+
+        Args:
+            layer: Name of the layer.
+            which: Layer and channel of “This map”; "" if no map is drawn.
+            this_map: Whether the dialog was opened on that map, so that it is chosen.
+            over_picture: Whether maps are drawn over the picture.
+            colour_map, normalisation, folder: Chosen at first.
+            pyramid: Whether there is one.
+        """
         self._layer = layer
+        self.what.setItemText(0, self.tr("This map ({map})").format(map=which) if which else self.tr("This map"))
+        self._enable(0, bool(which))
+        if this_map:
+            self.what.setCurrentIndex(0)
+        self.over_picture.setChecked(over_picture)
         self.what.setItemText(1, self.tr("This layer, all channels ({layer})").format(layer=layer or "output"))
         self.colours.setCurrentIndex(self.colours.findData(colour_map))
         self.normalisation.setCurrentIndex(max(0, self.normalisation.findData(normalisation)))
-        model = self.what.model()
-        index = model.index(3, 0)
-        model.setData(index, None if pyramid else 0, Qt.ItemDataRole.UserRole - 1)
-        if not pyramid and self.what.currentIndex() == 3:
-            self.what.setCurrentIndex(1)
+        self._enable(3, pyramid)
         if not self.folder.text():
             self.folder.setText(folder)
+
+    def _enable(self, row: int, enabled: bool) -> None:
+        """Offer a kind of export or not; a kind that is not offered is not chosen."""
+        model = self.what.model()
+        model.setData(model.index(row, 0), None if enabled else 0, Qt.ItemDataRole.UserRole - 1)
+        if not enabled and self.what.currentIndex() == row:
+            self.what.setCurrentIndex(1)
 
     def _show_what_counts(self) -> None:
         what, form = self.what.currentData(), self.form.currentData()
@@ -165,6 +195,7 @@ class ExportDialog(QDialog):
         self.pixels.setVisible(self.edge.currentData() == 1)
         self.pixels.setEnabled(self.edge.isEnabled())
         self.colours.setEnabled(picture)
+        self.over_picture.setEnabled(picture and what != "pyramid")
         self.normalisation.setEnabled(picture and what != "pyramid")
         complete = bool(self.folder.text().strip()) and (what != "layers" or bool(self.patterns.text().split()))
         self._button.setEnabled(self._running or complete)
@@ -180,6 +211,7 @@ class ExportDialog(QDialog):
             size=self.pixels.value() if size == 1 else size,
             colour_map=self.colours.currentData(),
             normalisation=self.normalisation.currentData(),
+            over_picture=self.over_picture.isChecked() and self.over_picture.isEnabled(),
             folder=os.path.abspath(os.path.expanduser(self.folder.text().strip())),
         )
 

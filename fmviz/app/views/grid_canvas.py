@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
     QContextMenuEvent,
+    QEnterEvent,
+    QHideEvent,
     QImage,
     QKeyEvent,
     QMouseEvent,
@@ -23,8 +25,10 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
 from fmviz.app.blocks import SharedPixels
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.qimage import colour_list, coloured_image
 from fmviz.app.views.grid_layout import GridLayout, GridView, fitted
+from fmviz.app.views.pointer import POINTER
 from fmviz.app.views.scroll_bar import give_scroll_bars
 from fmviz.app.views.signs import Signs
 from fmviz.maps import PAPER
@@ -34,10 +38,10 @@ MARKED = 20
 """Tiles of at least this many pixels show the places that are marked."""
 LETTERED = 56
 """Tiles of at least this many pixels get their channel's number in the corner."""
-SMALLEST_COPY = 56
-"""The longer side, in pixels, that the smallest maps are enlarged to in a copied grid."""
 _LARGEST_ZOOM = 40.0
 _COMPOSED_AT_MOST = 16_000_000
+_COPIED_AT_MOST = 64_000_000
+"""Pixels of a copied grid; a grid that is zoomed in further is copied as large as it fits the view."""
 
 
 class GridCanvas(QAbstractScrollArea):
@@ -49,7 +53,7 @@ class GridCanvas(QAbstractScrollArea):
     channel_chosen = Signal(object)
     """A channel was clicked, or reached by the arrow keys."""
     pointed = Signal(object)
-    """(channel, row, column) of the cell under the pointer, or None."""
+    """(channel, row, column) of the cell under the pointer, or None. Also when other maps come below a resting pointer."""
     clicked_at = Signal(object)
     """(channel, row, column) of the cell that was clicked."""
     view_changed = Signal(object)
@@ -58,12 +62,14 @@ class GridCanvas(QAbstractScrollArea):
     """+1 or -1: PageDown or PageUp was pressed."""
     peeked = Signal(object)
     """Whether Space is held."""
-    menu_wanted = Signal(object)
-    """Where (global) the context menu is wanted."""
+    menu_wanted = Signal(object, object)
+    """Where (global) the context menu is wanted, and (channel, row, column) of the cell there, or None."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._pixels: SharedPixels | None = None
+        self.drawn: DrawnMap | None = None
+        """The layer that is drawn, to read values from; its channel does not count."""
         self._map_size = (1, 1)
         self._order: npt.NDArray[np.intp] | tuple[int, ...] = ()
         self._rank: npt.NDArray[np.intp] | tuple[int, ...] = ()
@@ -95,7 +101,12 @@ class GridCanvas(QAbstractScrollArea):
     # What is shown
 
     def set_maps(
-        self, pixels: SharedPixels | None, map_size: tuple[int, int], order: npt.NDArray[np.intp], notes: dict[int, str]
+        self,
+        pixels: SharedPixels | None,
+        map_size: tuple[int, int],
+        order: npt.NDArray[np.intp],
+        notes: dict[int, str],
+        drawn: DrawnMap | None = None,
     ) -> None:
         """Show maps.
 
@@ -104,10 +115,11 @@ class GridCanvas(QAbstractScrollArea):
             map_size: (height, width) of the activation, of which `pixels` may hold every second or third pixel.
             order: the channel at each position of the grid.
             notes: what to letter beside the number of a channel ("all 0").
+            drawn: The layer that the maps are of.
         """
         before = self._layout
         centre = self._centre_tile()
-        self._pixels, self._map_size, self._notes = pixels, map_size, notes
+        self._pixels, self._map_size, self._notes, self.drawn = pixels, map_size, notes, drawn
         self._set_order(order)
         self._mosaic = self._cache = None
         self._dim_later.stop()
@@ -116,12 +128,14 @@ class GridCanvas(QAbstractScrollArea):
         if before is not None and self._zoom > 1.0 and centre is not None and len(order):
             self._centre_on(min(centre[0], len(order) - 1), centre[1], centre[2])
         self.viewport().update()
+        self.repoint()
 
     def set_order(self, order: npt.NDArray[np.intp]) -> None:
         """The channel at each position of the grid."""
         self._set_order(order)
         self._mosaic = self._cache = None
         self.viewport().update()
+        self.repoint()
 
     def set_colours(self, table: npt.NDArray[np.uint8], accent: QColor) -> None:
         """(256, 3) uint8, and the colour of the frame around the current channel."""
@@ -164,16 +178,31 @@ class GridCanvas(QAbstractScrollArea):
         self._zoom = 1.0
         self._lay_out()
         self.viewport().update()
+        self.repoint()
 
     def grid_image(self) -> QImage | None:
-        """The whole grid as it is coloured now, for the clipboard; None where nothing is shown."""
-        layout, pixels = self._layout, self._pixels
-        if layout is None or pixels is None:
+        """Return the whole grid for the clipboard: tiles as large as on the screen, each with the number of its channel."""
+        layout = self._layout
+        if layout is None or self._pixels is None:
             return None
-        height, width = pixels.array.shape[1:]
-        scale = max(1, SMALLEST_COPY // max(height, width, 1))
-        whole = msgspec.structs.replace(layout, width=width * scale, height=height * scale)
-        return coloured_image(self._composed(whole, 0, whole.rows, 0, whole.columns), self._colours)
+        if layout.size[0] * layout.size[1] > _COPIED_AT_MOST:
+            layout = fitted(layout.count, self._map_size, self._view(), gap=layout.gap)
+        every = (0, layout.rows), (0, layout.columns)
+        if self._smooth:
+            image = QImage(*layout.size, QImage.Format.Format_RGB32)
+            image.fill(QColor(self._colours[PAPER]))
+            with QPainter(image) as painter:
+                self._paint_one_by_one(painter, *every, layout=layout, origin=(0, 0))
+        else:
+            image = coloured_image(self._with_margin(layout), self._colours)
+        with QPainter(image) as painter:
+            self._paint_letters(painter, *every, (0, 0), layout=layout, always=True)
+        return image
+
+    def _with_margin(self, layout: GridLayout) -> npt.NDArray[np.uint8]:
+        """Return the indices of all tiles, with the gap also at the left and at the top."""
+        composed = self._composed(layout, 0, layout.rows, 0, layout.columns)
+        return np.pad(composed, ((layout.gap, 0), (layout.gap, 0)), constant_values=PAPER)
 
     # Layout
 
@@ -315,17 +344,30 @@ class GridCanvas(QAbstractScrollArea):
             mosaic[row, : layout.height, :, : layout.width] = strip.transpose(1, 0, 2)
         return mosaic.reshape(shape[0] * shape[1], shape[2] * shape[3])
 
-    def _paint_one_by_one(self, painter: QPainter, rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        assert self._layout is not None
+    def _paint_one_by_one(
+        self,
+        painter: QPainter,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        *,
+        layout: GridLayout | None = None,
+        origin: tuple[int, int] | None = None,
+    ) -> None:
+        layout = layout or self._layout
+        assert layout is not None
         assert self._pixels is not None
+        left, top = self._offset() if origin is None else origin
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self._smooth)
-        for index in self._visible_indices(rows, columns):
+        for index in self._visible_indices(rows, columns, layout):
             image = coloured_image(self._pixels.array[self._order[index]], self._colours)
-            painter.drawImage(QRectF(self._tile_rect(index)), image)
+            x, y = layout.position(index)
+            painter.drawImage(QRectF(x - left, y - top, layout.width, layout.height), image)
 
-    def _visible_indices(self, rows: tuple[int, int], columns: tuple[int, int]) -> list[int]:
-        assert self._layout is not None
-        layout = self._layout
+    def _visible_indices(
+        self, rows: tuple[int, int], columns: tuple[int, int], layout: GridLayout | None = None
+    ) -> list[int]:
+        layout = layout or self._layout
+        assert layout is not None
         places = (row * layout.columns + column for row in range(*rows) for column in range(*columns))
         return [place for place in places if place < layout.count]
 
@@ -336,20 +378,31 @@ class GridCanvas(QAbstractScrollArea):
         return QRect(x - left, y - top, self._layout.width, self._layout.height)
 
     def _paint_letters(
-        self, painter: QPainter, rows: tuple[int, int], columns: tuple[int, int], origin: tuple[int, int]
+        self,
+        painter: QPainter,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        origin: tuple[int, int],
+        *,
+        layout: GridLayout | None = None,
+        always: bool = False,
     ) -> None:
-        """The number of each channel in the corner of its tile; `origin` is the place of the grid that is drawn at (0, 0)."""
-        assert self._layout is not None
+        """The number of each channel in the corner of its tile; `origin` is the place of the grid that is drawn at (0, 0).
+
+        Tiles that are too small on the screen have numbers in a copy only (`always`).
+        """
+        layout = layout or self._layout
+        assert layout is not None
         ratio = self._ratio()
-        if self._layout.width < LETTERED * ratio or self._layout.height < 24 * ratio:
+        if not always and (layout.width < LETTERED * ratio or layout.height < 24 * ratio):
             return
         style = self._signs.style(self.font(), ratio, QColor(self._colours[PAPER]), QColor(self._colours[255]))
-        for index in self._visible_indices(rows, columns):
+        for index in self._visible_indices(rows, columns, layout):
             channel = int(self._order[index])
             note = self._notes.get(channel, "")
-            x, y = self._layout.position(index)
+            x, y = layout.position(index)
             sign = style.sign(f"{channel}  {note}" if note else str(channel))
-            width, height = min(sign.width(), self._layout.width), min(sign.height(), self._layout.height)
+            width, height = min(sign.width(), layout.width), min(sign.height(), layout.height)
             painter.drawImage(QPoint(x - origin[0], y - origin[1]), sign, QRect(0, 0, width, height))
 
     def _paint_places(self, painter: QPainter, rows: tuple[int, int], columns: tuple[int, int]) -> None:
@@ -400,12 +453,19 @@ class GridCanvas(QAbstractScrollArea):
             self._grabbed, self._moved = event.position(), False
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        POINTER.move(self, event.position())
         if self._grabbed is not None and event.buttons():
             self._drag(event.position())
             return
-        self.pointed.emit(self._cell_under(event.position()))
+        self.repoint()
 
-    def _cell_under(self, point: QPointF) -> tuple[int, int, int] | None:
+    def repoint(self) -> None:
+        """Tell what is under the pointer, if it is over the grid."""
+        pointer = POINTER.over(self)
+        if pointer is not None:
+            self.pointed.emit(self.cell_under(pointer))
+
+    def cell_under(self, point: QPointF) -> tuple[int, int, int] | None:
         """(channel, row, column)"""
         tile = self._tile_under(point)
         if tile is None:
@@ -429,7 +489,7 @@ class GridCanvas(QAbstractScrollArea):
         self.viewport().unsetCursor()
         clicked = self._grabbed is not None and not self._moved and event.button() == Qt.MouseButton.LeftButton
         self._grabbed = None
-        cell = self._cell_under(event.position()) if clicked else None
+        cell = self.cell_under(event.position()) if clicked else None
         if cell is not None:
             self.channel_chosen.emit(cell[0])
             self.clicked_at.emit(cell)
@@ -438,10 +498,29 @@ class GridCanvas(QAbstractScrollArea):
         self.fit()
 
     def leaveEvent(self, event: object) -> None:
+        POINTER.leave(self)
         self.pointed.emit(None)
 
+    def viewportEvent(self, event: QEvent) -> bool:
+        # Over a scroll bar the pointer is still in the area, but over no map.
+        if event.type() == QEvent.Type.Leave and POINTER.over(self) is not None:
+            self.leaveEvent(event)
+        return super().viewportEvent(event)
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        # No move follows when the dock comes to the front below a resting pointer.
+        POINTER.move(self, QPointF(self.viewport().mapFrom(self, event.position().toPoint())))
+        self.repoint()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        if POINTER.over(self) is not None:
+            self.leaveEvent(event)
+        super().hideEvent(event)
+
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        self.menu_wanted.emit(event.globalPos())
+        by_key = event.reason() == QContextMenuEvent.Reason.Keyboard
+        place = QPointF(self.viewport().mapFromGlobal(event.globalPos()))
+        self.menu_wanted.emit(event.globalPos(), (self._current, 0, 0) if by_key else self.cell_under(place))
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier or not event.angleDelta().y():
@@ -466,6 +545,7 @@ class GridCanvas(QAbstractScrollArea):
         self.horizontalScrollBar().setValue(round(x))
         self.verticalScrollBar().setValue(round(y))
         self.viewport().update()
+        self.repoint()
 
     def _nearest_tile(self, point: QPointF) -> tuple[int, float, float]:
         """Like `_tile_under`, but never None: gaps and margins belong to the tile beside them."""
@@ -512,6 +592,8 @@ class GridCanvas(QAbstractScrollArea):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._lay_out()
+        self.repoint()
 
     def scrollContentsBy(self, dx: int, dy: int) -> None:
         self.viewport().update()
+        self.repoint()

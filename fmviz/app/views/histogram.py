@@ -31,14 +31,15 @@ class Histogram(QWidget):
         super().__init__(parent)
         self._counts: Values = ()
         self._edges: Values = ()
+        self._subject = ""
         self.setAccessibleName(self.tr("Histogram of the map's values"))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFont(_small(numbers_font()))
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
 
-    def set_counts(self, counts: Values, edges: Values) -> None:
-        """n counts and the n + 1 values between which they lie; none of either for no histogram."""
-        self._counts, self._edges = counts, edges
+    def set_counts(self, counts: Values, edges: Values, subject: str = "") -> None:
+        """Show n counts between n + 1 edges, none of either for no histogram, of the map that `subject` names."""
+        self._counts, self._edges, self._subject = counts, edges, subject
         self.update()
 
     def sizeHint(self) -> QSize:
@@ -102,9 +103,13 @@ class Histogram(QWidget):
         return plot.left() + (value / scale - low / scale) / (high / scale - low / scale) * plot.width()
 
     def _words_at(self, x: float) -> str:
-        """What the bar above this place stands for."""
+        """Return the tool tip at this place: the map, and what the bar above counts."""
         if self._empty:
             return ""
+        words = self._bar_words(x)
+        return f"{self._subject}: {words}" if self._subject else words
+
+    def _bar_words(self, x: float) -> str:
         plot = self._plot
         bar = int((x - plot.left()) / plot.width() * len(self._counts))
         if not 0 <= bar < len(self._counts):

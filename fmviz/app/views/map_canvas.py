@@ -8,6 +8,8 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QContextMenuEvent,
+    QEnterEvent,
+    QHideEvent,
     QImage,
     QKeyEvent,
     QMouseEvent,
@@ -18,14 +20,16 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.views.linked_view import LinkedView
+from fmviz.app.views.pointer import POINTER
 
 
 class MapCanvas(QWidget):
     """Draws a picture, and a map over a part of it, in the picture's coordinates, through a `LinkedView`."""
 
     pointed = Signal(object)
-    """(x, y) in the picture's pixels, or None."""
+    """(x, y) in the picture's pixels, or None. Also when the map or the part of the picture under a resting pointer changes."""
     clicked = Signal()
     clicked_at = Signal(object)
     """(x, y) in the picture's pixels, inside of the region."""
@@ -33,6 +37,7 @@ class MapCanvas(QWidget):
     """A `QRectF` that is being drawn with Shift held, in the picture's pixels; None when it is let go of."""
     peeked = Signal(object)
     menu_wanted = Signal(object)
+    """Where (global) the context menu is wanted."""
 
     def __init__(self, view: LinkedView | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,12 +46,15 @@ class MapCanvas(QWidget):
         self._picture_box = QRectF(0, 0, 1, 1)
         self._map: QImage | None = None
         self._map_box = QRectF(0, 0, 1, 1)
+        self.drawn: DrawnMap | None = None
+        """What is drawn, to read its values from; None for nothing."""
         self._frame: QRectF | None = None
         self._boxes: tuple[tuple[QRectF, QColor], ...] = ()
         self._field: QRectF | None = None
         self._choice: QRectF | None = None
         self._lit: QImage | None = None
         self._drawing: QPointF | None = None
+        self._draws_next = False
         self._opacity = 1.0
         self._picture_first = False
         self._smooth = False
@@ -56,7 +64,7 @@ class MapCanvas(QWidget):
         self._map_needed = False
         self._grabbed: QPointF | None = None
         self._moved = False
-        self.view.changed.connect(self.update)
+        self.view.changed.connect(self._moved_below)
         self.view.crossed.connect(self.update)
         self.setMouseTracking(True)
         # What lies behind need not be painted for each new map.
@@ -77,10 +85,17 @@ class MapCanvas(QWidget):
         self._picture, self._picture_box = image, box
         self.update()
 
-    def set_map(self, image: QImage | None, box: QRectF) -> None:
-        """The map, and the part of the picture that it is a map of."""
+    def set_map(self, image: QImage | None, box: QRectF, drawn: DrawnMap | None = None) -> None:
+        """Draw a map over the part `box` of the picture; `drawn` tells which map it is."""
         self._map, self._map_box = image, box
+        self.set_drawn(drawn)
         self.update()
+
+    def set_drawn(self, drawn: DrawnMap | None) -> None:
+        """Set the identity of the map that is drawn."""
+        if drawn != self.drawn:
+            self.drawn = drawn
+            self.repoint()
 
     def set_frame(self, frame: QRectF | None) -> None:
         """A frame on the picture: what the network saw of it."""
@@ -99,9 +114,16 @@ class MapCanvas(QWidget):
             self.update()
 
     def set_frame_of_choice(self, box: QRectF | None) -> None:
-        """The part of the picture that was drawn around."""
+        """Frame the rectangle chosen on the picture; None also gives up one that is being drawn."""
+        if box is None:
+            self._drawing = None
         self._choice = box
         self.update()
+
+    def expect_rectangle(self) -> None:
+        """Let the next drag draw a rectangle without Shift."""
+        self._draws_next = True
+        self.setCursor(Qt.CursorShape.CrossCursor)
 
     def set_lit(self, shade: QImage | None) -> None:
         """What lies over the map, a pixel a cell: clear where a cell is meant, dark elsewhere."""
@@ -141,6 +163,10 @@ class MapCanvas(QWidget):
         """What stands here while there is nothing to draw; where a map is needed, the picture alone is nothing."""
         self._empty, self._map_needed = text, map_needed
         self.update()
+
+    def picture(self) -> QImage | None:
+        """Return the picture under the map."""
+        return self._picture
 
     # Places
 
@@ -243,8 +269,11 @@ class MapCanvas(QWidget):
     # Hands
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier and event.button() == Qt.MouseButton.LeftButton:
+        left = event.button() == Qt.MouseButton.LeftButton
+        if left and (self._draws_next or event.modifiers() & Qt.KeyboardModifier.ShiftModifier):
             self._drawing = self.to_picture(event.position())
+            self._draws_next = False
+            self.unsetCursor()
             return
         self._grabbed, self._moved = event.position(), False
 
@@ -260,17 +289,30 @@ class MapCanvas(QWidget):
                 self._grabbed = event.position()
                 self.view.pan(-moved / self._scale())
             return
-        place = self.to_picture(event.position())
+        POINTER.move(self, event.position())
+        self.repoint()
+
+    def repoint(self) -> None:
+        """Tell what is under the pointer, if it is over this canvas."""
+        pointer = POINTER.over(self)
+        if pointer is None:
+            return
+        place = self.to_picture(pointer)
         inside = self.view.region.contains(place)
         self.view.set_cross(place if inside else None)
         self.pointed.emit((place.x(), place.y()) if inside else None)
 
+    def _moved_below(self) -> None:
+        """The view was panned or zoomed: another place may be under the pointer."""
+        self.update()
+        self.repoint()
+
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         if self._grabbed is not None and not self._moved and event.button() == Qt.MouseButton.LeftButton:
-            self.clicked.emit()
             place = self.to_picture(event.position())
             if self.view.region.contains(place):
                 self.clicked_at.emit((place.x(), place.y()))
+            self.clicked.emit()
         if self._drawing is not None and self._drawing == self.to_picture(event.position()):
             self.region_chosen.emit(None)
         self._grabbed = self._drawing = None
@@ -279,8 +321,19 @@ class MapCanvas(QWidget):
         self.view.fit()
 
     def leaveEvent(self, event: object) -> None:
+        POINTER.leave(self)
         self.view.set_cross(None)
         self.pointed.emit(None)
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        # No move follows when a dock comes to the front below a resting pointer.
+        POINTER.move(self, event.position())
+        self.repoint()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        if POINTER.over(self) is not None:
+            self.leaveEvent(event)
+        super().hideEvent(event)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         self.view.zoom_at(self.to_picture(event.position()), 1.0015 ** event.angleDelta().y())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QPixmap
+from PySide6.QtGui import QColor, QIcon, QImage, QPixmap
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from fmviz.app.blocks import SharedPixels
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.numbers import value_words
 from fmviz.app.qimage import ramp_image
 from fmviz.app.state import ORDERS, Order
@@ -29,6 +30,7 @@ from fmviz.app.views.banner import Banner
 from fmviz.app.views.colour_bar import ColourBar
 from fmviz.app.views.combo import Combo
 from fmviz.app.views.grid_canvas import GridCanvas
+from fmviz.app.views.matrix_view import MatrixView
 from fmviz.app.views.samples_view import SamplesView
 from fmviz.app.views.steady_label import SteadyLabel
 from fmviz.app.views.vector_view import VectorView
@@ -49,6 +51,7 @@ class MapsView(QWidget):
         self.canvas = GridCanvas(self)
         self.samples = samples
         self.vector = VectorView(self)
+        self.matrix = MatrixView(self)
         self._heading = SteadyLabel(self)
         font = self._heading.font()
         font.setBold(True)
@@ -62,7 +65,7 @@ class MapsView(QWidget):
         self._waiting = _Waiting(self)
         self.cancel_wanted = self._waiting.cancel.clicked
         self._stack = QStackedWidget(self)
-        for page in (self.samples, self._waiting, self.canvas, self.vector):
+        for page in (self.samples, self._waiting, self.canvas, self.vector, self.matrix):
             self._stack.addWidget(page)
         self._controls = self._make_controls()
         layout = QVBoxLayout(self)
@@ -146,6 +149,7 @@ class MapsView(QWidget):
         self._smooth.setChecked(smooth)
         self._smooth.blockSignals(False)
         self.canvas.set_smooth(smooth)
+        self.matrix.canvas.set_smooth(smooth)
 
     def set_heading(self, title: str, facts: str) -> None:
         """The layer's name, and the line below it. HTML is taken as text."""
@@ -154,9 +158,10 @@ class MapsView(QWidget):
         self._facts.setToolTip(facts)
 
     def show_maps(
-        self, pixels: SharedPixels, map_size: tuple[int, int], order: npt.NDArray[np.intp], notes: dict[int, str]
+        self, pixels: SharedPixels, drawn: DrawnMap, order: npt.NDArray[np.intp], notes: dict[int, str]
     ) -> None:
-        self.canvas.set_maps(pixels, map_size, order, notes)
+        """Draw the maps of the layer that `drawn` names."""
+        self.canvas.set_maps(pixels, drawn.map_size, order, notes, drawn)
         self._stack.setCurrentWidget(self.canvas)
         self._controls.setEnabled(True)
 
@@ -164,9 +169,27 @@ class MapsView(QWidget):
         """Have the plot of a vector ready before one is looked at."""
         self.vector.prepare()
 
-    def show_vector(self, values: npt.NDArray[np.float64], reason: str) -> None:
+    def show_matrix(
+        self, pixels: npt.NDArray[np.uint8], drawn: DrawnMap, shape: Sequence[int], count: int, reason: str
+    ) -> None:
+        """Draw one of `count` matrices of a layer that has no maps."""
+        self.matrix.set_matrix(pixels, drawn, shape, count, reason)
+        self._stack.setCurrentWidget(self.matrix)
+        self._controls.setEnabled(True)
+
+    def shown_matrix(self) -> DrawnMap | None:
+        """Return the matrix that is drawn; None while maps or bars are."""
+        return self.matrix.drawn if self._stack.currentWidget() is self.matrix else None
+
+    def values_image(self) -> QImage | None:
+        """Return the heat map or the bars for the clipboard; None while neither is shown."""
+        if self._stack.currentWidget() is self.matrix:
+            return self.matrix.image()
+        return self.vector.grab().toImage() if self._stack.currentWidget() is self.vector else None
+
+    def show_vector(self, values: npt.NDArray[np.float64], reason: str, drawn: DrawnMap | None = None) -> None:
         """A layer that has no maps."""
-        self.vector.set_values(values, reason)
+        self.vector.set_values(values, reason, drawn)
         self._stack.setCurrentWidget(self.vector)
         self._controls.setEnabled(False)
         self._bar.hide()
@@ -187,15 +210,16 @@ class MapsView(QWidget):
 
     @property
     def has_maps(self) -> bool:
-        return self._stack.currentWidget() in (self.canvas, self.vector)
+        return self._stack.currentWidget() in (self.canvas, self.vector, self.matrix)
 
     def set_scale(self, table: npt.NDArray[np.uint8], low: float, high: float, words: str) -> None:
         """The colour bar: its colours, what its ends stand for, and for which maps that is so."""
         self._bar.set_scale(table, value_words(low), value_words(high), words)
-        self._bar.setVisible(self._stack.currentWidget() is self.canvas)
+        self._bar.setVisible(self._stack.currentWidget() in (self.canvas, self.matrix))
 
     def set_colours(self, table: npt.NDArray[np.uint8], accent: QColor) -> None:
         self.canvas.set_colours(table, accent)
+        self.matrix.canvas.set_colours(table)
         self._bar.set_table(table)
 
 

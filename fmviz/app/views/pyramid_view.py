@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.state import PyramidChoice
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
@@ -44,6 +45,10 @@ class PyramidView(QWidget):
     """The name of weights with a trained pyramid."""
     pointed = Signal(object)
     """(tap, x, y) in the picture's pixels, or None."""
+    clicked_at = Signal(object)
+    """(tap, x, y) in the picture's pixels, before `tap_chosen`."""
+    menu_wanted = Signal(object, object)
+    """A tap, and where (global) the context menu of its map is wanted."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -139,7 +144,9 @@ class PyramidView(QWidget):
         self._grid.addWidget(caption, 2 * row + 2, column)
         self._grid.setColumnStretch(column, 1)
         self.canvases[tap], self._captions[tap] = canvas, caption
+        canvas.clicked_at.connect(lambda place: self.clicked_at.emit((tap, *place)))
         canvas.clicked.connect(lambda: self.tap_chosen.emit(tap))
+        canvas.menu_wanted.connect(lambda place: self.menu_wanted.emit(tap, place))
         canvas.pointed.connect(lambda place: self.pointed.emit((tap, *place) if place else None))
 
     def set_choice(self, choice: PyramidChoice, channels: int) -> None:
@@ -187,12 +194,12 @@ class PyramidView(QWidget):
         self.fetch.setText(self.tr("Fetch the COCO weights (↓ {size})").format(size=size))
         self.fetch.setVisible(bool(offer))
 
-    def set_maps(self, maps: Mapping[str, tuple[QImage, str]], region: QRectF, *, note: str) -> None:
-        """The map and the caption of each tap; `region` is the part of the picture that all of them show."""
+    def set_maps(self, maps: Mapping[str, tuple[QImage, str, DrawnMap]], region: QRectF, *, note: str) -> None:
+        """Show the map of each tap with its caption; `region` is the part of the picture that all of them show."""
         self.view.set_region(region)
         for tap, canvas in self.canvases.items():
-            image, caption = maps.get(tap, (None, ""))
-            canvas.set_map(image, region)
+            image, caption, drawn = maps.get(tap, (None, "", None))
+            canvas.set_map(image, region, drawn)
             self._captions[tap].setText(caption)
             self._captions[tap].setToolTip(caption)
             for widget in (canvas, self._captions[tap]):
@@ -224,7 +231,7 @@ class PyramidView(QWidget):
     def set_images(self, images: Mapping[str, QImage], region: QRectF) -> None:
         """The same maps in other colours: nothing is laid out anew."""
         for tap, image in images.items():
-            self.canvases[tap].set_map(image, region)
+            self.canvases[tap].set_map(image, region, self.canvases[tap].drawn)
 
     def show_empty(self, text: str) -> None:
         """Nothing to show, and why."""

@@ -6,27 +6,35 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QEvent, Qt, QTimer
+from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from fmviz.app.drawn_map import DrawnMap
 
 
 class VectorView(QWidget):
     """A bar plot, and one line why there are no maps."""
+
+    pointed = Signal(object)
+    """(index, value) of the bar under the pointer, or None."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._reason = QLabel(self)
         self._reason.setWordWrap(True)
         self._reason.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.drawn: DrawnMap | None = None
         self._values: npt.NDArray[np.float64] | None = None
         self._plot: Any = None
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.addWidget(self._reason)
 
-    def set_values(self, values: npt.NDArray[np.float64], reason: str) -> None:
-        """Bars of `values`, those that are finite, numbered from 0."""
+    def set_values(self, values: npt.NDArray[np.float64], reason: str, drawn: DrawnMap | None = None) -> None:
+        """Draw bars of `values`, those that are finite, numbered from 0; `drawn` names the layer."""
+        self.drawn = drawn
+        self.pointed.emit(None)
         self._reason.setText(reason)
         self._values = values
         if self._plot is None:
@@ -44,6 +52,20 @@ class VectorView(QWidget):
             self._plot = plot_widget(self, bottom=self.tr("index"), left=self.tr("value"))
             self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             self._layout.insertWidget(0, self._plot, 1)
+            self._plot.scene().sigMouseMoved.connect(self._moved)
+
+    def _moved(self, place: Any) -> None:
+        """Tell the value of the bar under the pointer."""
+        values = self._values
+        if values is None or not self._plot.plotItem.vb.sceneBoundingRect().contains(place):
+            self.pointed.emit(None)
+            return
+        index = round(self._plot.plotItem.vb.mapSceneToView(place).x())
+        self.pointed.emit((index, float(values[index])) if 0 <= index < len(values) else None)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self.pointed.emit(None)
+        super().leaveEvent(event)
 
     def _fill(self) -> None:
         assert self._values is not None

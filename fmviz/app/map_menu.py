@@ -1,0 +1,95 @@
+"""The context menu of a map: it acts on the map under the pointer, whatever is selected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+from PySide6.QtCore import QObject, QPoint
+from PySide6.QtGui import QImage
+
+from fmviz.app import wording
+from fmviz.app.drawn_map import DrawnMap
+from fmviz.app.presenter import Presenter
+from fmviz.app.state import Store
+from fmviz.app.window import MainWindow
+
+_OF_THE_VIEW = ("fit", "smooth", "over_picture")
+
+
+class MapMenu(QObject):
+    """Fill the window's `copy_menu` for the map under the pointer, and open it.
+
+    Args:
+        copied: Put an image on the clipboard; its second argument is the sentence for the status bar.
+        export: Open the export dialog on a map.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        presenter: Presenter,
+        window: MainWindow,
+        copied: Callable[[QImage, str], None],
+        export: Callable[[DrawnMap], None],
+    ) -> None:
+        super().__init__(window)
+        self._store, self._presenter, self._window = store, presenter, window
+        self._copied, self._export = copied, export
+        grid, channel = window.maps.canvas, window.channel.canvas
+        grid.menu_wanted.connect(self._open_on_grid)
+        channel.menu_wanted.connect(lambda place: self._open(place, channel.drawn, self._presenter.channel_image))
+        window.pyramid.menu_wanted.connect(self._open_on_tap)
+        window.maps.matrix.menu_wanted.connect(self._open_on_matrix)
+        for canvas in (window.input.picture, window.input.network_input):
+            canvas.menu_wanted.connect(lambda place, canvas=canvas: self._open(place, canvas.drawn, canvas.picture))
+
+    def _open_on_grid(self, place: QPoint, cell: tuple[int, int, int] | None) -> None:
+        drawn = self._window.maps.canvas.drawn
+        if drawn is not None and cell is not None:
+            drawn = msgspec.structs.replace(drawn, channel=cell[0], limits=None)
+            self._open(place, drawn, None, grid=True)
+        else:
+            self._open(place, None, None, grid=True)
+
+    def _open_on_tap(self, tap: str, place: QPoint) -> None:
+        drawn = self._window.pyramid.canvases[tap].drawn
+        self._open(place, drawn, partial(self._presenter.tap_image, tap))
+
+    def _open_on_matrix(self, place: QPoint) -> None:
+        matrix = self._window.maps.matrix
+        self._open(place, matrix.drawn, matrix.image)
+
+    def _open(
+        self, place: QPoint, drawn: DrawnMap | None, image: Callable[[], QImage | None] | None, *, grid: bool = False
+    ) -> None:
+        """Open the menu at a global place; `image` makes the image of the map, the engine where None."""
+        menu = self._window.copy_menu
+        menu.clear()
+        if drawn is not None:
+            which = wording.map_words(self._store.state.shown, drawn)
+            copy = menu.addAction(self._copy_text(drawn).format(map=which))
+            copy.triggered.connect(lambda: self._copy(drawn, image))
+        if grid:
+            menu.addAction(self._window.actions_by_name["copy_grid"])
+        if drawn is not None and drawn.kind in ("map", "matrix") and not drawn.snapshot:
+            menu.addAction(self.tr("&Export {map}…").format(map=which)).triggered.connect(lambda: self._export(drawn))
+        menu.addSeparator()
+        for name in _OF_THE_VIEW:
+            menu.addAction(self._window.actions_by_name[name])
+        menu.popup(place)
+
+    def _copy_text(self, drawn: DrawnMap) -> str:
+        if drawn.kind == "picture":
+            return self.tr("&Copy picture")
+        if drawn.kind == "input":
+            return self.tr("&Copy network input")
+        return self.tr("&Copy {map}")
+
+    def _copy(self, drawn: DrawnMap, image: Callable[[], QImage | None] | None) -> None:
+        told = self.tr("Copied: {map}.").format(map=wording.map_words(self._store.state.shown, drawn))
+        if image is None:
+            self._presenter.fetch_image(drawn, lambda made: self._copied(made, told))
+        elif (made := image()) is not None:
+            self._copied(made, told)

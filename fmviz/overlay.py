@@ -1,0 +1,64 @@
+"""Maps over the picture: the part of it that the network saw, blended with a coloured map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from fmviz.capture import Capture
+from fmviz.colours import Colours
+from fmviz.errors import ExportError
+from fmviz.figure import resized
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlay:
+    """The ground that maps are blended with.
+
+    Attributes:
+        seen: (H, W, 3) RGB, the part of the picture that the network saw.
+        opacity: Of the maps: 0 shows the picture alone, 1 the map alone.
+    """
+
+    seen: Pixels
+    opacity: float
+
+    @classmethod
+    def of(cls, capture: Capture, opacity: float) -> Overlay:
+        """Return the overlay for the maps of a capture.
+
+        Raises:
+            ExportError: The capture has no picture, or the opacity is not from 0 to 1.
+        """
+        if not 0 <= opacity <= 1:
+            raise ExportError(f"An opacity of {opacity:g} is not from 0 to 1: choose one such as 0.6.")
+        if capture.picture is None or capture.input is None:
+            raise ExportError("There is no picture to draw maps over, because the network was fed a tensor.")
+        box = capture.input.geometry.input_box()
+        size = max(1, round(box.width)), max(1, round(box.height))
+        image = PIL.Image.fromarray(capture.picture.pixels)
+        edges = (box.left, box.top, box.right, box.bottom)
+        seen = image.resize(size, PIL.Image.Resampling.BILINEAR, box=edges)
+        return cls(np.asarray(seen), opacity)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the part of the picture."""
+        return self.seen.shape[0], self.seen.shape[1]
+
+    def blended(self, indices: Pixels, colours: Colours, size: tuple[int, int]) -> Pixels:
+        """Return a map (h, w) of indices in its colours over the picture, (height, width, 3) RGB of `size`.
+
+        Cells are enlarged by nearest pixels, the picture smoothly.
+        """
+        ground = self.seen
+        if size != self.size:
+            image = PIL.Image.fromarray(self.seen).resize((size[1], size[0]), PIL.Image.Resampling.LANCZOS)
+            ground = np.asarray(image)
+        front = colours[resized(indices, size)].astype(np.float32)
+        return np.rint(self.opacity * front + (1 - self.opacity) * ground).astype(np.uint8)
