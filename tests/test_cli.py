@@ -561,13 +561,15 @@ def test_without_a_command_the_window_opens_on_the_pictures(monkeypatch):
     assert main(["--engine", "box", "--model", "theirs.py:net"]) == 0
     assert main(["--backbone", "vgg16", "--weights", "mine.pth"]) == 0
     assert main(["--weights", "random"]) == 0
+    assert main(["--new"]) == 0
     assert opened == [
-        ([Path("a.png"), Path("b.png")], None, "", ""),
-        ([], ["ssh", "box", "fmviz engine"], "", ""),
-        ([Path("a.png")], None, "vgg16", ""),
-        ([], ["box"], "own:theirs.py:net", ""),
-        ([], None, "vgg16", "mine.pth"),
-        ([], None, "", "random"),
+        ([Path("a.png"), Path("b.png")], None, "", "", False),
+        ([], ["ssh", "box", "fmviz engine"], "", "", False),
+        ([Path("a.png")], None, "vgg16", "", False),
+        ([], ["box"], "own:theirs.py:net", "", False),
+        ([], None, "vgg16", "mine.pth", False),
+        ([], None, "", "random", False),
+        ([], None, "", "", True),
     ]
 
 

@@ -81,6 +81,7 @@ class Commands(QObject):
             "export": self.export,
             "restore_session": self.restore_session,
             "copy_report": self.copy_report,
+            "reopen": lambda: self._preferences.save_reopens(reopens=not self._preferences.reopens()),
             "quit": lambda: self._window.close(),
             "copy_map": self.copy,
             "copy_grid": self.copy_grid,

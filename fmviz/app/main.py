@@ -33,6 +33,7 @@ from fmviz.app.keeping import Keeper
 from fmviz.app.lighter import fill_pyside, load
 from fmviz.app.link import EngineLink
 from fmviz.app.loading import Loading, PlotsAhead
+from fmviz.app.network_commands import WEIGHTS_SUFFIXES
 from fmviz.app.preferences import Preferences
 from fmviz.app.presenter import Presenter
 from fmviz.app.probing import Probing
@@ -71,10 +72,11 @@ class App:
 
     Args:
         settings: where preferences are kept.
-        pictures: to open first; the first sample where there are none.
-        engine: the command that starts the engine, where it is not this Python's own.
-        backbone, weights: to start with, instead of those of last time.
-        folder: where what is open is kept while it is, so that it can be had again; nowhere where None.
+        pictures: To open, instead of those of last time; the first sample where there are none.
+        engine: The command that starts the engine, where it is not this Python's own.
+        backbone, weights: To start with, instead of those of last time.
+        folder: Where what is open is kept for the next window; nowhere where None.
+        new: Start empty: nothing of last time is shown again, and no sample.
     """
 
     def __init__(
@@ -86,14 +88,18 @@ class App:
         backbone: str = "",
         weights: str = "",
         folder: Path | None = None,
+        new: bool = False,
     ) -> None:
         self.preferences = Preferences(settings)
         bad_settings = self.preferences.put_aside_if_bad()
         state = self.preferences.restored(ViewState())
+        self._new, self._backbone, self._weights = new, backbone, weights
+        if new:
+            state = msgspec.structs.replace(state, setup=Setup(backbone=BACKBONE))
         if backbone or weights:
             # What the window was opened for is not what it is opened with the next time.
             self.preferences.keep_setup(state.setup)
-            state = msgspec.structs.replace(state, setup=Setup(backbone=backbone or BACKBONE, weights=weights))
+            state = msgspec.structs.replace(state, setup=self._named_setup(state.setup))
         self.store = Store(state)
         self.link = EngineLink(engine)
         self.controller = Controller(self.store, self.link)
@@ -109,11 +115,17 @@ class App:
         self.presenter = Presenter(self.store, self.controller, self.window)
         self.tabling = Tabling(self.store, self.link, self.controller, self.preferences, self.window)
         self.probing = Probing(self.store, self.link, self.controller, self.window)
-        self.keeper = Keeper(self.store, folder, self.window) if folder is not None else None
-        self.returning = Returning(self.store, self.controller, self.keeper, bad_settings)
+        self.keeper: Keeper | None = None
+        if folder is not None:
+            self.keeper = Keeper(self.store, folder, self.window, zooms=self.window.zooms)
+            self.window.zoomed.connect(self.keeper.look_again)
+        self.returning = Returning(
+            self.store, self.controller, self.keeper, bad_settings, zoom=self.window.resume_zooms
+        )
+        self.window.set_checked("reopen", self.preferences.reopens())
         self.commands.attach(self.window, self.presenter, self.tabling, self.returning)
         self.faults = Faults(self.store, self.window)
-        self._pictures = list(pictures) or [samples()[0][1]]
+        self._pictures = list(pictures)
         self._coloured = False
         self._started = False
         self.hears_signals = False
@@ -146,7 +158,7 @@ class App:
             return
         self._started = True
         self.loading.begin()
-        self.commands.open_paths(self._pictures)
+        self._open_first_pictures()
         self._show_sample_at_once()
         self.controller.start()
         self.returning.offer()
@@ -158,6 +170,25 @@ class App:
             from fmviz.app.ending import SignalsEnd
 
             self.signals = SignalsEnd(self._end, self.window)
+
+    def _named_setup(self, setup: Setup) -> Setup:
+        """Return `setup` with what the caller named."""
+        if self._backbone:
+            return Setup(backbone=self._backbone, weights=self._weights)
+        return msgspec.structs.replace(setup, weights=self._weights) if self._weights else setup
+
+    def _open_first_pictures(self) -> None:
+        """Open the pictures of the caller, or else those of last time, or else a sample."""
+        pictures = any(path.suffix.lower() not in (".py", *WEIGHTS_SUFFIXES) for path in self._pictures)
+        reopen = self.preferences.reopens() and not self._new
+        self.returning.begin(reopen=reopen, setup=self._named_setup, pictures=not pictures)
+        if self._pictures:
+            self.commands.open_paths(self._pictures)
+            # Nothing is asked in a dialog before the window was seen.
+            self.commands.networks.ask_in_the_banner()
+        empty = pictures or self._new or self.returning.was_empty
+        if not self.store.state.sources and not empty:
+            self.commands.open_paths([samples()[0][1]])
 
     def _show_sample_at_once(self) -> None:
         """A sample is ours and can be trusted: Qt may read it here, before there is an engine to read pictures."""
@@ -206,7 +237,7 @@ class App:
         self.controller.end()
         self.preferences.save_choices(self.store.state)
         if self.keeper is not None:
-            self.keeper.end()
+            self.keeper.end(keep=self.preferences.reopens())
         self.link.stop()
 
 
@@ -236,15 +267,22 @@ def make_application() -> QApplication:
     return application
 
 
-def run(pictures: Sequence[Path], *, engine: Sequence[str] | None = None, backbone: str = "", weights: str = "") -> int:
-    """Open the window and stay until it is closed; the exit code. `engine`, `backbone`, `weights` as `App` takes them."""
+def run(
+    pictures: Sequence[Path],
+    *,
+    engine: Sequence[str] | None = None,
+    backbone: str = "",
+    weights: str = "",
+    new: bool = False,
+) -> int:
+    """Open the window and stay until it is closed; the exit code. The arguments are those of `App`."""
     display = Display()
     application = make_application()
     folder = None
     # Who has no home has nowhere to keep anything.
     with contextlib.suppress(ExportError):
         folder = state_folder()
-    app = App(QSettings(), pictures, engine=engine, backbone=backbone, weights=weights, folder=folder)
+    app = App(QSettings(), pictures, engine=engine, backbone=backbone, weights=weights, folder=folder, new=new)
     display.opened(app.end_without_display)
     app.faults.listen()
     app.show()

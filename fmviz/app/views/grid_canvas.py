@@ -74,6 +74,7 @@ class GridCanvas(QAbstractScrollArea):
         self._smooth = False
         self._dimmed = False
         self._zoom = 1.0
+        self._resumed: tuple[int, float, float] | None = None
         self._marks: tuple[tuple[float, float, bool], ...] = ()
         self._lit: QImage | None = None
         self._layout: GridLayout | None = None
@@ -105,8 +106,9 @@ class GridCanvas(QAbstractScrollArea):
             order: the channel at each position of the grid.
             notes: what to letter beside the number of a channel ("all 0").
         """
-        before = self._layout
-        centre = self._centre_tile()
+        before = self._layout or self._resumed
+        centre = self._resumed or self._centre_tile()
+        self._resumed = None
         self._pixels, self._map_size, self._notes = pixels, map_size, notes
         self._set_order(order)
         self._mosaic = self._cache = None
@@ -164,6 +166,17 @@ class GridCanvas(QAbstractScrollArea):
         self._zoom = 1.0
         self._lay_out()
         self.viewport().update()
+
+    def look(self) -> tuple[float, int, float, float] | None:
+        """Return zoom, position of the tile in the middle and place in it, as `resume` takes them; None where all is shown."""
+        centre = self._resumed or self._centre_tile()
+        return (self._zoom, *centre) if self._zoom > 1.0 and centre is not None else None
+
+    def resume(self, look: tuple[float, int, float, float] | None) -> None:
+        """Zoom in, and look there as soon as there are maps."""
+        if look is not None:
+            self._zoom, self._resumed = min(max(look[0], 1.0), _LARGEST_ZOOM), look[1:]
+            self._lay_out()
 
     def grid_image(self) -> QImage | None:
         """The whole grid as it is coloured now, for the clipboard; None where nothing is shown."""
