@@ -108,7 +108,6 @@ class GridCanvas(QAbstractScrollArea):
         """
         before = self._layout or self._resumed
         centre = self._resumed or self._centre_tile()
-        self._resumed = None
         self._pixels, self._map_size, self._notes = pixels, map_size, notes
         self._set_order(order)
         self._mosaic = self._cache = None
@@ -263,6 +262,8 @@ class GridCanvas(QAbstractScrollArea):
     # Painting
 
     def paintEvent(self, event: QPaintEvent) -> None:
+        if self._layout is not None:
+            self._resumed = None
         with QPainter(self.viewport()) as painter:
             self._paint(painter)
 
@@ -525,6 +526,9 @@ class GridCanvas(QAbstractScrollArea):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._lay_out()
+        if self._resumed is not None and self._layout is not None and self._zoom > 1.0:
+            # Maps may come before the view has its size.
+            self._centre_on(min(self._resumed[0], self._layout.count - 1), *self._resumed[1:])
 
     def scrollContentsBy(self, dx: int, dy: int) -> None:
         self.viewport().update()

@@ -38,7 +38,8 @@ class LinkedView(QObject):
 
     def look(self) -> tuple[float, float, float] | None:
         """Return zoom and centre, as `resume` takes them; None where all is shown."""
-        return (self.zoom, self.centre.x(), self.centre.y()) if self.zoom > 1.0 else None
+        zoom, centre = self._resumed or (self.zoom, self.centre)
+        return (zoom, centre.x(), centre.y()) if zoom > 1.0 else None
 
     def resume(self, look: tuple[float, float, float] | None) -> None:
         """Look there as soon as another region is set: the next picture's."""
