@@ -261,8 +261,13 @@ class Commands(QObject):
     # Pictures out
 
     def copy(self) -> None:
-        """What has the keyboard: the rows of the table, or else the map."""
-        if self._window.parameters.table.hasFocus():
+        """What has the keyboard: selected words, the rows of the table, or else the map."""
+        from PySide6.QtWidgets import QLabel
+
+        focused = self._window.focusWidget()
+        if isinstance(focused, QLabel) and focused.hasSelectedText():
+            QGuiApplication.clipboard().setText(focused.selectedText())
+        elif self._window.parameters.table.hasFocus():
             self._window.parameters.copy()
         else:
             self.copy_map()

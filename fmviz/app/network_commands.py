@@ -55,6 +55,7 @@ class NetworkCommands(QObject):
         self.chooser.model_wanted.connect(self.open_model)
         self.chooser.weights_wanted.connect(self.show_weights)
         self.chooser.opened.connect(shelf.look_further)
+        self.chooser.closed.connect(window.view_focus.give_back)
         bar = window.setup_bar
         bar.chooser_wanted.connect(self.choose)
         bar.weights_file_wanted.connect(self.open_weights)

@@ -33,6 +33,7 @@ from PySide6.QtWidgets import (
 )
 
 from fmviz.app import actions, icons
+from fmviz.app.focus import TextKeys, ViewFocus
 from fmviz.app.preferences import LAYOUT
 from fmviz.app.sitting import Zooms
 from fmviz.app.state import Place
@@ -106,8 +107,9 @@ class MainWindow(QMainWindow):
         self.parameters = ParametersView(self)
         self.input = InputView(self)
         self.setup_bar = SetupBar(self)
-        self.setup_bar.done.connect(lambda: self.layers.tree.setFocus())
         self.docks = self._make_docks()
+        self.view_focus = self._make_view_focus()
+        self.setup_bar.done.connect(self.view_focus.give_back)
         self._fill_menus(samples)
         self._make_toolbars()
         self._make_status_bar()
@@ -147,6 +149,10 @@ class MainWindow(QMainWindow):
         docks["parameters"].visibilityChanged.connect(self.table_shown.emit)
         docks["column"].visibilityChanged.connect(self.column_shown.emit)
         return docks
+
+    def _make_view_focus(self) -> ViewFocus:
+        canvases = (self.channel.canvas, *self.pyramid.canvases.values(), self.input.picture, self.input.network_input)
+        return ViewFocus((self.layers.tree, self.maps.canvas, self.parameters.table, *canvases), self)
 
     def reset_layout(self) -> None:
         """Layers on the left; maps, pyramid, parameters as tabs in the middle; input above channel and column on the right."""
@@ -413,6 +419,7 @@ class MainWindow(QMainWindow):
         else:
             self._draw_dock_buttons()
             actions.KeysFirst(self.actions_by_name["export"], self)
+            TextKeys(self).left.connect(self.view_focus.give_back)
 
     # Layout that survives
 
