@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import msgspec
 from PySide6.QtCore import QLockFile, QObject, QTimer, Signal
@@ -115,21 +115,21 @@ class Keeper(QObject):
             self._remove(name)
         self._dead.clear()
 
-    def end(self, *, keep: bool = False) -> None:
+    def end(self, closed: Literal["replace", "remove", "leave"] = "leave") -> None:
         """The window closes in order.
 
         Args:
-            keep: Whether the next window shows again what is open; else nothing is left for it.
+            closed: What becomes of what the next window shows again: what is open now takes its place, nothing is shown
+                again, or it stays as it is.
         """
         if self._lock is None:
             return
         self._soon.stop()
-        if keep:
-            self._write()
         with suppress(OSError):
-            if keep:
+            if closed == "replace":
+                self._write()
                 os.replace(self._path(".json"), self._folder / CLOSED)
-            else:
+            elif closed == "remove":
                 (self._folder / CLOSED).unlink()
         with suppress(RuntimeError, TypeError):
             self._store.changed.disconnect(self._changed)

@@ -237,7 +237,9 @@ class App:
         self.controller.end()
         self.preferences.save_choices(self.store.state)
         if self.keeper is not None:
-            self.keeper.end(keep=self.preferences.reopens())
+            # A window that was empty from its start to its end takes nothing away.
+            unused = self._new and not self.store.state.sources
+            self.keeper.end("remove" if not self.preferences.reopens() else "leave" if unused else "replace")
         self.link.stop()
 
 
