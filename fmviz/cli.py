@@ -119,6 +119,9 @@ def _window_parser() -> argparse.ArgumentParser:
         help='start the engine by this command instead: "ssh gpu-box fmviz engine" runs the networks on another machine',
     )
     add_picture_options(parser)
+    parser.add_argument(
+        "--new", action="store_true", help="start empty, without the pictures, layer and view that were open last time"
+    )
     parser.add_argument("--version", action="version", version=f"fmviz {fmviz.__version__}")
     return parser
 
@@ -130,8 +133,9 @@ def _window(options: argparse.Namespace) -> int:
         return 2
     from fmviz.own_model import PREFIX
 
-    # The engine has the file where it is; what it does not trust, the window asks about.
-    backbone = PREFIX + options.model if options.model and options.engine else network_of(options) or ""
+    # A file is where its engine is. The window asks about one that is not trusted, and shows another network meanwhile.
+    far = options.model and options.engine
+    backbone = PREFIX + options.model if far else network_of(options, trusted=False) or ""
     with _ctrl_c_ends_at_once():
         return _open_window(options, backbone)
 
@@ -151,9 +155,13 @@ def _open_window(options: argparse.Namespace, backbone: str) -> int:
         return 1
     engine = shlex.split(options.engine) if options.engine else None
     pictures = [Path(name) for name in options.pictures]
-    picture_options = PictureOptions(options.bands, options.stretch)
     return run(
-        pictures, engine=engine, backbone=backbone, weights=options.weights or "", picture_options=picture_options
+        pictures,
+        engine=engine,
+        backbone=backbone,
+        weights=options.weights or "",
+        picture_options=PictureOptions(options.bands, options.stretch),
+        new=options.new,
     )
 
 

@@ -16,7 +16,7 @@ def add_model_options(parser: argparse.ArgumentParser, network: argparse._Mutual
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="run the code of that file, and remember that it may be, until it is edited",
+        help="run the code of that file, and remember that you trust this content of it",
     )
 
 
@@ -46,11 +46,15 @@ def _bands(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def network_of(options: argparse.Namespace) -> str | None:
-    """The name of the network that is asked for; None where none is.
+def network_of(options: argparse.Namespace, *, trusted: bool = True) -> str | None:
+    """Return the name of the network that is asked for; None where none is.
+
+    Args:
+        trusted: Whether a file of code must be trusted. The window asks by itself.
 
     Raises:
-        TrustError: it is a file of code, and the user has not said, now or before, that they trust it.
+        TrustError: It is a file of code, and the user has not said, now or before, that they trust it.
+        BackboneError: It is a file of code that cannot be read.
     """
     from fmviz import own_model, trust
 
@@ -62,5 +66,6 @@ def network_of(options: argparse.Namespace) -> str | None:
         _, sha256 = own_model.read(path)
         if options.trust:
             trust.trust(path, sha256)
-        own_model.check(path, sha256)
+        if trusted:
+            own_model.check(path, sha256)
     return name

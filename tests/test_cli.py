@@ -660,15 +660,17 @@ def test_without_a_command_the_window_opens_on_the_pictures(monkeypatch):
     assert main(["--backbone", "vgg16", "--weights", "mine.pth"]) == 0
     assert main(["--weights", "random"]) == 0
     assert main(["a.tif", "--bands", "4,3,2", "--no-stretch"]) == 0
+    assert main(["--new"]) == 0
     usual, chosen = PictureOptions(), PictureOptions((4, 3, 2), stretch=False)
     assert opened == [
-        ([Path("a.png"), Path("b.png")], None, "", "", usual),
-        ([], ["ssh", "box", "fmviz engine"], "", "", usual),
-        ([Path("a.png")], None, "vgg16", "", usual),
-        ([], ["box"], "own:theirs.py:net", "", usual),
-        ([], None, "vgg16", "mine.pth", usual),
-        ([], None, "", "random", usual),
-        ([Path("a.tif")], None, "", "", chosen),
+        ([Path("a.png"), Path("b.png")], None, "", "", usual, False),
+        ([], ["ssh", "box", "fmviz engine"], "", "", usual, False),
+        ([Path("a.png")], None, "vgg16", "", usual, False),
+        ([], ["box"], "own:theirs.py:net", "", usual, False),
+        ([], None, "vgg16", "mine.pth", usual, False),
+        ([], None, "", "random", usual, False),
+        ([Path("a.tif")], None, "", "", chosen, False),
+        ([], None, "", "", usual, True),
     ]
 
 

@@ -138,7 +138,6 @@ def test_the_command_line_wants_trust_and_remembers_it(write, tmp_path, capsys):
         ["table", "--model", path, "--size", "32"],
         ["export", str(CAT), "-o", str(tmp_path / "out"), "--model", f"{path}:build", "--whole", "32"],
         ["export", str(CAT), "-o", str(tmp_path / "out"), "--backbone", f"own:{path}:build", "--whole", "32"],
-        ["--model", path],
     ):
         assert main(command) == 3
         (line,) = capsys.readouterr().err.splitlines()
@@ -189,9 +188,14 @@ def test_the_window_opens_on_an_own_model(write, monkeypatch):
     window.run = lambda pictures, **options: opened.append(options["backbone"]) or 0
     monkeypatch.setitem(sys.modules, "fmviz.app.main", window)
     path = write(NET, trusted=False)
-    assert main(["--model", path]) == 3
+    sha256 = own_model.read(Path(path))[1]
+    assert main(["--model", path]) == 0
+    assert not trust.is_trusted(path, sha256), "the window asks"
     assert main(["--model", path, "--trust", "cat.png"]) == 0
-    assert opened == [f"own:{path}:build"]
+    assert trust.is_trusted(path, sha256)
+    assert opened == [f"own:{path}:build"] * 2
+    assert main(["--model", f"{path}.no/none.py"]) == 1
+    assert len(opened) == 2
 
 
 # What a file may hold

@@ -48,11 +48,52 @@ def test_the_same_content_in_another_place_is_another_file(file, tmp_path):
     assert not trust.edited(tmp_path / "copy.py", ONE)
 
 
-def test_what_was_edited_and_trusted_again_is_no_longer_trusted_as_it_was(file):
+def test_content_trusted_once_stays_trusted_after_other_edits(file, config):
+    """a → b → a: the second a is not asked about again, and neither is the second b."""
     trust.trust(file, ONE)
     trust.trust(file, OTHER)
+    for content in (ONE, OTHER, ONE.upper()):
+        assert trust.is_trusted(file, content)
+        assert not trust.edited(file, content)
+    third = hashlib.sha256(b"third").hexdigest()
+    assert not trust.is_trusted(file, third)
+    assert trust.edited(file, third)
+    trust.trust(file, ONE)
+    assert json.loads((config / "trusted.json").read_text())["files"] == {os.path.realpath(file): [OTHER, ONE]}
+
+
+def test_contents_and_files_are_bounded_and_the_oldest_go_first(file, tmp_path, monkeypatch):
+    contents = [hashlib.sha256(bytes([number])).hexdigest() for number in range(trust.MOST_CONTENTS + 3)]
+    for content in contents:
+        trust.trust(file, content)
+    assert [trust.is_trusted(file, content) for content in contents] == [False] * 3 + [True] * trust.MOST_CONTENTS
+    # Trusted again, it is the newest.
+    trust.trust(file, contents[3])
+    trust.trust(file, contents[0])
+    assert trust.is_trusted(file, contents[3])
+    assert not trust.is_trusted(file, contents[4])
+    monkeypatch.setattr(trust, "MOST_FILES", 3)
+    names = [tmp_path / f"{letter}.py" for letter in "zyxw"]
+    for name in names:
+        trust.trust(name, ONE)
+    assert [trust.is_trusted(name, ONE) for name in names] == [False, True, True, True]
+    assert not trust.is_trusted(file, contents[3])
+
+
+def test_a_store_of_an_earlier_version_is_read_and_migrated(file, tmp_path, config):
+    """It held one SHA-256 for each path."""
+    config.mkdir()
+    other = os.path.realpath(tmp_path / "other.py")
+    (config / "trusted.json").write_text(json.dumps({"files": {os.path.realpath(file): ONE, other: OTHER}}))
+    assert trust.is_trusted(file, ONE)
+    assert trust.edited(file, OTHER)
+    trust.trust(file, OTHER)
+    assert trust.is_trusted(file, ONE)
     assert trust.is_trusted(file, OTHER)
-    assert not trust.is_trusted(file, ONE)
+    assert json.loads((config / "trusted.json").read_text())["files"] == {
+        os.path.realpath(file): [ONE, OTHER],
+        other: [OTHER],
+    }
 
 
 def test_what_is_forgotten_is_asked_about_as_if_for_the_first_time(file, tmp_path):
@@ -86,11 +127,24 @@ def test_one_file_has_one_name_from_any_folder_and_through_links(file, tmp_path,
         b"null",
         b'{"files": []}',
         b'{"files": {"%PATH%": 1}}',
-        b'{"files": {"%PATH%": ["%ONE%"]}}',
+        b'{"files": {"%PATH%": [["%ONE%"], 7, "one", null]}}',
+        b'{"files": {"%PATH%": {"%ONE%": true}}}',
         b'{"files": {"%PATH%": "one"}}',
         b"[" * 100_000,
     ],
-    ids=["empty", "cut", "no text", "list", "null", "files a list", "number", "list of sums", "no sum", "deep"],
+    ids=[
+        "empty",
+        "cut",
+        "no text",
+        "list",
+        "null",
+        "files a list",
+        "number",
+        "list of other things",
+        "dict",
+        "no sum",
+        "deep",
+    ],
 )
 def test_a_broken_store_trusts_nothing_and_is_mended_by_the_next_word(file, config, content):
     config.mkdir()
@@ -104,9 +158,10 @@ def test_a_broken_store_trusts_nothing_and_is_mended_by_the_next_word(file, conf
 
 def test_a_bad_entry_does_not_take_the_others_with_it(file, config):
     config.mkdir()
-    files = {os.path.realpath(file): ONE, "/elsewhere.py": 7}
+    files = {os.path.realpath(file): [3, OTHER, "*", ONE], "/elsewhere.py": 7}
     (config / "trusted.json").write_text(json.dumps({"files": files}))
     assert trust.is_trusted(file, ONE)
+    assert trust.is_trusted(file, OTHER)
 
 
 def test_only_a_checksum_can_be_trusted(file):

@@ -91,6 +91,7 @@ class Commands(QObject):
             "export": self.export,
             "restore_session": self.restore_session,
             "copy_report": self.copy_report,
+            "reopen": lambda: self._preferences.save_reopens(reopens=not self._preferences.reopens()),
             "quit": lambda: self._window.close(),
             "copy_map": self.copy,
             "copy_grid": self.copy_grid,
@@ -217,7 +218,7 @@ class Commands(QObject):
         A folder with a checkpoint is opened as weights, as are the index and the parts of one.
         """
         paths = self._with_those_in_folders(paths)
-        weights = [path for path in paths if _are_weights(path)]
+        weights = [path for path in paths if are_weights(path)]
         models = [path for path in paths if path.suffix.lower() == ".py"]
         self._controller.open_paths([path for path in paths if path not in weights and path not in models], bands)
         if models:
@@ -232,7 +233,7 @@ class Commands(QObject):
         every: list[Path] = []
         for path in paths:
             # What is not allowed, or too long for a name, raises nothing here.
-            if os.path.isdir(path) and not _are_weights(path):
+            if os.path.isdir(path) and not are_weights(path):
                 found = self._pictures_in(path, left, alone=len(paths) == 1)
                 left -= len(found)
                 every += found
@@ -301,8 +302,13 @@ class Commands(QObject):
     # Pictures out
 
     def copy(self) -> None:
-        """What has the keyboard: the rows of the table, or else the map."""
-        if self._window.parameters.table.hasFocus():
+        """What has the keyboard: selected words, the rows of the table, or else the map."""
+        from PySide6.QtWidgets import QLabel
+
+        focused = self._window.focusWidget()
+        if isinstance(focused, QLabel) and focused.hasSelectedText():
+            QGuiApplication.clipboard().setText(focused.selectedText())
+        elif self._window.parameters.table.hasFocus():
             self._window.parameters.copy()
         else:
             self.copy_map()
@@ -455,7 +461,7 @@ class Commands(QObject):
         return self._dialog
 
 
-def _are_weights(path: Path) -> bool:
+def are_weights(path: Path) -> bool:
     """Whether a file or folder is opened as weights: by its name, and a folder by those in it."""
     from fmviz.pictures import SUFFIXES
 

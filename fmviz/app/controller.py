@@ -42,7 +42,7 @@ from fmviz.engine.messages import (
     Setup,
     Welcome,
 )
-from fmviz.errors import PictureError
+from fmviz.errors import PictureError, WeightsError
 from fmviz.picture_options import PictureOptions
 
 PICTURE_LIMIT = 2048
@@ -379,7 +379,9 @@ class Controller(QObject):
             if reply.trust is not None:
                 self._untrusted = wanted
                 self.trust_wanted.emit(reply.trust)
-            if first and reply.kind in _OF_THE_NETWORK and wanted.setup.backbone != BACKBONE:
+            if first and reply.kind == WeightsError.__name__ and wanted.setup.weights:
+                self._run_with_other_weights(wanted)
+            elif first and reply.kind in _OF_THE_NETWORK and wanted.setup.backbone != BACKBONE:
                 self._run_the_usual(wanted)
             self._capture_again_after(wanted)
         elif isinstance(reply, Dropped) and self._run_number == 0:
@@ -394,6 +396,11 @@ class Controller(QObject):
         state = self.store.state
         sources = tuple(one for one in state.sources if one != source)
         self.store.update(sources=sources, current=sources.index(state.sources[state.current]))
+
+    def _run_with_other_weights(self, failed: RunWanted) -> None:
+        """Run the same network with the best weights that are here, instead of a first run whose weights failed."""
+        self.set_setup(weights="")
+        self._failed = failed
 
     def _run_the_usual(self, failed: RunWanted) -> None:
         """Instead of a first run that failed; what the banner offers is still for that one."""

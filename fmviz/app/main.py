@@ -24,7 +24,7 @@ from PySide6.QtWidgets import QApplication
 
 import fmviz
 from fmviz.app import theme
-from fmviz.app.commands import Commands, colour_map_labels
+from fmviz.app.commands import Commands, are_weights, colour_map_labels
 from fmviz.app.controller import Controller, ShownPicture
 from fmviz.app.display import Display
 from fmviz.app.exporting import Exporting
@@ -72,11 +72,12 @@ class App:
 
     Args:
         settings: where preferences are kept.
-        pictures: to open first; the first sample where there are none.
-        engine: the command that starts the engine, where it is not this Python's own.
-        backbone, weights: to start with, instead of those of last time.
-        picture_options: the bands and the stretch that these pictures are opened with.
-        folder: where what is open is kept while it is, so that it can be had again; nowhere where None.
+        pictures: To open, instead of those of last time; the first sample where there are none.
+        engine: The command that starts the engine, where it is not this Python's own.
+        backbone, weights: To start with, instead of those of last time.
+        picture_options: The bands and the stretch that these pictures are opened with.
+        folder: Where what is open is kept for the next window; nowhere where None.
+        new: Start empty: nothing of last time is shown again, and no sample.
     """
 
     def __init__(
@@ -89,14 +90,18 @@ class App:
         weights: str = "",
         picture_options: PictureOptions = USUAL,
         folder: Path | None = None,
+        new: bool = False,
     ) -> None:
         self.preferences = Preferences(settings)
         bad_settings = self.preferences.put_aside_if_bad()
         state = self.preferences.restored(ViewState())
+        self._new, self._backbone, self._weights = new, backbone, weights
+        if new:
+            state = msgspec.structs.replace(state, setup=Setup(backbone=BACKBONE))
         if backbone or weights:
             # What the window was opened for is not what it is opened with the next time.
             self.preferences.keep_setup(state.setup)
-            state = msgspec.structs.replace(state, setup=Setup(backbone=backbone or BACKBONE, weights=weights))
+            state = msgspec.structs.replace(state, setup=self._named_setup(state.setup))
         self.store = Store(msgspec.structs.replace(state, stretch=picture_options.stretch))
         self.link = EngineLink(engine)
         self.controller = Controller(self.store, self.link)
@@ -112,12 +117,18 @@ class App:
         self.presenter = Presenter(self.store, self.controller, self.window)
         self.tabling = Tabling(self.store, self.link, self.controller, self.preferences, self.window)
         self.probing = Probing(self.store, self.link, self.controller, self.window)
-        self.keeper = Keeper(self.store, folder, self.window) if folder is not None else None
-        self.returning = Returning(self.store, self.controller, self.keeper, bad_settings)
+        self.keeper: Keeper | None = None
+        if folder is not None:
+            self.keeper = Keeper(self.store, folder, self.window, zooms=self.window.zooms)
+            self.window.zoomed.connect(self.keeper.look_again)
+        self.returning = Returning(
+            self.store, self.controller, self.keeper, bad_settings, zoom=self.window.resume_zooms
+        )
+        self.window.set_checked("reopen", self.preferences.reopens())
         self.commands.attach(self.window, self.presenter, self.tabling, self.returning)
         self.faults = Faults(self.store, self.window)
-        self._pictures = list(pictures) or [samples()[0][1]]
-        self._bands = picture_options.bands if pictures else ()
+        self._pictures = list(pictures)
+        self._picture_options = picture_options
         self._coloured = False
         self._started = False
         self.hears_signals = False
@@ -150,7 +161,7 @@ class App:
             return
         self._started = True
         self.loading.begin()
-        self.commands.open_paths(self._pictures, self._bands)
+        self._open_first_pictures()
         self._show_sample_at_once()
         self.controller.start()
         self.returning.offer()
@@ -162,6 +173,27 @@ class App:
             from fmviz.app.ending import SignalsEnd
 
             self.signals = SignalsEnd(self._end, self.window)
+
+    def _named_setup(self, setup: Setup) -> Setup:
+        """Return `setup` with what the caller named."""
+        if self._backbone:
+            return Setup(backbone=self._backbone, weights=self._weights)
+        return msgspec.structs.replace(setup, weights=self._weights) if self._weights else setup
+
+    def _open_first_pictures(self) -> None:
+        """Open the pictures of the caller, or else those of last time, or else a sample."""
+        pictures = any(path.suffix.lower() != ".py" and not are_weights(path) for path in self._pictures)
+        reopen = self.preferences.reopens() and not self._new
+        self.returning.begin(reopen=reopen, setup=self._named_setup, pictures=not pictures)
+        if self._pictures:
+            # What the command line says of them goes before what was kept.
+            self.store.update(stretch=self._picture_options.stretch)
+            self.commands.open_paths(self._pictures, self._picture_options.bands)
+            # Nothing is asked in a dialog before the window was seen.
+            self.commands.networks.ask_in_the_banner()
+        empty = pictures or self._new or self.returning.was_empty
+        if not self.store.state.sources and not empty:
+            self.commands.open_paths([samples()[0][1]])
 
     def _show_sample_at_once(self) -> None:
         """A sample is ours and can be trusted: Qt may read it here, before there is an engine to read pictures."""
@@ -210,7 +242,9 @@ class App:
         self.controller.end()
         self.preferences.save_choices(self.store.state)
         if self.keeper is not None:
-            self.keeper.end()
+            # A window that was empty from its start to its end takes nothing away.
+            unused = self._new and not self.store.state.sources
+            self.keeper.end("remove" if not self.preferences.reopens() else "leave" if unused else "replace")
         self.link.stop()
 
 
@@ -247,8 +281,9 @@ def run(
     backbone: str = "",
     weights: str = "",
     picture_options: PictureOptions = USUAL,
+    new: bool = False,
 ) -> int:
-    """Open the window and stay until it is closed; the exit code. The arguments are as `App` takes them."""
+    """Open the window and stay until it is closed; the exit code. The arguments are those of `App`."""
     display = Display()
     application = make_application()
     folder = None
@@ -263,6 +298,7 @@ def run(
         weights=weights,
         picture_options=picture_options,
         folder=folder,
+        new=new,
     )
     display.opened(app.end_without_display)
     app.faults.listen()

@@ -47,11 +47,14 @@ class NetworkCommands(QObject):
         self._page: WeightsPage | None = None
         self._learning_page: LearningPage | None = None
         self._said = ""
+        self._asked_for = ""
+        """The network out of a file of code that the user chose and that has not run yet."""
         self.chooser = Chooser(window)
-        self.chooser.network_chosen.connect(shelf.choose)
+        self.chooser.network_chosen.connect(self._choose)
         self.chooser.model_wanted.connect(self.open_model)
         self.chooser.weights_wanted.connect(self.show_weights)
         self.chooser.opened.connect(shelf.look_further)
+        self.chooser.closed.connect(window.view_focus.give_back)
         bar = window.setup_bar
         bar.chooser_wanted.connect(self.choose)
         bar.weights_file_wanted.connect(self.open_weights)
@@ -60,7 +63,7 @@ class NetworkCommands(QObject):
         window.pyramid.train_wanted.connect(self.train_pyramid)
         window.pyramid.fetch_wanted.connect(self.fetch)
         shelf.proposed.connect(self._ask_which_network)
-        controller.trust_wanted.connect(self._ask_for_trust)
+        controller.trust_wanted.connect(self._trust_wanted)
         store.changed.connect(self._changed)
 
     def choose(self) -> None:
@@ -69,7 +72,14 @@ class NetworkCommands(QObject):
         self.chooser.set_networks(state.networks, state.recent, state.setup.backbone)
         self.chooser.open_below(self._window.setup_bar.backbone)
 
+    def _choose(self, name: str) -> None:
+        """Choose a network, and ask about its file of code where that is not trusted."""
+        self._asked_for = name
+        self._shelf.choose(name)
+
     def _changed(self, old: ViewState, new: ViewState) -> None:
+        if old.shown is not new.shown:
+            self._asked_for = ""
         if old.backbones != new.backbones and self.chooser.isVisible():
             self.chooser.set_networks(new.networks, new.recent, new.setup.backbone)
         if self._page is not None and (old.backbones, old.setup, old.shown) != (new.backbones, new.setup, new.shown):
@@ -214,10 +224,22 @@ class NetworkCommands(QObject):
     def take_model(self, path: Path) -> None:
         """The network that this file builds. It is not run before the user trusts it."""
         name = f"{PREFIX}{path}:build"
+        self._asked_for = name
         if name == self._store.state.setup.backbone:
             self._controller.retry()
         else:
             self._shelf.choose(name)
+
+    def ask_in_the_banner(self) -> None:
+        """Ask about the file of code that is chosen in the banner only, where the rest of the window can be used."""
+        self._asked_for = ""
+
+    def _trust_wanted(self, wanted: TrustWanted) -> None:
+        """Ask at once where the user has just chosen this file; else the banner asks."""
+        path, asked_for = os.path.realpath(wanted.path), self._asked_for
+        self._asked_for = ""
+        if asked_for.startswith(PREFIX) and os.path.realpath(asked_for.removeprefix(PREFIX).rpartition(":")[0]) == path:
+            self._ask_for_trust(wanted)
 
     def trust_model(self) -> None:
         """Ask again about the file that the banner is about."""

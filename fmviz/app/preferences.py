@@ -106,6 +106,14 @@ class Preferences:
     def save_columns(self, names: Sequence[str]) -> None:
         self._settings.setValue("columns", " ".join(names))
 
+    def reopens(self) -> bool:
+        """Return whether the next start shows again what was open; True where the user never chose."""
+        return self._settings.value("reopen", "yes") != "no"
+
+    def save_reopens(self, *, reopens: bool) -> None:
+        """Save whether the next start shows again what was open."""
+        self._settings.setValue("reopen", "yes" if reopens else "no")
+
     def folder(self, purpose: str) -> str:
         """The folder that was used last for "open" or "export"."""
         value = self._settings.value(f"folder/{purpose}", "")

@@ -1,7 +1,9 @@
-"""What to do about a window that did not close in order: tell of it, and bring back what it had open."""
+"""Shows again what earlier windows had open: at once after one that closed in order, else when the user wants it."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +12,70 @@ from PySide6.QtCore import QObject
 
 from fmviz.app import report, sitting
 from fmviz.app.controller import Controller
-from fmviz.app.keeping import Keeper, Left
+from fmviz.app.keeping import Keeper, Left, stamp
+from fmviz.app.sitting import Sitting, Zooms
 from fmviz.app.state import Store, ViewState, find_layer
 from fmviz.app.views.network_list import shown_name
+from fmviz.engine.messages import PictureSource, Setup
+
+_NAMED = 3
+"""How many pictures are named in one sentence; of more, the number is given."""
 
 
 class Returning(QObject):
-    """
+    """Restores what was open.
+
     Args:
         keeper: None where nothing is kept.
-        bad_settings: the name of a copy of settings that could not be read; "" where there is none.
+        bad_settings: The name of a copy of settings that could not be read; "" where there is none.
+        zoom: Makes the views look where they looked.
     """
 
-    def __init__(self, store: Store, controller: Controller, keeper: Keeper | None, bad_settings: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        controller: Controller,
+        keeper: Keeper | None,
+        bad_settings: str,
+        zoom: Callable[[Zooms], None] | None = None,
+    ) -> None:
         super().__init__(controller)
         self._store = store
         self._controller = controller
         self._keeper = keeper
         self._bad_settings = bad_settings
+        self._zoom = zoom
         self._left = Left()
         self._told = ""
+        self._awaited: Sitting | None = None
+        self.was_empty = False
+        """Whether a window without pictures was shown again."""
         if keeper is not None:
             keeper.failed.connect(self._could_not_keep)
         store.changed.connect(self._changed)
 
+    def begin(self, *, reopen: bool, setup: Callable[[Setup], Setup], pictures: bool = True) -> None:
+        """Begin to keep what is open, and show again what was open when the last window closed in order.
+
+        Args:
+            reopen: Whether that is wanted.
+            setup: Return the setup to use instead of the one of last time.
+            pictures: Whether the pictures of last time are wanted.
+        """
+        if self._keeper is None:
+            return
+        self._left = self._keeper.begin(take=reopen)
+        kept = self._left.closed
+        if kept is None:
+            return
+        self.was_empty = not kept.pictures and not kept.without_file
+        kept = msgspec.structs.replace(kept, setup=setup(kept.setup))
+        if not pictures:
+            kept = msgspec.structs.replace(kept, pictures=(), without_file=0, pin=None, zooms=Zooms())
+        self._open(kept)
+
     def offer(self) -> None:
-        """Begin to keep what is open, and tell what is there from before."""
-        if self._keeper is not None:
-            self._left = self._keeper.begin()
+        """Tell what is there from windows that did not close in order."""
         words, remedies = [], []
         if self._left.sitting is not None:
             words.append(self._sentence(self._left.sitting, crashed=bool(self._left.crash)))
@@ -66,23 +104,101 @@ class Returning(QObject):
             return False
         # Only once; what it is now is kept from here on.
         self._left = Left(crash=self._left.crash)
-        changes = sitting.changes(kept, lambda path: self._controller.source_of(Path(path)))
-        if find_layer(self._store.state.shown, kept.layer) is None and not self._is_run_by(changes):
-            del changes["layer"]
-        self._store.update(**changes)
         self._controller.problems.dismiss("window")
+        self._open(kept)
         return True
 
     def report(self) -> str:
         """Versions, and the crash of last time where there was one."""
         return report.of_crash(self._left.crash, report.names_of_files(self._store.state))
 
+    # What was open
+
+    def _open(self, kept: Sitting) -> None:
+        """Show what was open, and say in one sentence what of it is gone."""
+        present, gone = self._present(kept)
+        changed = [path for path in present.pictures if path in kept.stamps and stamp(path) != kept.stamps[path]]
+        if present.pictures[present.current : present.current + 1] != kept.pictures[kept.current : kept.current + 1]:
+            present = msgspec.structs.replace(present, pin=None, zooms=Zooms())
+        elif set(changed) & set(present.pictures[present.current : present.current + 1]):
+            # Another picture by the same name: a place on the old one is none on the new one.
+            present = msgspec.structs.replace(present, pin=None, zooms=Zooms())
+        self._tell_what_is_gone(kept, gone, changed, present.setup)
+        if self._zoom is not None:
+            self._zoom(present.zooms)
+        changes = sitting.changes(present, lambda path: self._controller.source_of(Path(path)))
+        if find_layer(self._store.state.shown, present.layer) is None and not self._is_run_by(changes):
+            del changes["layer"]
+        elif self._is_run_by(changes):
+            self._awaited = present
+        self._store.update(**changes)
+
+    def _present(self, kept: Sitting) -> tuple[Sitting, list[str]]:
+        """Return `kept` without the files that are gone, and the pictures among these."""
+        gone = [path for path in kept.pictures if not os.path.exists(path)]
+        here = tuple(path for path in kept.pictures if path not in set(gone))
+        # The picture that was shown, or the next that is there, or the last.
+        before = sum(path in set(here) for path in kept.pictures[: kept.current])
+        setup = kept.setup
+        # Where the engine is on another computer, so is the file.
+        if os.path.isabs(setup.weights) and not self._controller.link.remote and not os.path.exists(setup.weights):
+            setup = msgspec.structs.replace(setup, weights="")
+        current = max(0, min(before, len(here) - 1))
+        return msgspec.structs.replace(kept, pictures=here, current=current, setup=setup), gone
+
+    def _tell_what_is_gone(self, kept: Sitting, gone: Sequence[str], changed: Sequence[str], setup: Setup) -> None:
+        parts = []
+        if gone:
+            parts.append(self.tr("{pictures} cannot be found").format(pictures=self._named(gone)))
+        if changed:
+            parts.append(self.tr("{pictures} changed since then").format(pictures=self._named(changed)))
+        if kept.without_file == 1:
+            parts.append(self.tr("a pasted picture was not kept"))
+        elif kept.without_file:
+            parts.append(self.tr("{count} pasted pictures were not kept").format(count=kept.without_file))
+        if setup.weights != kept.setup.weights:
+            text = self.tr("the weights file {name} cannot be found, so {network} has other weights")
+            name = Path(kept.setup.weights).name
+            parts.append(text.format(name=name, network=shown_name(setup.backbone)))
+        if parts:
+            self._tell(self.tr("Not everything is as it was last time: {parts}.").format(parts="; ".join(parts)))
+
+    def _named(self, paths: Sequence[str]) -> str:
+        if len(paths) > _NAMED:
+            return self.tr("{count} pictures").format(count=len(paths))
+        return ", ".join(Path(path).name for path in paths)
+
+    def _tell(self, message: str) -> None:
+        self._controller.problems.tell("window", message, until_dismissed=True)
+
     def _is_run_by(self, changes: dict[str, Any]) -> bool:
-        """Whether another run will come of these changes, which may have the layer that is not in the one that is shown."""
+        """Return whether another run will come of these changes, which may have the layer that is not in the shown one."""
         wanted = msgspec.structs.replace(self._store.state, **changes)
         return (wanted.source, wanted.setup) != (wanted.shown_source, wanted.shown.setup if wanted.shown else None)
 
-    def _sentence(self, kept: sitting.Sitting, *, crashed: bool) -> str:
+    def _look_at_what_was_awaited(self, new: ViewState) -> None:
+        """Show layer, channel and pinned cell once the network is there. Another one may have run before, as where the
+        file of this one had to be trusted first, and a new picture lets go of the pinned cell.
+        """
+        kept = self._awaited
+        if kept is None or new.shown is None or new.shown.setup.backbone != kept.setup.backbone:
+            return
+        self._awaited = None
+        layer = find_layer(new.shown, kept.layer)
+        changes: dict[str, Any] = (
+            {"pin": kept.pin} if _path(new.shown_source) in kept.pictures[kept.current :][:1] else {}
+        )
+        if layer is not None:
+            channels = layer.shape[1] if layer.spatial else 1
+            changes |= {"layer": layer.name, "channel": max(0, min(kept.channel, channels - 1))}
+        self._store.update(**changes)
+        if layer is None and kept.layer:
+            text = self.tr("The layer {layer} of last time is not in this {network}: another one is shown.")
+            self._tell(text.format(layer=kept.layer, network=shown_name(kept.setup.backbone)))
+
+    # What was not closed in order
+
+    def _sentence(self, kept: Sitting, *, crashed: bool) -> str:
         name = Path(kept.pictures[min(kept.current, len(kept.pictures) - 1)]).name if kept.pictures else ""
         backbone = shown_name(kept.setup.backbone)
         if crashed:
@@ -93,6 +209,8 @@ class Returning(QObject):
 
     def _changed(self, old: ViewState, new: ViewState) -> None:
         """Once the user has dismissed it, or taken it, it is not offered again."""
+        if old.shown is not new.shown:
+            self._look_at_what_was_awaited(new)
         if self._told and self._keeper is not None and new.problem("window") is None:
             self._told = ""
             self._left = Left(crash=self._left.crash)
@@ -101,3 +219,7 @@ class Returning(QObject):
     def _could_not_keep(self, why: str) -> None:
         text = self.tr("What is open cannot be kept for the next start ({why}): make room on the disk.")
         self._controller.problems.tell("window", text.format(why=why), until_dismissed=True)
+
+
+def _path(source: PictureSource | None) -> str:
+    return source.path if source is not None else ""

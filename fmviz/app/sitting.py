@@ -1,4 +1,4 @@
-"""What is open, shown and chosen, as it is kept in a file: so that a window that was killed can be had again."""
+"""What is open, shown and chosen, as it is kept in a file, so that the next window can show it again."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fmviz.picture_options import PictureOptions, bands_are_sound
 _VERSION = 1
 _LARGEST_SIDE = 100_000
 _MOST = 10_000
+_LARGEST_ZOOM = 1000
 
 _CHOICES = (
     *("layer", "channel", "normalisation", "colour_map", "order", "smooth", "over_picture", "opacity", "pin", "boxes"),
@@ -26,8 +27,28 @@ _CHOICES = (
 """Fields of the state that are kept as they are."""
 
 
+class Zooms(msgspec.Struct, frozen=True):
+    """Where the views look that can be zoomed; None for a view that shows everything.
+
+    Attributes:
+        grid: zoom, position of the tile in the middle of the view, and the place in it, x and y from 0 to 1.
+        channel, pyramid, picture: zoom, and the place in the middle of the view, x and y in the picture's pixels.
+    """
+
+    grid: tuple[float, int, float, float] | None = None
+    channel: tuple[float, float, float] | None = None
+    pyramid: tuple[float, float, float] | None = None
+    picture: tuple[float, float, float] | None = None
+
+
 class Sitting(msgspec.Struct, frozen=True, kw_only=True):
-    """As `ViewState`, without what the engine tells. Pictures that came without a file are not in it."""
+    """As `ViewState`, without what the engine tells.
+
+    Attributes:
+        pictures: Paths; pictures that came without a file are not in it.
+        without_file: How many pictures came without a file.
+        stamps: Path → (bytes, time of the last change in ns) of the pictures, as they were when they were opened.
+    """
 
     version: int = _VERSION
     pictures: tuple[str, ...] = ()
@@ -51,6 +72,9 @@ class Sitting(msgspec.Struct, frozen=True, kw_only=True):
     level_channel: int = 0
     level_reduction: Reduction | None = "l2"
     level_scale: Literal["map", "row"] = "row"
+    without_file: int = 0
+    stamps: dict[str, tuple[int, int]] = {}
+    zooms: Zooms = Zooms()
 
 
 def of_state(state: ViewState) -> Sitting:
@@ -60,6 +84,7 @@ def of_state(state: ViewState) -> Sitting:
     return Sitting(
         pictures=tuple(source.path for source in sources),
         options=tuple(source.options for source in sources),
+        without_file=len(state.sources) - len(sources),
         current=current,
         setup=state.setup,
         level_channel=state.pyramid.channel,
@@ -115,7 +140,9 @@ def view_is_sound(normalisation: str, order: str, colour_map: str, opacity: floa
 
 
 def _is_sound(sitting: Sitting) -> bool:
-    places = (*(sitting.pin or ()), *(sitting.table_size or ()))
+    zooms = sitting.zooms
+    looks = [entry for entry in (zooms.grid, zooms.channel, zooms.pyramid, zooms.picture) if entry is not None]
+    places = (*(sitting.pin or ()), *(sitting.table_size or ()), *(number for look in looks for number in look))
     return (
         setup_is_sound(sitting.setup)
         and view_is_sound(sitting.normalisation, sitting.order, sitting.colour_map, sitting.opacity)
@@ -127,6 +154,8 @@ def _is_sound(sitting: Sitting) -> bool:
         and 0 <= sitting.level_channel < 1 << 24
         and all(math.isfinite(place) and 0 <= place <= 1e9 for place in places)
         and (sitting.table_size is None or max(sitting.table_size) <= _LARGEST_SIDE)
+        and 0 <= sitting.without_file <= _MOST
+        and all(1 <= look[0] <= _LARGEST_ZOOM for look in looks)
     )
 
 

@@ -33,7 +33,9 @@ from PySide6.QtWidgets import (
 )
 
 from fmviz.app import actions, icons
+from fmviz.app.focus import TextKeys, ViewFocus
 from fmviz.app.preferences import LAYOUT
+from fmviz.app.sitting import Zooms
 from fmviz.app.state import Place
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
@@ -71,6 +73,8 @@ class MainWindow(QMainWindow):
     """Whether the layer table can be seen."""
     column_shown = Signal(object)
     """Whether the column of values can be seen."""
+    zoomed = Signal()
+    """A view was zoomed or moved."""
     closing = Signal()
     first_painted = Signal()
     """The window is on the screen; what is in it follows in the same turn."""
@@ -103,11 +107,18 @@ class MainWindow(QMainWindow):
         self.parameters = ParametersView(self)
         self.input = InputView(self)
         self.setup_bar = SetupBar(self)
-        self.setup_bar.done.connect(lambda: self.layers.tree.setFocus())
         self.docks = self._make_docks()
+        self.view_focus = self._make_view_focus()
+        self.setup_bar.done.connect(self.view_focus.give_back)
         self._fill_menus(samples)
         self._make_toolbars()
         self._make_status_bar()
+        for view in (self.channel.canvas.view, self.pyramid.view, self.input.picture.view):
+            view.changed.connect(self.zoomed)
+        canvas = self.maps.canvas
+        canvas.view_changed.connect(lambda _: self.zoomed.emit())
+        for bar in (canvas.horizontalScrollBar(), canvas.verticalScrollBar()):
+            bar.valueChanged.connect(self.zoomed)
 
     # Docks
 
@@ -138,6 +149,10 @@ class MainWindow(QMainWindow):
         docks["parameters"].visibilityChanged.connect(self.table_shown.emit)
         docks["column"].visibilityChanged.connect(self.column_shown.emit)
         return docks
+
+    def _make_view_focus(self) -> ViewFocus:
+        canvases = (self.channel.canvas, *self.pyramid.canvases.values(), self.input.picture, self.input.network_input)
+        return ViewFocus((self.layers.tree, self.maps.canvas, self.parameters.table, *canvases), self)
 
     def reset_layout(self) -> None:
         """Layers on the left; maps, pyramid, parameters as tabs in the middle; input above channel and column on the right."""
@@ -422,8 +437,25 @@ class MainWindow(QMainWindow):
         else:
             self._draw_dock_buttons()
             actions.KeysFirst(self.actions_by_name["export"], self)
+            TextKeys(self).left.connect(self.view_focus.give_back)
 
     # Layout that survives
+
+    def zooms(self) -> Zooms:
+        """Return where the views look that can be zoomed."""
+        return Zooms(
+            grid=self.maps.canvas.look(),
+            channel=self.channel.canvas.view.look(),
+            pyramid=self.pyramid.view.look(),
+            picture=self.input.picture.view.look(),
+        )
+
+    def resume_zooms(self, zooms: Zooms) -> None:
+        """Make the views look there, as soon as they have something to show."""
+        self.maps.canvas.resume(zooms.grid)
+        self.channel.canvas.view.resume(zooms.channel)
+        self.pyramid.view.resume(zooms.pyramid)
+        self.input.picture.view.resume(zooms.picture)
 
     def saved_layout(self) -> tuple[QByteArray, QByteArray]:
         return self.saveGeometry(), self.saveState(LAYOUT)

@@ -50,11 +50,11 @@ class Desk:
         pictures: Sequence[Path] = (),
         engine: Sequence[str] | None = None,
         folder: Path | None = None,
-        backbone: str = "",
+        **start: Any,
     ) -> None:
         self.settings = settings
         stored = QSettings(str(settings), QSettings.Format.IniFormat)
-        self.app = App(stored, pictures, engine=engine, folder=folder, backbone=backbone)
+        self.app = App(stored, pictures, engine=engine, folder=folder, **start)
         self.engines: list[int] = []
         self.maps: ShownMaps | None = None
         self.channel: ShownChannel | None = None

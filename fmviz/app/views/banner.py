@@ -89,6 +89,8 @@ class Banner(QFrame):
         text.setText(message)
         text.setToolTip(details)
         for button in self._buttons:
+            # Hidden at once: one that has the keyboard lets go of it in order.
+            button.hide()
             button.deleteLater()
         self._buttons = [self._button(remedy) for remedy in remedies]
         for button in self._buttons:
@@ -101,6 +103,8 @@ class Banner(QFrame):
 
     def _button(self, remedy: QAction) -> QPushButton:
         button = QPushButton(remedy.text().replace("&", ""), self)
+        # A click leaves the keyboard with the view.
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         trigger: Callable[[], None] = remedy.trigger
         button.clicked.connect(lambda: trigger())
         return button

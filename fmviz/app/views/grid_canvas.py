@@ -80,6 +80,7 @@ class GridCanvas(QAbstractScrollArea):
         self._smooth = False
         self._dimmed = False
         self._zoom = 1.0
+        self._resumed: tuple[int, float, float] | None = None
         self._marks: tuple[tuple[float, float, bool], ...] = ()
         self._lit: QImage | None = None
         self._layout: GridLayout | None = None
@@ -117,8 +118,8 @@ class GridCanvas(QAbstractScrollArea):
             notes: what to letter beside the number of a channel ("all 0").
             drawn: The layer that the maps are of.
         """
-        before = self._layout
-        centre = self._centre_tile()
+        before = self._layout or self._resumed
+        centre = self._resumed or self._centre_tile()
         self._pixels, self._map_size, self._notes, self.drawn = pixels, map_size, notes, drawn
         self._set_order(order)
         self._mosaic = self._cache = None
@@ -179,6 +180,17 @@ class GridCanvas(QAbstractScrollArea):
         self._lay_out()
         self.viewport().update()
         self.repoint()
+
+    def look(self) -> tuple[float, int, float, float] | None:
+        """Return zoom, position of the tile in the middle and place in it, as `resume` takes them; None where all is shown."""
+        centre = self._resumed or self._centre_tile()
+        return (self._zoom, *centre) if self._zoom > 1.0 and centre is not None else None
+
+    def resume(self, look: tuple[float, int, float, float] | None) -> None:
+        """Zoom in, and look there as soon as there are maps."""
+        if look is not None:
+            self._zoom, self._resumed = min(max(look[0], 1.0), _LARGEST_ZOOM), look[1:]
+            self._lay_out()
 
     def grid_image(self) -> QImage | None:
         """Return the whole grid for the clipboard: tiles as large as on the screen, each with the number of its channel."""
@@ -279,6 +291,8 @@ class GridCanvas(QAbstractScrollArea):
     # Painting
 
     def paintEvent(self, event: QPaintEvent) -> None:
+        if self._layout is not None:
+            self._resumed = None
         with QPainter(self.viewport()) as painter:
             self._paint(painter)
 
@@ -592,6 +606,9 @@ class GridCanvas(QAbstractScrollArea):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._lay_out()
+        if self._resumed is not None and self._layout is not None and self._zoom > 1.0:
+            # Maps may come before the view has its size.
+            self._centre_on(min(self._resumed[0], self._layout.count - 1), *self._resumed[1:])
         self.repoint()
 
     def scrollContentsBy(self, dx: int, dy: int) -> None:

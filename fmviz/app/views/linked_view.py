@@ -23,12 +23,31 @@ class LinkedView(QObject):
         self.centre = QPointF(0.5, 0.5)
         self.cross: QPointF | None = None
         self.pin: QPointF | None = None
+        self._resumed: tuple[float, QPointF] | None = None
 
     def set_region(self, region: QRectF) -> None:
         """Another part of the picture is the whole of it now; the zoom stays where the region does."""
-        if region != self.region:
-            self.region = region
+        if region == self.region:
+            return
+        self.region = region
+        resumed, self._resumed = self._resumed, None
+        if resumed is None:
             self.fit()
+        else:
+            self._look(*resumed)
+
+    def look(self) -> tuple[float, float, float] | None:
+        """Return zoom and centre, as `resume` takes them; None where all is shown."""
+        zoom, centre = self._resumed or (self.zoom, self.centre)
+        return (zoom, centre.x(), centre.y()) if zoom > 1.0 else None
+
+    def resume(self, look: tuple[float, float, float] | None) -> None:
+        """Look there as soon as another region is set: the next picture's."""
+        self._resumed = (look[0], QPointF(look[1], look[2])) if look is not None else None
+
+    def _look(self, zoom: float, centre: QPointF) -> None:
+        self.zoom, self.centre = min(max(zoom, 1.0), LARGEST_ZOOM), centre
+        self._keep_inside()
 
     def fit(self) -> None:
         self.zoom, self.centre = 1.0, self.region.center()
