@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
@@ -27,7 +28,7 @@ from fmviz.networks.catalog import backbone
 from fmviz.networks.fpn import PyramidHead, PyramidNetwork
 from fmviz.networks.gradient_flags import trainable
 from fmviz.operations import field_of, selects_by_value
-from fmviz.parameter_counts import SharedTensor, module_counts
+from fmviz.parameter_counts import ModuleCounts, SharedTensor, module_counts
 from fmviz.receptive_field import ReceptiveField
 from fmviz.structures import tensors_in
 from fmviz.table_failures import failure_sentence, misfit_sentence, needs_values, signature_fault
@@ -512,7 +513,7 @@ class _Run:
 
     Attributes:
         calls: of each module by path.
-        counts: of parameters and buffers by path.
+        counts: of parameters and buffers by path, those included of modules that the forward made.
         ended: paths of modules, in the order in which their calls came to their ends.
         outside: what was computed in no module: nothing, but for what a forward could not finish.
         seen: by layer.
@@ -522,13 +523,16 @@ class _Run:
         self.twin, self.row, self.given = twin, row, given
         self.size = given.size
         self.calls: dict[str, list[_Call]] = {path: [] for path, _ in twin.named_modules()}
-        self.counts = module_counts(twin)
         self.ended: list[str] = []
         self._paths = {id(module): path for path, module in twin.named_modules()}
         self.outside = Cost()
         self.seen: dict[Layer, ReceptiveField] = {}
         self._map_sizes: dict[Layer, tuple[int, int]] = {}
         self._layouts = Layouts()
+
+    @cached_property
+    def counts(self) -> ModuleCounts:
+        return module_counts(self.twin)
 
     def measure(self) -> Memory:
         given = self.given
