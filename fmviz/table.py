@@ -191,11 +191,13 @@ class LayerTable(Sequence[Row]):
         input_size: tuple[int, int] | None,
         totals: Totals,
         seen: Mapping[Layer, ReceptiveField] | None = None,
+        shapes: Mapping[Layer, Shape] | None = None,
         modules: int | None = None,
     ) -> None:
         self._rows = tuple(rows)
         self._by_path = {row.path: row for row in self._rows}
         self._seen = dict(seen or {})
+        self._shapes = dict(shapes or {})
         self.network = network
         self.input_size = input_size
         self.totals = totals
@@ -220,7 +222,21 @@ class LayerTable(Sequence[Row]):
         return "×".join(map(str, self.input_size)) if self.input_size else self.totals.assumed_input
 
     def row(self, path: str) -> Row:
-        """The module at `path`; `LayerError` with the nearest names where there is none."""
+        """Return the row of the module at `path`.
+
+        Args:
+            path: As `named_modules` has it; or a layer of a capture, "blocks.2[1]", for the row of its module with the shape,
+                stride and receptive field of that output.
+
+        Raises:
+            LayerError: There is no such module or output; the message names the nearest.
+        """
+        layer = Layer.parse(path)
+        if path not in self._by_path and layer in self._shapes and layer.path in self._by_path:
+            shape = self._shapes[layer]
+            stride = stride_of(self.input_size, shape[2:]) if self.input_size and len(shape) == 4 else None
+            row = self._by_path[layer.path]
+            return replace(row, output_shape=shape, stride=stride, receptive_field=self._seen.get(layer))
         if path not in self._by_path:
             close = difflib.get_close_matches(path, self._by_path, n=3)
             remedy = f"did you mean {' or '.join(close)}?" if close else "the table lists them all."
@@ -235,6 +251,7 @@ class LayerTable(Sequence[Row]):
             input_size=self.input_size,
             totals=self.totals,
             seen=self._seen,
+            shapes=self._shapes,
             modules=self.modules,
         )
 
@@ -416,7 +433,7 @@ def _table(name: str, run: _Run, memory: Memory) -> LayerTable:
         shared=run.counts.shared,
         assumed_input=run.given.words,
     )
-    return LayerTable(rows, network=name, input_size=run.given.size, totals=totals, seen=run.seen)
+    return LayerTable(rows, network=name, input_size=run.given.size, totals=totals, seen=run.seen, shapes=run.shapes)
 
 
 def _twin(name: str, network: nn.Module | None, row: Backbone | None) -> nn.Module:
@@ -529,6 +546,16 @@ class _Run:
         self.seen: dict[Layer, ReceptiveField] = {}
         self._map_sizes: dict[Layer, tuple[int, int]] = {}
         self._layouts = Layouts()
+
+    @property
+    def shapes(self) -> dict[Layer, Shape]:
+        """The shape of each tensor that each call output."""
+        return {
+            Layer(path, number, put.item): put.shape
+            for path, calls in self.calls.items()
+            for number, call in enumerate(calls, start=1)
+            for put in call.put
+        }
 
     @cached_property
     def counts(self) -> ModuleCounts:
@@ -686,7 +713,7 @@ class _Run:
 
 def _stages(calls: Mapping[str, list[_Call]], ended: Sequence[str], taps: Mapping[str, str]) -> dict[str, str]:
     """Of each module by path, see `Row.stage`."""
-    ends = {path: name for name, path in taps.items() if name.startswith("C")}
+    ends = {path.partition("[")[0]: name for name, path in taps.items() if name.startswith("C")}
     order = [name for name in ("C1", "C2", "C3", "C4", "C5", "C6") if name in ends.values()]
     if not order:
         return {}
