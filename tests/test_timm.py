@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from fmviz import own_model, trust
 from fmviz.capture import capture_activations
 from fmviz.errors import BackboneError
 from fmviz.networks import timm as ours
@@ -234,6 +235,8 @@ def features_only(timm: Any, name: str) -> Any:
 def by_stage(network: Any, features: Any) -> dict[str, torch.Tensor]:
     """The last feature at each stride of C2–C5; of patches of 14 pixels, the stage that is nearest."""
     features = list(features.values()) if isinstance(features, dict) else features
+    if getattr(network, "output_fmt", "NCHW") == "NHWC":
+        features = [feature.permute(0, 3, 1, 2) for feature in features]
     nearest = [2 ** round(math.log2(reduction)) for reduction in network.feature_info.reduction()]
     names = {4: "C2", 8: "C3", 16: "C4", 32: "C5"}
     return {names[one]: feature for one, feature in zip(nearest, features, strict=True) if one in names}
@@ -315,3 +318,17 @@ def test_a_live_network_for_features_only_has_taps(timm: Any, name: str) -> None
     names = {4: "C2", 8: "C3", 16: "C4", 32: "C5"}
     wanted = {names[one]: count for one, count in channels.items() if one in names}
     assert {tap: found.maps.shape[1] for tap, found in capture.taps.items()} == wanted
+
+
+def test_a_file_that_builds_a_network_of_timms_has_its_taps_and_strides(
+    timm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FMVIZ_CONFIG_HOME", str(tmp_path / "config"))
+    path = tmp_path / "mine.py"
+    path.write_text("import timm\n\ndef build():\n    return timm.create_model('levit_128')\n")
+    own = f"own:{path}:build"
+    trust.trust(path, own_model.read(path)[1])
+    capture = Session(own).run(torch.rand(1, 3, 224, 224))
+    assert {tap: str(found.layer) for tap, found in capture.taps.items()} == {"C4": "stages.0", "C5": "stages.1"}
+    table = layer_table(own, 224)
+    assert (table.row("stages.0").stride, table.row("stages.1").stride) == (16, 32)
