@@ -141,7 +141,7 @@ tnt_s_patch16_224 tresnet_m twins_svt_small twins_pcpvt_small vgg11 visformer_ti
 vit_tiny_r_s16_p8_224 vit_small_resnet26d_224 test_vit_relpos samvit_base_patch16_224 vitamin_small_224 volo_d1_224
 ese_vovnet19b_slim legacy_xception xception41 xcit_nano_12_p8_224 xcit_nano_12_p16_224
 """)
-"""The smallest networks of each of timm's families, of some with different layouts several."""
+"""The smallest network of each family of timm; several of families whose networks differ in layout."""
 
 LARGE = ("deepseek_vit_412m_enc", "gemma4_vit_167m_enc", "mobilenetv5_300m_enc")
 """The smallest networks of families without small ones: their features are compared by shape, without values."""
@@ -150,7 +150,7 @@ DEFAULT = names_in("""
 coat_lite_tiny crossvit_tiny_240 efficientformerv2_s0 gcvit_xxtiny hiera_tiny_224 hrnet_w18_small inception_v3
 levit_128 mvitv2_tiny test_convnext test_efficientnet test_resnet test_vit twins_svt_small
 """)
-"""Compared without `--long` too: every way in which `feature_info` names a feature is among them."""
+"""Compared without `--long` too."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
