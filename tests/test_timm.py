@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from fmviz import own_model, trust
 from fmviz.capture import capture_activations
 from fmviz.errors import BackboneError
 from fmviz.networks import timm as ours
@@ -140,7 +141,7 @@ tnt_s_patch16_224 tresnet_m twins_svt_small twins_pcpvt_small vgg11 visformer_ti
 vit_tiny_r_s16_p8_224 vit_small_resnet26d_224 test_vit_relpos samvit_base_patch16_224 vitamin_small_224 volo_d1_224
 ese_vovnet19b_slim legacy_xception xception41 xcit_nano_12_p8_224 xcit_nano_12_p16_224
 """)
-"""The smallest networks of each of timm's families, of some with different layouts several."""
+"""The smallest network of each family of timm; several of families whose networks differ in layout."""
 
 LARGE = ("deepseek_vit_412m_enc", "gemma4_vit_167m_enc", "mobilenetv5_300m_enc")
 """The smallest networks of families without small ones: their features are compared by shape, without values."""
@@ -149,7 +150,7 @@ DEFAULT = names_in("""
 coat_lite_tiny crossvit_tiny_240 efficientformerv2_s0 gcvit_xxtiny hiera_tiny_224 hrnet_w18_small inception_v3
 levit_128 mvitv2_tiny test_convnext test_efficientnet test_resnet test_vit twins_svt_small
 """)
-"""Compared without `--long` too: every way in which `feature_info` names a feature is among them."""
+"""Compared without `--long` too."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -234,6 +235,8 @@ def features_only(timm: Any, name: str) -> Any:
 def by_stage(network: Any, features: Any) -> dict[str, torch.Tensor]:
     """The last feature at each stride of C2–C5; of patches of 14 pixels, the stage that is nearest."""
     features = list(features.values()) if isinstance(features, dict) else features
+    if getattr(network, "output_fmt", "NCHW") == "NHWC":
+        features = [feature.permute(0, 3, 1, 2) for feature in features]
     nearest = [2 ** round(math.log2(reduction)) for reduction in network.feature_info.reduction()]
     names = {4: "C2", 8: "C3", 16: "C4", 32: "C5"}
     return {names[one]: feature for one, feature in zip(nearest, features, strict=True) if one in names}
@@ -315,3 +318,17 @@ def test_a_live_network_for_features_only_has_taps(timm: Any, name: str) -> None
     names = {4: "C2", 8: "C3", 16: "C4", 32: "C5"}
     wanted = {names[one]: count for one, count in channels.items() if one in names}
     assert {tap: found.maps.shape[1] for tap, found in capture.taps.items()} == wanted
+
+
+def test_a_file_that_builds_a_network_of_timms_has_its_taps_and_strides(
+    timm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FMVIZ_CONFIG_HOME", str(tmp_path / "config"))
+    path = tmp_path / "mine.py"
+    path.write_text("import timm\n\ndef build():\n    return timm.create_model('levit_128')\n")
+    own = f"own:{path}:build"
+    trust.trust(path, own_model.read(path)[1])
+    capture = Session(own).run(torch.rand(1, 3, 224, 224))
+    assert {tap: str(found.layer) for tap, found in capture.taps.items()} == {"C4": "stages.0", "C5": "stages.1"}
+    table = layer_table(own, 224)
+    assert (table.row("stages.0").stride, table.row("stages.1").stride) == (16, 32)

@@ -341,3 +341,31 @@ def test_the_smallest_input_is_one(name: str) -> None:
     x = torch.rand(1, 3, row.minimum_input, row.minimum_input + 7)
     with torch.no_grad():
         model(*row.arguments(x))
+
+
+# ── Live models ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_tokens_of_a_live_vision_transformer_are_maps(wrapped: bool) -> None:
+    from torchvision.models import VisionTransformer
+
+    network = VisionTransformer(image_size=64, patch_size=16, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16)
+    capture = Session(model=nn.Sequential(network) if wrapped else network).run(torch.rand(1, 3, 64, 64))
+    inside = "0." if wrapped else ""
+    block = capture[f"{inside}encoder.layers.encoder_layer_1"]
+    assert block.tensor.shape == (1, 17, 8)
+    assert torch.equal(block.maps, block.tensor[:, 1:].transpose(1, 2).reshape(1, 8, 4, 4))
+    assert {tap: str(found.layer) for tap, found in capture.taps.items()} == {"C4": f"{inside}encoder"}
+    assert f"{inside}encoder[class token]" in capture
+    assert Session(model=network).table(64).row("encoder").stride == 16
+
+
+def test_the_windows_of_a_live_maxvit_are_maps() -> None:
+    from torchvision.models.maxvit import MaxVit
+
+    network = MaxVit((56, 56), 8, 7, [8], [1], 4, 0.0, num_classes=5)
+    capture = Session(model=network).run(torch.rand(1, 3, 56, 56))
+    windows = [name for name in map(str, capture) if "window_attention" in name and capture[name].tensor.dim() == 4]
+    assert windows
+    assert any(capture[name].maps.shape[2:] == (14, 14) for name in windows if not capture[name].why_no_maps)
