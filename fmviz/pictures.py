@@ -94,6 +94,7 @@ class Picture:
         options: The bands, and whether data of few values are stretched, as they were asked for.
         bands: The number of bands that the file has to choose from.
         limits: The values that black and white stand for, where the range of the data was stretched to 0–255; else None.
+        shown_bands: Numbers from 1 of the bands that are shown, where there are others or they were chosen; else empty.
     """
 
     name: str
@@ -104,13 +105,14 @@ class Picture:
     options: PictureOptions = USUAL
     bands: int = 3
     limits: tuple[int | float, int | float] | None = None
+    shown_bands: tuple[int, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """What it takes to read the picture again, as JSON values: of bands and stretch where they matter."""
         return {
             "name": self.name,
             "sha256": self.sha256,
-            **({"bands": list(self.options.bands)} if self.options.bands else {}),
+            **({"bands": list(self.shown_bands)} if self.shown_bands else {}),
             **({} if self.options.stretch else {"stretch": False}),
             **({"stretched_from": list(self.limits)} if self.limits else {}),
         }
@@ -274,6 +276,7 @@ def _picture(
         options,
         made.bands,
         made.limits,
+        made.shown,
     )
 
 
