@@ -364,6 +364,17 @@ def test_a_block_that_holds_too_little_is_damaged(compression: int) -> None:
     )
 
 
+def test_a_bit_that_turned_in_a_deflated_block_is_damage() -> None:
+    """libtiff does not look at the checksum, and would give other pixels."""
+    shares = np.random.default_rng(0).random((40, 40))
+    whole = tiff(stored(shares, "u2"), BLACK_IS_ZERO, compression=DEFLATE)
+    at = struct.unpack("<I", whole[4:8])[0]
+    for place in range(10, at - 2, 97):
+        data = bytearray(whole)
+        data[place] ^= 4
+        assert "is damaged or cut short" in sentence_of(bytes(data))
+
+
 def test_blocks_that_are_absent_are_nodata_and_said() -> None:
     sparse = tiff(stored(GREY, "u2"), BLACK_IS_ZERO, tile=(16, 16), compression=DEFLATE, absent=(0, 4))
     picture = read_picture(sparse, stretch=False)
