@@ -580,6 +580,14 @@ def test_a_16_bit_png_of_the_whole_range_is_not_stretched() -> None:
         assert (picture.note, picture.limits) == ("", None)
 
 
+def test_a_tiff_that_pillow_has_opened_is_read_right() -> None:
+    data = io.BytesIO(tiff(stored(COLOURS, "u2"), RGB, planar=True))
+    with Image.open(data) as image:
+        assert np.abs(read_picture(image).pixels - expected(COLOURS)).max() <= 1
+        assert image.tile  # left as it was
+        assert image.size == (47, 37)
+
+
 def test_a_pil_image_of_few_values_is_stretched() -> None:
     values = np.round(GREY * 4095).astype("u2")
     picture = read_picture(Image.fromarray(values))
