@@ -93,7 +93,7 @@ class Picture:
         size: (height, width), upright.
         options: The bands, and whether data of few values are stretched, as they were asked for.
         bands: The number of bands that the file has to choose from.
-        limits: The values that black and white stand for, where the range of the data was stretched to 0–255; else None.
+        limits: The values drawn black and white, where the range of the data was stretched to 0–255; else None.
         shown_bands: Numbers from 1 of the bands that are shown, where there are others or they were chosen; else empty.
     """
 

@@ -42,7 +42,7 @@ class Upright:
         pixels: (H, W, 3) uint8 RGB.
         notes: What a person should know of how they were made.
         bands: The number of bands that could be chosen from.
-        limits: The values that black and white stand for, where they are those of the data; None where of their type.
+        limits: The values drawn black and white, where the range of the data was stretched; None otherwise.
     """
 
     pixels: Bytes
@@ -361,7 +361,7 @@ def _in_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
 def _eight_bits(
     image: Image.Image, bits: int, white_is_zero: bool, options: PictureOptions, notes: list[str]
 ) -> tuple[Image.Image, Image.Image | None, Limits | None]:
-    """Grey of 16 bits, 32 bits or float as L, alpha where one value stands for it, and the limits of data that are stretched.
+    """Convert grey of 16 bits, 32 bits or float to L; return it with its alpha and the limits of a stretch, if any.
 
     Pillow would clip at 255.
     """

@@ -278,7 +278,7 @@ def _kind_and_next(file: IO[bytes], at: int, order: Order, *, big: bool) -> tupl
     """The subfile type of a directory, and where the next one is.
 
     Its first entry alone is looked at, since tags are sorted and the type has the lowest number: directories that overlap
-    would take for ever to read.
+    would take hours to read.
     """
     head, entry, tail = ("Q", 20, "Q") if big else ("H", 12, "I")
     file.seek(at)
@@ -343,7 +343,7 @@ def _layout(tags: _Directory, order: Order, pages: int) -> Layout:
 
 
 def _depth(tags: _Directory, samples: int) -> tuple[int, np.dtype[Any]]:
-    """Bits of a sample, and the type that holds it."""
+    """Return the bits of a sample, and the type that holds it."""
     every = tags.numbers(_BITS, 1)
     formats = tags.numbers(_FORMAT, 1)
     if len(set(every)) > 1:
@@ -367,7 +367,7 @@ def _depth(tags: _Directory, samples: int) -> tuple[int, np.dtype[Any]]:
 
 
 def _colours(tags: _Directory, samples: int, compression: int) -> tuple[str, bool]:
-    """What the samples mean, and whether grey is inverted."""
+    """Return the meaning of the samples, and whether grey is inverted."""
     if _PHOTOMETRIC in tags:
         photometric = tags.number(_PHOTOMETRIC, 1)
     else:
@@ -435,7 +435,7 @@ def _check_predictor(predictor: int, bits: int, dtype: np.dtype[Any]) -> None:
 
 
 def _alpha(tags: _Directory, samples: int, colours: str) -> tuple[int | None, bool]:
-    """The index of the sample that is alpha, if any, and whether the colours are multiplied by it."""
+    """Return the index of the alpha sample, if any, and whether the colours are multiplied by alpha."""
     count = _SAMPLES_OF[colours]
     extra = tags.numbers(_EXTRA)
     if not extra and colours == RGB and samples == 4:
@@ -558,7 +558,7 @@ def _pieces(layout: Layout, plane: int, row_bytes: int) -> list[_Piece]:
             continue
         if 0 < count < high * row_bytes:
             raise DamagedTiffError("a block is too short")
-        # What is not compressed can be read a few rows at a time.
+        # Uncompressed strips can be read a few rows at a time.
         step = high if layout.tiled else max(1, _BLOCK // row_bytes)
         for row in range(0, high, step):
             some = min(step, high - row)
