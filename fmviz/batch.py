@@ -214,6 +214,6 @@ def _written(
 def _notes_of_reading(capture: Capture) -> list[str]:
     """The note of a picture that was stretched, or some of whose bands are shown."""
     picture = capture.picture
-    if picture is None or not (picture.limits or picture.options.bands or picture.bands > 3):
+    if picture is None or not (picture.limits or picture.shown_bands):
         return []
     return [picture.note] if picture.note else []

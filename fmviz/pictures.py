@@ -93,7 +93,8 @@ class Picture:
         size: (height, width), upright.
         options: The bands, and whether data of few values are stretched, as they were asked for.
         bands: The number of bands that the file has to choose from.
-        limits: The values that black and white stand for, where the range of the data was stretched to 0–255; else None.
+        limits: The values drawn black and white, where the range of the data was stretched to 0–255; else None.
+        shown_bands: Numbers from 1 of the bands that are shown, where there are others or they were chosen; else empty.
     """
 
     name: str
@@ -104,13 +105,14 @@ class Picture:
     options: PictureOptions = USUAL
     bands: int = 3
     limits: tuple[int | float, int | float] | None = None
+    shown_bands: tuple[int, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """What it takes to read the picture again, as JSON values: of bands and stretch where they matter."""
         return {
             "name": self.name,
             "sha256": self.sha256,
-            **({"bands": list(self.options.bands)} if self.options.bands else {}),
+            **({"bands": list(self.shown_bands)} if self.shown_bands else {}),
             **({} if self.options.stretch else {"stretch": False}),
             **({"stretched_from": list(self.limits)} if self.limits else {}),
         }
@@ -194,9 +196,24 @@ def _from_array(array: npt.NDArray[Any], name: str, options: PictureOptions) -> 
 def _from_image(image: Image.Image, name: str, options: PictureOptions) -> Picture:
     with _complaints(name, b""):
         _check_size(image.size, name)
+        if (file := _file_of_tiff(image)) is not None:
+            made, _ = _decoded_tiff(file, name, options)
+            return _picture(made, name, "", options)
         # A copy, because counting the frames of the caller's animation would seek in it and undo what they drew on it.
         made = upright_rgb(image.copy(), *depth(image), options)
     return _picture(made, name, "", options)
+
+
+def _file_of_tiff(image: Image.Image) -> IO[bytes] | None:
+    """The file of a TIFF that Pillow has opened and not decoded yet, since it reads some layouts wrong; a copy in memory."""
+    file = getattr(image, "fp", None)
+    if image.format != "TIFF" or file is None or not getattr(image, "tile", None) or image.tell():
+        return None
+    place = file.tell()
+    file.seek(0)
+    data = io.BytesIO(file.read())
+    file.seek(place)
+    return data
 
 
 def in_folder(folder: Path) -> list[Path]:
@@ -279,6 +296,7 @@ def _picture(
         options,
         made.bands,
         made.limits,
+        made.shown,
     )
 
 
@@ -392,15 +410,21 @@ def _decoded(file: IO[bytes], name: str, shorter: int, options: PictureOptions) 
     file.seek(0)
     if file.read(4) not in TIFF_SIGNATURES:
         return _decoded_by_pillow(file, name, shorter, options)
-    layout = read_layout(file)
-    size = layout.size[::-1]
-    _check_size(size, name)
-    _check_packing(size, file.seek(0, os.SEEK_END), name)
-    made = _tiff_by_pillow(file, name, layout, options) if layout.by_pillow else tiff_pixels(file, layout, options)
+    made, layout = _decoded_tiff(file, name, options)
     if layout.pages > 1:
         count = f"{layout.pages} or more" if layout.pages >= MOST_PAGES else str(layout.pages)
         made = replace(made, notes=(f"first of {count} pages", *made.notes))
     return made, made.pixels.shape[:2]
+
+
+def _decoded_tiff(file: IO[bytes], name: str, options: PictureOptions) -> tuple[Upright, Layout]:
+    layout = read_layout(file)
+    size = layout.size[::-1]
+    _check_size(size, name)
+    _check_packing(size, file.seek(0, os.SEEK_END), name)
+    if layout.by_pillow:
+        return _tiff_by_pillow(file, name, layout, options), layout
+    return tiff_pixels(file, layout, options), layout
 
 
 def _tiff_by_pillow(file: IO[bytes], name: str, layout: Layout, options: PictureOptions) -> Upright:

@@ -42,13 +42,15 @@ class Upright:
         pixels: (H, W, 3) uint8 RGB.
         notes: What a person should know of how they were made.
         bands: The number of bands that could be chosen from.
-        limits: The values that black and white stand for, where they are those of the data; None where of their type.
+        limits: The values drawn black and white, where the range of the data was stretched; None otherwise.
     """
 
     pixels: Bytes
     notes: tuple[str, ...] = ()
     bands: int = 3
     limits: Limits | None = None
+    shown: tuple[int, ...] = ()
+    """Numbers of the bands that are shown, where others could be."""
 
 
 # The samples of a TIFF
@@ -75,20 +77,12 @@ def _bands_of_tiff(file: IO[bytes], layout: Layout, options: PictureOptions) -> 
         raise WrongBandsError(layout.samples)
     usual = layout.default_bands()
     bands = tuple(band - 1 for band in options.bands) or usual
-    # An alpha that was chosen as a band is looked at, and hides nothing.
-    alpha = None if layout.alpha in bands else layout.alpha
-    values, absent = read_samples(file, layout, bands if alpha is None else (*bands, alpha))
-    notes = _words_of_bands(layout, bands, chosen=bool(options.bands))
-    share, hidden = None, None
-    if alpha is not None:
-        values, share = values[:, :, :-1], _alpha_share(values[:, :, -1], layout.bits, options)
-        hidden = share == 0
-        values = _divided(values, share) if layout.premultiplied else values
+    values, alpha, absent = _values_and_alpha(file, layout, bands, options)
     eight = to_eight_bits(
         values,
         bits=layout.bits,
         nodata=layout.nodata,
-        ignored=hidden,
+        ignored=None if alpha is None else alpha == 0,
         stretch=options.stretch,
         inverted=layout.white_is_zero,
     )
@@ -97,9 +91,29 @@ def _bands_of_tiff(file: IO[bytes], layout: Layout, options: PictureOptions) -> 
     if bands == usual and not eight.stretched:
         image.info["icc_profile"] = layout.icc
         image = _in_srgb(image, about_colours)
-    over, about_alpha = _over_white(image, None if share is None else Image.fromarray(_rounded(share * 255)))
-    notes += (*about_colours, *eight.notes, *about_alpha, *_words_of_absent(absent))
-    return Upright(np.asarray(over), notes, layout.samples, eight.limits if eight.stretched else None)
+    over, about_alpha = _over_white(image, None if alpha is None else Image.fromarray(_rounded(alpha * 255)))
+    about_bands = _words_of_bands(layout, bands, chosen=bool(options.bands))
+    return Upright(
+        np.asarray(over),
+        (*about_bands, *about_colours, *eight.notes, *about_alpha, *_words_of_absent(absent)),
+        bands=layout.samples,
+        limits=eight.limits if eight.stretched else None,
+        shown=tuple(band + 1 for band in bands) if about_bands else (),
+    )
+
+
+def _values_and_alpha(
+    file: IO[bytes], layout: Layout, bands: tuple[int, ...], options: PictureOptions
+) -> tuple[Array, npt.NDArray[np.float32] | None, int]:
+    """The values (H, W, bands), not multiplied by alpha; alpha (H, W) as 0–1, if any; the number of absent blocks."""
+    # An alpha that was chosen as a band is looked at, and hides nothing.
+    if layout.alpha is None or layout.alpha in bands:
+        values, absent = read_samples(file, layout, bands)
+        return values, None, absent
+    values, absent = read_samples(file, layout, (*bands, layout.alpha))
+    alpha = _alpha_share(values[:, :, -1], layout.bits, options)
+    values = values[:, :, :-1]
+    return _divided(values, alpha) if layout.premultiplied else values, alpha, absent
 
 
 def _words_of_bands(layout: Layout, bands: tuple[int, ...], *, chosen: bool) -> tuple[str, ...]:
@@ -232,7 +246,7 @@ def _with_bands(made: Upright, bands: tuple[int, ...], count: int) -> Upright:
     pixels = np.ascontiguousarray(made.pixels[:, :, [band - 1 for band in (bands * 3)[:3]]])
     words = ", ".join(map(str, bands))
     note = f"bands {words} of {count} as red, green, blue" if len(bands) == 3 else f"band {words} of {count} as grey"
-    return replace(made, pixels=pixels, notes=(note, *made.notes))
+    return replace(made, pixels=pixels, notes=(note, *made.notes), shown=bands)
 
 
 def _over_white(image: Image.Image, alpha: Image.Image | None) -> tuple[Image.Image, tuple[str, ...]]:
@@ -347,7 +361,7 @@ def _in_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
 def _eight_bits(
     image: Image.Image, bits: int, white_is_zero: bool, options: PictureOptions, notes: list[str]
 ) -> tuple[Image.Image, Image.Image | None, Limits | None]:
-    """Grey of 16 bits, 32 bits or float as L, alpha where one value stands for it, and the limits of data that are stretched.
+    """Convert grey of 16 bits, 32 bits or float to L; return it with its alpha and the limits of a stretch, if any.
 
     Pillow would clip at 255.
     """

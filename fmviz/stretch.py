@@ -24,7 +24,7 @@ class EightBits:
 
     Attributes:
         pixels: uint8, in the shape of the values.
-        limits: The values that black and white stand for; (0, 255) of 8-bit values.
+        limits: The values drawn black and white; (0, 255) of 8-bit values.
         stretched: Whether the limits are those of the data, and not of their type.
         notes: What a person should know: the range of the data, the pixels without data.
     """
@@ -55,13 +55,13 @@ class _Kind:
 
     @property
     def extremes(self) -> tuple[Number, ...]:
-        """The values that may stand for nodata: the greatest, and the least where that is not an unsigned 0."""
+        """The values that may be nodata: the greatest, and the least where that is not an unsigned 0."""
         return (self.low, self.high) if self.low else (self.high,)
 
 
 @dataclass(slots=True)
 class _Survey:
-    """What the values are: counts, and ranges without and with the extremes of the type."""
+    """Counts and range of the values, without those that are left out."""
 
     total: int = 0
     nan: int = 0
@@ -136,7 +136,7 @@ def _blocks(values: Array, ignored: npt.NDArray[np.bool_] | None) -> Iterator[tu
 def _left_out(
     values: Array, kind: _Kind, nodata: Number | None, ignored: npt.NDArray[np.bool_] | None
 ) -> tuple[Number, ...]:
-    """The extremes of the type that fill so much of a band that they stand for nodata."""
+    """Return the extremes of the type that fill so much of a band that they must be nodata."""
     bands = values.shape[2] if values.ndim == 3 else 1
     found = np.zeros((len(kind.extremes), bands), np.int64)
     for _, block, _ in _blocks(values, ignored):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Literal
@@ -37,10 +38,8 @@ _INK_SET, _EXTRA, _FORMAT, _ICC, _NODATA = 332, 338, 339, 34675, 42113
 
 _NONE, _JPEG, _OLD_JPEG, _FAX = 1, 7, 6, (2, 3, 4)
 _LZW, _DEFLATES, _PACKBITS, _LZMA, _ZSTD = 5, (8, 32946), 32773, 34925, 50000
-_OF_PILLOW = {_LZW: "tiff_lzw", _PACKBITS: "packbits", _LZMA: "lzma", _ZSTD: "zstd"} | dict.fromkeys(
-    _DEFLATES, "tiff_adobe_deflate"
-)
-"""The codecs of whole blocks of bytes, as Pillow names them."""
+_OF_PILLOW = {_LZW: "tiff_lzw", _PACKBITS: "packbits", _LZMA: "lzma", _ZSTD: "zstd"}
+"""Codecs of whole blocks of bytes that the libtiff of Pillow has, as Pillow names them."""
 _WITH_PREDICTOR = (_LZW, *_DEFLATES, _LZMA, _ZSTD)
 _CODECS = {
     2: "CCITT RLE",
@@ -279,7 +278,7 @@ def _kind_and_next(file: IO[bytes], at: int, order: Order, *, big: bool) -> tupl
     """The subfile type of a directory, and where the next one is.
 
     Its first entry alone is looked at, since tags are sorted and the type has the lowest number: directories that overlap
-    would take for ever to read.
+    would take hours to read.
     """
     head, entry, tail = ("Q", 20, "Q") if big else ("H", 12, "I")
     file.seek(at)
@@ -344,7 +343,7 @@ def _layout(tags: _Directory, order: Order, pages: int) -> Layout:
 
 
 def _depth(tags: _Directory, samples: int) -> tuple[int, np.dtype[Any]]:
-    """Bits of a sample, and the type that holds it."""
+    """Return the bits of a sample, and the type that holds it."""
     every = tags.numbers(_BITS, 1)
     formats = tags.numbers(_FORMAT, 1)
     if len(set(every)) > 1:
@@ -368,7 +367,7 @@ def _depth(tags: _Directory, samples: int) -> tuple[int, np.dtype[Any]]:
 
 
 def _colours(tags: _Directory, samples: int, compression: int) -> tuple[str, bool]:
-    """What the samples mean, and whether grey is inverted."""
+    """Return the meaning of the samples, and whether grey is inverted."""
     if _PHOTOMETRIC in tags:
         photometric = tags.number(_PHOTOMETRIC, 1)
     else:
@@ -397,7 +396,7 @@ def _check_codec(compression: int, colours: str, bits: int, dtype: np.dtype[Any]
     elif compression in _OF_PILLOW:
         if not _pillow_has(_OF_PILLOW[compression]):
             raise UnsupportedTiffError(f"{codec} compression")
-    elif compression != _NONE:
+    elif compression not in (_NONE, *_DEFLATES):
         raise UnsupportedTiffError(f"{codec} compression")
     # Grey may have any depth; of the others, tables and conversions exist for these.
     if colours == YCBCR and (bits != 8 or dtype != np.uint8):
@@ -436,7 +435,7 @@ def _check_predictor(predictor: int, bits: int, dtype: np.dtype[Any]) -> None:
 
 
 def _alpha(tags: _Directory, samples: int, colours: str) -> tuple[int | None, bool]:
-    """The index of the sample that is alpha, if any, and whether the colours are multiplied by it."""
+    """Return the index of the alpha sample, if any, and whether the colours are multiplied by alpha."""
     count = _SAMPLES_OF[colours]
     extra = tags.numbers(_EXTRA)
     if not extra and colours == RGB and samples == 4:
@@ -559,7 +558,7 @@ def _pieces(layout: Layout, plane: int, row_bytes: int) -> list[_Piece]:
             continue
         if 0 < count < high * row_bytes:
             raise DamagedTiffError("a block is too short")
-        # What is not compressed can be read a few rows at a time.
+        # Uncompressed strips can be read a few rows at a time.
         step = high if layout.tiled else max(1, _BLOCK // row_bytes)
         for row in range(0, high, step):
             some = min(step, high - row)
@@ -607,12 +606,26 @@ def _unpacked(layout: Layout, parts: list[bytes], rows: list[int], row_bytes: in
         parts = [part.translate(_REVERSED) for part in parts]
     if layout.compression == _NONE:
         return np.frombuffer(b"".join(parts), np.uint8).reshape(sum(rows), row_bytes)
+    if layout.compression in _DEFLATES:
+        parts = [_inflated(part, count * row_bytes) for part, count in zip(parts, rows, strict=True)]
+        return np.frombuffer(b"".join(parts), np.uint8).reshape(sum(rows), row_bytes)
     from PIL import TiffImagePlugin
 
     # libtiff's codecs work on bytes: as a grey TIFF of 8 bits, Pillow unpacks samples of any layout.
     with TiffImagePlugin.TiffImageFile(io.BytesIO(_grey_tiff(layout.compression, parts, rows, row_bytes))) as image:
         image.load()
         return np.asarray(image)
+
+
+def _inflated(data: bytes, nbytes: int) -> bytes:
+    """Unpack a block that deflate has packed; unlike libtiff, with a look at its checksum."""
+    unpacker = zlib.decompressobj()
+    found = unpacker.decompress(data, nbytes)
+    # The end of the stream comes after the last byte.
+    unpacker.decompress(unpacker.unconsumed_tail, 1)
+    if len(found) < nbytes:
+        raise DamagedTiffError("a block is too short")
+    return found
 
 
 def _grey_tiff(compression: int, parts: list[bytes], rows: list[int], row_bytes: int) -> bytes:

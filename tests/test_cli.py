@@ -612,7 +612,7 @@ def test_bands_and_stretch_are_said_and_recorded(tmp_path, capsys, eight_bands):
     assert export(eight_bands, "-o", str(tmp_path / "plain"), "--layers", "P3", "--no-stretch") == 0
     assert capsys.readouterr().err.splitlines()[-1].endswith(": bands 1, 2, 3 of 8 as red, green, blue")
     plain = facts(next((tmp_path / "plain").iterdir()))["picture"]
-    assert (plain["stretch"], "stretched_from" in plain, "bands" in plain) == (False, False, False)
+    assert (plain["stretch"], "stretched_from" in plain, plain["bands"]) == (False, False, [1, 2, 3])
 
 
 def test_in_the_library_bands_and_stretch_are_arguments(tmp_path, eight_bands):

@@ -364,6 +364,17 @@ def test_a_block_that_holds_too_little_is_damaged(compression: int) -> None:
     )
 
 
+def test_a_bit_that_turned_in_a_deflated_block_is_damage() -> None:
+    """libtiff does not look at the checksum, and would give other pixels."""
+    shares = np.random.default_rng(0).random((40, 40))
+    whole = tiff(stored(shares, "u2"), BLACK_IS_ZERO, compression=DEFLATE)
+    at = struct.unpack("<I", whole[4:8])[0]
+    for place in range(10, at - 2, 97):
+        data = bytearray(whole)
+        data[place] ^= 4
+        assert "is damaged or cut short" in sentence_of(bytes(data))
+
+
 def test_blocks_that_are_absent_are_nodata_and_said() -> None:
     sparse = tiff(stored(GREY, "u2"), BLACK_IS_ZERO, tile=(16, 16), compression=DEFLATE, absent=(0, 4))
     picture = read_picture(sparse, stretch=False)
@@ -567,6 +578,14 @@ def test_a_16_bit_png_of_the_whole_range_is_not_stretched() -> None:
         picture = read_picture(png_of(stored(values, "u2"), kind))
         assert np.abs(picture.pixels - expected(COLOURS)).max() <= 1
         assert (picture.note, picture.limits) == ("", None)
+
+
+def test_a_tiff_that_pillow_has_opened_is_read_right() -> None:
+    data = io.BytesIO(tiff(stored(COLOURS, "u2"), RGB, planar=True))
+    with Image.open(data) as image:
+        assert np.abs(read_picture(image).pixels - expected(COLOURS)).max() <= 1
+        assert image.tile  # left as it was
+        assert image.size == (47, 37)
 
 
 def test_a_pil_image_of_few_values_is_stretched() -> None:

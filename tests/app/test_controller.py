@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from pytestqt.qtbot import QtBot
@@ -11,6 +13,7 @@ from test_state import layer, ran
 from fmviz.app.controller import Controller
 from fmviz.app.state import Store, ViewState
 from fmviz.engine.messages import Dropped, Failed, PictureSource, Progress
+from fmviz.picture_options import PictureOptions
 
 A, B, C = (PictureSource(name=name, path=f"/pictures/{name}.png") for name in "abc")
 PATIENCE_MS = 20
@@ -110,3 +113,29 @@ def test_a_broken_picture_that_is_waited_for_leaves_what_is_shown(runs: Runs) ->
     runs.link.reply(Failed(id=runs.choose(B), kind="PictureError", message="b cannot be read."))
     assert runs.store.state.sources == (A, C)
     assert runs.store.state.source == runs.store.state.shown_source == A
+
+
+def test_bands_that_a_picture_lacks_leave_it_in_its_place_as_it_was(runs: Runs) -> None:
+    runs.controller.set_bands(A, (4, 3, 2))
+    other = msgspec.structs.replace(A, options=PictureOptions((4, 3, 2)))
+    number, source = runs.link.runs()[-1]
+    assert source == other
+    runs.link.reply(Failed(id=number, kind="PictureError", message="a has 3 bands."))
+    assert runs.store.state.sources == (A, B, C)
+    assert runs.store.state.source == runs.store.state.shown_source == A
+    runs.controller.retry()
+    assert runs.store.state.sources == (other, B, C)
+
+
+def test_the_stretch_is_of_all_pictures_and_of_those_opened_later(runs: Runs) -> None:
+    runs.controller.set_bands(B, (3, 2, 1))
+    runs.controller.set_stretch(False)
+    options = [source.options for source in runs.store.state.sources]
+    plain = PictureOptions(stretch=False)
+    assert options == [plain, PictureOptions((3, 2, 1), stretch=False), plain]
+    runs.controller.open_paths([Path("/pictures/d.png")])
+    assert runs.store.state.sources[-1].options == plain
+    runs.controller.open_pictures([B])
+    assert runs.store.state.sources[-1].options == PictureOptions((3, 2, 1), stretch=False)
+    runs.controller.set_stretch(True)
+    assert runs.store.state.sources[-1].options == PictureOptions((3, 2, 1))

@@ -70,7 +70,7 @@ class BandsDialog(QDialog):
         layout.addWidget(self.buttons)
 
     def bands(self) -> tuple[int, ...]:
-        """Return what is chosen in the dialog."""
+        """Return the chosen bands."""
         if self._defaults:
             return ()
         boxes = self.boxes if self.colours.isChecked() else [self.box]
