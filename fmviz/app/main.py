@@ -39,6 +39,7 @@ from fmviz.app.presenter import Presenter
 from fmviz.app.probing import Probing
 from fmviz.app.returning import Returning
 from fmviz.app.shelf import Shelf
+from fmviz.app.sitting import Sitting
 from fmviz.app.state import Store, ViewState
 from fmviz.app.tabling import Tabling
 from fmviz.app.teaching import Teaching
@@ -117,7 +118,7 @@ class App:
         self.probing = Probing(self.store, self.link, self.controller, self.window)
         self.keeper: Keeper | None = None
         if folder is not None:
-            self.keeper = Keeper(self.store, folder, self.window, zooms=self.window.zooms)
+            self.keeper = Keeper(self.store, folder, self.window, completed=self._completed)
             self.window.zoomed.connect(self.keeper.look_again)
         self.returning = Returning(
             self.store, self.controller, self.keeper, bad_settings, zoom=self.window.resume_zooms
@@ -170,6 +171,10 @@ class App:
             from fmviz.app.ending import SignalsEnd
 
             self.signals = SignalsEnd(self._end, self.window)
+
+    def _completed(self, kept: Sitting) -> Sitting:
+        """Return what is kept with what is not in the state."""
+        return self.returning.with_awaited(msgspec.structs.replace(kept, zooms=self.window.zooms()))
 
     def _named_setup(self, setup: Setup) -> Setup:
         """Return `setup` with what the caller named."""

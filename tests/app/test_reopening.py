@@ -323,6 +323,11 @@ def test_a_model_that_is_not_trusted_is_asked_about_in_a_banner(start: Start, pl
     assert "mine.py was changed since you trusted it" in desk.problem()
     assert desk.dialog(TrustDialog) is None
     desk.choose_tap("C4")
+    # Closed without an answer, it asks again.
+    desk.close()
+    desk = start()
+    desk.settle()
+    assert shown(desk)[:2] == ("coffee.png", BACKBONE)
     (button,) = desk.window.banner("maps").findChildren(QPushButton)
     button.click()
     dialog = desk.dialog(TrustDialog)
