@@ -119,6 +119,8 @@ def _window_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--new", action="store_true", help="start empty, without the pictures, layer and view that were open last time"
     )
+    # The window of `fmviz.show`: neither restores nor replaces what the user's own windows had open.
+    parser.add_argument("--live", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=f"fmviz {fmviz.__version__}")
     return parser
 
@@ -152,7 +154,8 @@ def _open_window(options: argparse.Namespace, backbone: str) -> int:
         return 1
     engine = shlex.split(options.engine) if options.engine else None
     pictures = [Path(name) for name in options.pictures]
-    return run(pictures, engine=engine, backbone=backbone, weights=options.weights or "", new=options.new)
+    weights = options.weights or ""
+    return run(pictures, engine=engine, backbone=backbone, weights=weights, new=options.new, live=options.live)
 
 
 _NAMED = 4

@@ -189,7 +189,14 @@ class Showing:
 
     def _opened(self, pictures: list[str]) -> subprocess.Popen[bytes]:
         relay = shlex.join((sys.executable, "-m", "fmviz.relay"))
-        command = [sys.executable, "-m", "fmviz", f"--engine={relay}", f"--backbone={self.session.backbone.name}"]
+        command = [
+            sys.executable,
+            "-m",
+            "fmviz",
+            f"--engine={relay}",
+            f"--backbone={self.session.backbone.name}",
+            "--live",
+        ]
         environment = {**os.environ, ADDRESS: address_words(self._address), KEY: self._key.hex()}
         try:
             # In a notebook nobody reads the terminal, so what it says of a display that is not there is kept.

@@ -563,13 +563,13 @@ def test_without_a_command_the_window_opens_on_the_pictures(monkeypatch):
     assert main(["--weights", "random"]) == 0
     assert main(["--new"]) == 0
     assert opened == [
-        ([Path("a.png"), Path("b.png")], None, "", "", False),
-        ([], ["ssh", "box", "fmviz engine"], "", "", False),
-        ([Path("a.png")], None, "vgg16", "", False),
-        ([], ["box"], "own:theirs.py:net", "", False),
-        ([], None, "vgg16", "mine.pth", False),
-        ([], None, "", "random", False),
-        ([], None, "", "", True),
+        ([Path("a.png"), Path("b.png")], None, "", "", False, False),
+        ([], ["ssh", "box", "fmviz engine"], "", "", False, False),
+        ([Path("a.png")], None, "vgg16", "", False, False),
+        ([], ["box"], "own:theirs.py:net", "", False, False),
+        ([], None, "vgg16", "mine.pth", False, False),
+        ([], None, "", "random", False, False),
+        ([], None, "", "", True, False),
     ]
 
 

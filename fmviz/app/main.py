@@ -7,7 +7,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from PySide6.QtCore import (
@@ -78,6 +78,7 @@ class App:
         backbone, weights: To start with, instead of those of last time.
         folder: Where what is open is kept for the next window; nowhere where None.
         new: Start empty: nothing of last time is shown again, and no sample.
+        live: The network is one in a running program: neither restore nor replace what other windows had open.
     """
 
     def __init__(
@@ -90,11 +91,12 @@ class App:
         weights: str = "",
         folder: Path | None = None,
         new: bool = False,
+        live: bool = False,
     ) -> None:
         self.preferences = Preferences(settings)
         bad_settings = self.preferences.put_aside_if_bad()
         state = self.preferences.restored(ViewState())
-        self._new, self._backbone, self._weights = new, backbone, weights
+        self._new, self._live, self._backbone, self._weights = new, live, backbone, weights
         if new:
             state = msgspec.structs.replace(state, setup=Setup(backbone=BACKBONE))
         if backbone or weights:
@@ -185,7 +187,7 @@ class App:
     def _open_first_pictures(self) -> None:
         """Open the pictures of the caller, or else those of last time, or else a sample."""
         pictures = any(path.suffix.lower() not in (".py", *WEIGHTS_SUFFIXES) for path in self._pictures)
-        reopen = self.preferences.reopens() and not self._new
+        reopen = self.preferences.reopens() and not self._new and not self._live
         self.returning.begin(reopen=reopen, setup=self._named_setup, pictures=not pictures)
         if self._pictures:
             self.commands.open_paths(self._pictures)
@@ -242,10 +244,14 @@ class App:
         self.controller.end()
         self.preferences.save_choices(self.store.state)
         if self.keeper is not None:
-            # A window that was empty from its start to its end takes nothing away.
-            unused = self._new and not self.store.state.sources
-            self.keeper.end("remove" if not self.preferences.reopens() else "leave" if unused else "replace")
+            self.keeper.end(self._what_becomes_of_closed())
         self.link.stop()
+
+    def _what_becomes_of_closed(self) -> Literal["replace", "remove", "leave"]:
+        """Return what becomes of the session that the next window shows."""
+        if self._live or (self._new and not self.store.state.sources):
+            return "leave"
+        return "replace" if self.preferences.reopens() else "remove"
 
 
 def _apply_theme(state: ViewState) -> None:
@@ -281,6 +287,7 @@ def run(
     backbone: str = "",
     weights: str = "",
     new: bool = False,
+    live: bool = False,
 ) -> int:
     """Open the window and stay until it is closed; the exit code. The arguments are those of `App`."""
     display = Display()
@@ -289,7 +296,9 @@ def run(
     # Who has no home has nowhere to keep anything.
     with contextlib.suppress(ExportError):
         folder = state_folder()
-    app = App(QSettings(), pictures, engine=engine, backbone=backbone, weights=weights, folder=folder, new=new)
+    app = App(
+        QSettings(), pictures, engine=engine, backbone=backbone, weights=weights, folder=folder, new=new, live=live
+    )
     display.opened(app.end_without_display)
     app.faults.listen()
     app.show()

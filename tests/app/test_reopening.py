@@ -171,6 +171,17 @@ def test_new_starts_empty_and_takes_nothing_from_others(start: Start, places: Pa
     desk.close()
 
 
+def test_the_window_of_a_running_program_takes_and_leaves_nothing(start: Start, places: Path) -> None:
+    """`fmviz.show`: its network is gone with the program."""
+    left_open(start, places / "coffee.png")
+    before = (places / "state" / CLOSED).read_bytes()
+    desk = start(live=True, backbone="resnet34", weights="random")
+    desk.settle()
+    assert shown(desk)[:2] == ("chelsea.png", "resnet34")
+    desk.close()
+    assert (places / "state" / CLOSED).read_bytes() == before
+
+
 def test_a_window_without_pictures_is_empty_again(start: Start, places: Path) -> None:
     desk = start(places / "coffee.png")
     desk.settle()
