@@ -122,6 +122,8 @@ def _window_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--new", action="store_true", help="start empty, without the pictures, layer and view that were open last time"
     )
+    # The window of `fmviz.show`: neither restores nor replaces what the user's own windows had open.
+    parser.add_argument("--live", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=f"fmviz {fmviz.__version__}")
     return parser
 
@@ -162,6 +164,7 @@ def _open_window(options: argparse.Namespace, backbone: str) -> int:
         weights=options.weights or "",
         picture_options=PictureOptions(options.bands, options.stretch),
         new=options.new,
+        live=options.live,
     )
 
 

@@ -190,7 +190,14 @@ class Showing:
 
     def _opened(self, pictures: list[str]) -> subprocess.Popen[bytes]:
         relay = shlex.join((sys.executable, "-m", "fmviz.relay"))
-        command = [sys.executable, "-m", "fmviz", f"--engine={relay}", f"--backbone={self.session.backbone.name}"]
+        command = [
+            sys.executable,
+            "-m",
+            "fmviz",
+            f"--engine={relay}",
+            f"--backbone={self.session.backbone.name}",
+            "--live",
+        ]
         command += [f"--bands={','.join(map(str, self._bands))}"] if self._bands else []
         command += [] if self.session.picture_options.stretch else ["--no-stretch"]
         environment = {**os.environ, ADDRESS: address_words(self._address), KEY: self._key.hex()}

@@ -663,14 +663,14 @@ def test_without_a_command_the_window_opens_on_the_pictures(monkeypatch):
     assert main(["--new"]) == 0
     usual, chosen = PictureOptions(), PictureOptions((4, 3, 2), stretch=False)
     assert opened == [
-        ([Path("a.png"), Path("b.png")], None, "", "", usual, False),
-        ([], ["ssh", "box", "fmviz engine"], "", "", usual, False),
-        ([Path("a.png")], None, "vgg16", "", usual, False),
-        ([], ["box"], "own:theirs.py:net", "", usual, False),
-        ([], None, "vgg16", "mine.pth", usual, False),
-        ([], None, "", "random", usual, False),
-        ([Path("a.tif")], None, "", "", chosen, False),
-        ([], None, "", "", usual, True),
+        ([Path("a.png"), Path("b.png")], None, "", "", usual, False, False),
+        ([], ["ssh", "box", "fmviz engine"], "", "", usual, False, False),
+        ([Path("a.png")], None, "vgg16", "", usual, False, False),
+        ([], ["box"], "own:theirs.py:net", "", usual, False, False),
+        ([], None, "vgg16", "mine.pth", usual, False, False),
+        ([], None, "", "random", usual, False, False),
+        ([Path("a.tif")], None, "", "", chosen, False, False),
+        ([], None, "", "", usual, True, False),
     ]
 
 

@@ -58,6 +58,9 @@ class ViewFocus(QObject):
         for view in (self._last, *self._covering(self._last), *self._views):
             if _can_be_seen(view) and view.isEnabled():
                 view.setFocus()
+                if isinstance(QApplication.activeWindow(), QDockWidget):
+                    # A floating dock has the keyboard of its own window.
+                    view.activateWindow()
                 return
 
     def _covering(self, view: QWidget) -> list[QWidget]:

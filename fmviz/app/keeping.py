@@ -19,7 +19,7 @@ import msgspec
 from PySide6.QtCore import QLockFile, QObject, QTimer, Signal
 
 from fmviz.app import sitting
-from fmviz.app.sitting import Sitting, Zooms
+from fmviz.app.sitting import Sitting
 from fmviz.app.state import Store
 from fmviz.assets import asset
 from fmviz.strays import aside, remove_strays
@@ -54,19 +54,24 @@ class Keeper(QObject):
     Args:
         store: the state to keep.
         folder: where; made where it is missing. Nothing is kept, in silence, where one may not write.
-        zooms: where the views look.
+        completed: Return what is kept with that which is not in the store.
     """
 
     failed = Signal(str)
     """What is open could not be written: why. Said once."""
 
     def __init__(
-        self, store: Store, folder: Path, parent: QObject | None = None, *, zooms: Callable[[], Zooms] = Zooms
+        self,
+        store: Store,
+        folder: Path,
+        parent: QObject | None = None,
+        *,
+        completed: Callable[[Sitting], Sitting] = lambda kept: kept,
     ) -> None:
         super().__init__(parent)
         self._store = store
         self._folder = folder
-        self._zooms = zooms
+        self._completed = completed
         self._stamps: dict[str, tuple[int, int] | None] = {}
         self._name = f"window-{uuid.uuid4().hex}"
         self._lock: QLockFile | None = None
@@ -153,8 +158,9 @@ class Keeper(QObject):
 
     def _now(self, state: Sitting) -> Sitting:
         """Return `state` with what is not in the store."""
-        stamps = {path: stamp for path in state.pictures if (stamp := self._stamp(path)) is not None}
-        return msgspec.structs.replace(state, zooms=self._zooms(), stamps=stamps)
+        kept = self._completed(state)
+        stamps = {path: stamp for path in kept.pictures if (stamp := self._stamp(path)) is not None}
+        return msgspec.structs.replace(kept, stamps=stamps)
 
     def _stamp(self, path: str) -> tuple[int, int] | None:
         """Return the picture's stamp as it was when it was met first: as the engine read it."""

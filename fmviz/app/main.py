@@ -7,7 +7,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from PySide6.QtCore import (
@@ -38,6 +38,7 @@ from fmviz.app.presenter import Presenter
 from fmviz.app.probing import Probing
 from fmviz.app.returning import Returning
 from fmviz.app.shelf import Shelf
+from fmviz.app.sitting import Sitting
 from fmviz.app.state import Store, ViewState
 from fmviz.app.tabling import Tabling
 from fmviz.app.teaching import Teaching
@@ -78,6 +79,7 @@ class App:
         picture_options: The bands and the stretch that these pictures are opened with.
         folder: Where what is open is kept for the next window; nowhere where None.
         new: Start empty: nothing of last time is shown again, and no sample.
+        live: The network is one in a running program: neither restore nor replace what other windows had open.
     """
 
     def __init__(
@@ -91,11 +93,12 @@ class App:
         picture_options: PictureOptions = USUAL,
         folder: Path | None = None,
         new: bool = False,
+        live: bool = False,
     ) -> None:
         self.preferences = Preferences(settings)
         bad_settings = self.preferences.put_aside_if_bad()
         state = self.preferences.restored(ViewState())
-        self._new, self._backbone, self._weights = new, backbone, weights
+        self._new, self._live, self._backbone, self._weights = new, live, backbone, weights
         if new:
             state = msgspec.structs.replace(state, setup=Setup(backbone=BACKBONE))
         if backbone or weights:
@@ -119,7 +122,7 @@ class App:
         self.probing = Probing(self.store, self.link, self.controller, self.window)
         self.keeper: Keeper | None = None
         if folder is not None:
-            self.keeper = Keeper(self.store, folder, self.window, zooms=self.window.zooms)
+            self.keeper = Keeper(self.store, folder, self.window, completed=self._completed)
             self.window.zoomed.connect(self.keeper.look_again)
         self.returning = Returning(
             self.store, self.controller, self.keeper, bad_settings, zoom=self.window.resume_zooms
@@ -174,6 +177,10 @@ class App:
 
             self.signals = SignalsEnd(self._end, self.window)
 
+    def _completed(self, kept: Sitting) -> Sitting:
+        """Return what is kept with what is not in the state."""
+        return self.returning.with_awaited(msgspec.structs.replace(kept, zooms=self.window.zooms()))
+
     def _named_setup(self, setup: Setup) -> Setup:
         """Return `setup` with what the caller named."""
         if self._backbone:
@@ -183,7 +190,7 @@ class App:
     def _open_first_pictures(self) -> None:
         """Open the pictures of the caller, or else those of last time, or else a sample."""
         pictures = any(path.suffix.lower() != ".py" and not are_weights(path) for path in self._pictures)
-        reopen = self.preferences.reopens() and not self._new
+        reopen = self.preferences.reopens() and not self._new and not self._live
         self.returning.begin(reopen=reopen, setup=self._named_setup, pictures=not pictures)
         if self._pictures:
             # What the command line says of them goes before what was kept.
@@ -242,10 +249,14 @@ class App:
         self.controller.end()
         self.preferences.save_choices(self.store.state)
         if self.keeper is not None:
-            # A window that was empty from its start to its end takes nothing away.
-            unused = self._new and not self.store.state.sources
-            self.keeper.end("remove" if not self.preferences.reopens() else "leave" if unused else "replace")
+            self.keeper.end(self._what_becomes_of_closed())
         self.link.stop()
+
+    def _what_becomes_of_closed(self) -> Literal["replace", "remove", "leave"]:
+        """Return what becomes of the session that the next window shows."""
+        if self._live or (self._new and not self.store.state.sources):
+            return "leave"
+        return "replace" if self.preferences.reopens() else "remove"
 
 
 def _apply_theme(state: ViewState) -> None:
@@ -282,6 +293,7 @@ def run(
     weights: str = "",
     picture_options: PictureOptions = USUAL,
     new: bool = False,
+    live: bool = False,
 ) -> int:
     """Open the window and stay until it is closed; the exit code. The arguments are those of `App`."""
     display = Display()
@@ -299,6 +311,7 @@ def run(
         picture_options=picture_options,
         folder=folder,
         new=new,
+        live=live,
     )
     display.opened(app.end_without_display)
     app.faults.listen()

@@ -196,6 +196,15 @@ class Returning(QObject):
             text = self.tr("The layer {layer} of last time is not in this {network}: another one is shown.")
             self._tell(text.format(layer=kept.layer, network=shown_name(kept.setup.backbone)))
 
+    def with_awaited(self, kept: Sitting) -> Sitting:
+        """Return `kept` with the network of last time, while the user is still asked whether its file may be run."""
+        awaited, problem = self._awaited, self._store.state.problem("maps")
+        if awaited is None or problem is None or problem.trust is None:
+            return kept
+        same = kept.pictures[kept.current :][:1] == awaited.pictures[awaited.current :][:1]
+        pin = awaited.pin if same else None
+        return msgspec.structs.replace(kept, setup=awaited.setup, layer=awaited.layer, channel=awaited.channel, pin=pin)
+
     # What was not closed in order
 
     def _sentence(self, kept: Sitting, *, crashed: bool) -> str:

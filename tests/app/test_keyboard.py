@@ -241,6 +241,19 @@ def test_escape_clears_a_filter_then_leaves_it_and_the_pin_stays(desk: Desk) -> 
     assert desk.state.pin is None
 
 
+def test_escape_in_a_floating_dock_gives_the_keyboard_to_the_window(desk: Desk) -> None:
+    dock, canvas = desk.window.docks["layers"], desk.window.maps.canvas
+    activate(canvas)
+    dock.setFloating(True)
+    try:
+        activate(desk.window.layers.field)
+        assert dock.isActiveWindow()
+        QTest.keyClick(desk.window.layers.field, Qt.Key.Key_Escape)
+        until(lambda: desk.window.isActiveWindow() and canvas.hasFocus(), "the grid has the keyboard")
+    finally:
+        desk.do("reset_layout")
+
+
 def test_escape_takes_back_a_number_that_was_typed(desk: Desk) -> None:
     side, tree = desk.window.setup_bar.side, desk.window.layers.tree
     activate(tree)

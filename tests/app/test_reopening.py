@@ -22,7 +22,7 @@ from fmviz.app import sitting
 from fmviz.app.keeping import CLOSED, Keeper
 from fmviz.app.preferences import Preferences
 from fmviz.app.sitting import Sitting, Zooms
-from fmviz.app.state import Store
+from fmviz.app.state import Store, ViewState
 from fmviz.app.views.trust_dialog import TrustDialog
 from fmviz.assets import asset
 from fmviz.defaults import BACKBONE
@@ -67,16 +67,14 @@ def start(open_desk: OpenDesk, places: Path) -> Start:
     return started
 
 
-def left_open(start: Start, *pictures: Path, backbone: str = "resnet18", **changes: Any) -> Sitting:
-    """Open pictures in a network, change the state, quit; what was open then."""
-    desk = start(*pictures, backbone=backbone, weights="random")
-    desk.settle()
-    if changes:
-        desk.app.store.update(**changes)
-        desk.settle()
-    kept = sitting.of_state(desk.state)
-    desk.close()
-    return kept
+def left_open(places: Path, *pictures: Path, backbone: str = "resnet18", **changes: Any) -> Sitting:
+    """Leave what a window leaves that closes in order with these pictures open; what was open then."""
+    sources = tuple(PictureSource(name=path.name, path=str(path)) for path in pictures)
+    state = ViewState(**{"sources": sources, "setup": Setup(backbone=backbone, weights="random"), **changes})
+    keeper = Keeper(Store(state), places / "state")
+    keeper.begin(take=False)
+    keeper.end("replace")
+    return sitting.of_state(state)
 
 
 def shown(desk: Desk) -> tuple[Any, ...]:
@@ -127,7 +125,7 @@ def test_pictures_network_layer_channel_pin_and_view_are_there_again(start: Star
 
 def test_it_is_there_a_third_time(start: Start, places: Path) -> None:
     """Nothing is lost by a window that restored, and changed nothing."""
-    kept = left_open(start, places / "coffee.png", layer="layer3.0.conv1", channel=9, pin=(60.0, 50.0))
+    kept = left_open(places, places / "coffee.png", layer="layer3.0.conv1", channel=9, pin=(60.0, 50.0))
     for _ in range(2):
         desk = start()
         desk.settle()
@@ -136,7 +134,7 @@ def test_it_is_there_a_third_time(start: Start, places: Path) -> None:
 
 
 def test_it_can_be_turned_off(start: Start, places: Path) -> None:
-    left_open(start, places / "coffee.png")
+    left_open(places, places / "coffee.png")
     desk = start()
     desk.settle()
     assert desk.window.actions_by_name["reopen"].isChecked()
@@ -153,7 +151,7 @@ def test_it_can_be_turned_off(start: Start, places: Path) -> None:
 
 
 def test_new_starts_empty_and_takes_nothing_from_others(start: Start, places: Path) -> None:
-    left_open(start, places / "coffee.png")
+    left_open(places, places / "coffee.png")
     desk = start(new=True)
     until(lambda: desk.state.backbones, "the engine is there")
     assert (desk.state.sources, desk.state.layer, desk.state.setup) == ((), "", Setup(backbone=BACKBONE))
@@ -171,11 +169,19 @@ def test_new_starts_empty_and_takes_nothing_from_others(start: Start, places: Pa
     desk.close()
 
 
-def test_a_window_without_pictures_is_empty_again(start: Start, places: Path) -> None:
-    desk = start(places / "coffee.png")
+def test_the_window_of_a_running_program_takes_and_leaves_nothing(start: Start, places: Path) -> None:
+    """`fmviz.show`: its network is gone with the program."""
+    left_open(places, places / "coffee.png")
+    before = (places / "state" / CLOSED).read_bytes()
+    desk = start(live=True, backbone="resnet34", weights="random")
     desk.settle()
-    desk.app.controller.close_picture(0)
+    assert shown(desk)[:2] == ("chelsea.png", "resnet34")
     desk.close()
+    assert (places / "state" / CLOSED).read_bytes() == before
+
+
+def test_a_window_without_pictures_is_empty_again(start: Start, places: Path) -> None:
+    left_open(places)
     desk = start()
     until(lambda: desk.state.backbones, "the engine is there")
     assert desk.state.sources == ()
@@ -184,7 +190,7 @@ def test_a_window_without_pictures_is_empty_again(start: Start, places: Path) ->
 
 
 def test_pictures_of_the_command_line_replace_those_of_last_time(start: Start, places: Path) -> None:
-    left_open(start, places / "coffee.png", layer="layer3.0.conv1", channel=9, pin=(60.0, 50.0))
+    left_open(places, places / "coffee.png", layer="layer3.0.conv1", channel=9, pin=(60.0, 50.0))
     desk = start(places / "chelsea.png")
     desk.settle()
     assert shown(desk) == ("chelsea.png", "resnet18", "layer3.0.conv1", 9, None)
@@ -194,7 +200,7 @@ def test_pictures_of_the_command_line_replace_those_of_last_time(start: Start, p
 
 
 def test_a_network_of_the_command_line_replaces_that_of_last_time(start: Start, places: Path) -> None:
-    left_open(start, places / "coffee.png", layer="layer3.0.conv1", channel=9, pin=(60.0, 50.0))
+    left_open(places, places / "coffee.png", layer="layer3.0.conv1", channel=9, pin=(60.0, 50.0))
     desk = start(backbone="resnet34", weights="random")
     desk.settle()
     assert shown(desk) == ("coffee.png", "resnet34", "layer3.0.conv1", 9, (60.0, 50.0))
@@ -209,16 +215,10 @@ def test_what_is_gone_is_one_sentence_and_the_rest_is_there(start: Start, places
     for name in ("b.png", "c.png"):
         shutil.copy(places / "coffee.png", places / name)
     pictures = [places / name for name in ("coffee.png", "b.png", "c.png", "chelsea.png")]
-    desk = start(*pictures, backbone="resnet18", weights="random")
-    desk.settle()
+    sources = [PictureSource(name=path.name, path=str(path)) for path in pictures]
     pasted = PictureSource(name="pasted picture", data=(places / "coffee.png").read_bytes())
-    desk.app.controller.open_pictures([pasted])
-    desk.settle()
-    desk.app.store.update(current=1)
-    desk.settle()
-    desk.choose_layer("layer2.0.conv1")
-    desk.app.store.update(channel=11, pin=(60.0, 50.0))
-    desk.close()
+    look = {"layer": "layer2.0.conv1", "channel": 11, "pin": (60.0, 50.0)}
+    left_open(places, sources=(*sources, pasted), current=1, **look)
     (places / "b.png").unlink()
     shutil.copy(places / "chelsea.png", places / "coffee.png")
 
@@ -238,7 +238,7 @@ def test_what_is_gone_is_one_sentence_and_the_rest_is_there(start: Start, places
 
 
 def test_a_picture_that_was_replaced_is_shown_without_the_pin(start: Start, places: Path) -> None:
-    left_open(start, places / "coffee.png", layer="layer2.0.conv1", channel=11, pin=(60.0, 50.0))
+    left_open(places, places / "coffee.png", layer="layer2.0.conv1", channel=11, pin=(60.0, 50.0))
     shutil.copy(places / "chelsea.png", places / "coffee.png")
     desk = start()
     desk.settle()
@@ -248,7 +248,7 @@ def test_a_picture_that_was_replaced_is_shown_without_the_pin(start: Start, plac
 
 
 def test_without_any_of_its_pictures_the_network_is_there_on_a_sample(start: Start, places: Path) -> None:
-    left_open(start, places / "coffee.png", layer="layer2.0.conv1", channel=11)
+    left_open(places, places / "coffee.png", layer="layer2.0.conv1", channel=11)
     (places / "coffee.png").unlink()
     desk = start()
     desk.settle()
@@ -265,11 +265,8 @@ def test_weights_that_are_gone_or_damaged_leave_the_network(start: Start, places
 
     weights = places / "mine.safetensors"
     save_file(backbone("resnet18").build().state_dict(), weights)
-    desk = start(places / "coffee.png", backbone="resnet18", weights=str(weights))
-    desk.settle()
-    desk.choose_layer("layer2.0.conv1")
-    desk.app.store.update(channel=11, pin=(60.0, 50.0))
-    desk.close()
+    look = {"layer": "layer2.0.conv1", "channel": 11, "pin": (60.0, 50.0)}
+    left_open(places, places / "coffee.png", setup=Setup(backbone="resnet18", weights=str(weights)), **look)
     if spoilt == "gone":
         weights.unlink()
     else:
@@ -283,7 +280,7 @@ def test_weights_that_are_gone_or_damaged_leave_the_network(start: Start, places
 
 
 def test_a_network_that_is_gone_leaves_the_pictures(start: Start, places: Path) -> None:
-    left_open(start, places / "coffee.png", places / "chelsea.png")
+    left_open(places, places / "coffee.png", places / "chelsea.png")
     path = places / "state" / CLOSED
     path.write_text(path.read_text().replace('"resnet18"', '"resnet18_of_another_version"'))
     desk = start()
@@ -298,7 +295,7 @@ def test_a_layer_that_the_network_no_longer_has_is_said(start: Start, places: Pa
     path = places / "mine.py"
     path.write_text(MODEL.format(second="second"))
     trust.trust(path, hashlib.sha256(path.read_bytes()).hexdigest())
-    left_open(start, places / "coffee.png", backbone=f"own:{path}:build", layer="second", channel=7, pin=(60.0, 50.0))
+    left_open(places, places / "coffee.png", backbone=f"own:{path}:build", layer="second", channel=7, pin=(60.0, 50.0))
     path.write_text(MODEL.format(second="other"))
     trust.trust(path, hashlib.sha256(path.read_bytes()).hexdigest())
     desk = start()
@@ -315,7 +312,7 @@ def test_a_model_that_is_not_trusted_is_asked_about_in_a_banner(start: Start, pl
     path.write_text(MODEL.format(second="second"))
     trust.trust(path, hashlib.sha256(path.read_bytes()).hexdigest())
     name = f"own:{path}:build"
-    left_open(start, places / "coffee.png", backbone=name, layer="second", channel=7, pin=(60.0, 50.0))
+    left_open(places, places / "coffee.png", backbone=name, layer="second", channel=7, pin=(60.0, 50.0))
     path.write_text(MODEL.format(second="second") + "# edited\n")
     desk = start()
     desk.settle()
@@ -323,6 +320,11 @@ def test_a_model_that_is_not_trusted_is_asked_about_in_a_banner(start: Start, pl
     assert "mine.py was changed since you trusted it" in desk.problem()
     assert desk.dialog(TrustDialog) is None
     desk.choose_tap("C4")
+    # Closed without an answer, it asks again.
+    desk.close()
+    desk = start()
+    desk.settle()
+    assert shown(desk)[:2] == ("coffee.png", BACKBONE)
     (button,) = desk.window.banner("maps").findChildren(QPushButton)
     button.click()
     dialog = desk.dialog(TrustDialog)
@@ -348,7 +350,7 @@ def test_a_model_that_is_named_at_the_start_is_asked_about_in_a_banner(start: St
 
 
 def test_a_session_that_cannot_be_read_is_put_aside_and_said(start: Start, places: Path) -> None:
-    left_open(start, places / "coffee.png")
+    left_open(places, places / "coffee.png")
     path = places / "state" / CLOSED
     path.write_bytes(path.read_bytes()[:-9])
     desk = start()
@@ -360,7 +362,7 @@ def test_a_session_that_cannot_be_read_is_put_aside_and_said(start: Start, place
 
 
 def test_two_windows_do_not_show_the_same_and_the_last_to_close_is_kept(start: Start, places: Path) -> None:
-    left_open(start, places / "coffee.png")
+    left_open(places, places / "coffee.png")
     first = start()
     first.settle()
     second = start()
@@ -378,7 +380,7 @@ def test_two_windows_do_not_show_the_same_and_the_last_to_close_is_kept(start: S
 
 def test_after_a_kill_it_is_offered_and_what_was_closed_is_shown(start: Start, places: Path) -> None:
     """Two windows, of which one was killed: no question twice, and nothing lost."""
-    left_open(start, places / "coffee.png")
+    left_open(places, places / "coffee.png")
     killed = Sitting(pictures=(str(places / "chelsea.png"),), setup=Setup(backbone="resnet34", weights="random"))
     (places / "state" / "window-0.json").write_bytes(sitting.written(killed))
     desk = start()
