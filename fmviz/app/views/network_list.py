@@ -33,7 +33,9 @@ class NetworkList(QStandardItemModel):
         titles = (self.tr("Network"), self.tr("Parameters"), self.tr("MACs"), self.tr("Year"), self.tr("Weights"))
         self.setHorizontalHeaderLabels(titles)
         for column in (1, 2, 3):
-            self.horizontalHeaderItem(column).setTextAlignment(_RIGHT)
+            # Not through `horizontalHeaderItem`: PySide keeps a wrapper of the item, which `clear` deletes without telling
+            # it; with PySide 6.12 the process then dies in a later call.
+            self.setHeaderData(column, Qt.Orientation.Horizontal, _RIGHT.value, Qt.ItemDataRole.TextAlignmentRole)
         self._by_name = {}
         by_name = {row.name: row for row in networks}
         self._add(self.tr("Recent"), [by_name[name] for name in recent if name in by_name])
