@@ -24,7 +24,7 @@ def test_the_list_can_be_filled_many_times(qapp: QApplication) -> None:
         gc.collect()
         qapp.processEvents()
         assert networks.rowCount() == 18
-        assert networks.index_of(f"torchvision/net{count - 1}").data() == f"net{count - 1}"
+        assert networks.index_of(f"torchvision/net{count - 1}").data() == f"torchvision/net{count - 1}"
 
 
 def test_numbers_and_their_headers_stand_at_the_right(qapp: QApplication) -> None:
