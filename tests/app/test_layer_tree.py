@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from driving import until
 from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtTest import QAbstractItemModelTester
@@ -106,3 +108,15 @@ def test_all_rows_that_are_gone_are_cleared_away_in_the_end(qapp: QApplication) 
     until(lambda: not tree._gone, "they are cleared away")
     assert not tree._clear_away_later.isActive()
     assert tree.rowCount() == 3
+
+
+def test_the_tree_can_be_filled_many_times(qapp: QApplication) -> None:
+    """Its items are taken out and deleted while the tree lives on."""
+    tree = LayerTree()
+    names = [f"body.{stage}.{block}.conv" for stage in range(6) for block in range(20)]
+    for count in range(40, 120, 2):
+        tree.set_layers([layer(name) for name in names[:count]])
+        gc.collect()
+        qapp.processEvents()
+        assert tree.index_of(names[count - 1]).isValid()
+    assert tree.headerData(1, Qt.Orientation.Horizontal, Qt.ItemDataRole.TextAlignmentRole) is not None

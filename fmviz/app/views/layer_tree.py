@@ -44,7 +44,7 @@ class LayerTree(QStandardItemModel):
     def _set_header(self) -> None:
         self.setHorizontalHeaderLabels([self.tr("Layer"), self.tr("Shape"), self.tr("Stride")])
         for column in (1, 2):
-            self.horizontalHeaderItem(column).setTextAlignment(_RIGHT)
+            self.setHeaderData(column, Qt.Orientation.Horizontal, _RIGHT.value, Qt.ItemDataRole.TextAlignmentRole)
 
     def set_layers(self, layers: Sequence[LayerInfo]) -> bool:
         """The layers in the order of the forward; whether they are others than before."""

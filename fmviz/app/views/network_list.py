@@ -33,10 +33,11 @@ class NetworkList(QStandardItemModel):
         titles = (self.tr("Network"), self.tr("Parameters"), self.tr("MACs"), self.tr("Year"), self.tr("Weights"))
         self.setHorizontalHeaderLabels(titles)
         for column in (1, 2, 3):
-            self.horizontalHeaderItem(column).setTextAlignment(_RIGHT)
-        self.horizontalHeaderItem(1).setToolTip(
-            self.tr("Without the detection head that the weights of a trained pyramid may bring")
-        )
+            # Not through `horizontalHeaderItem`: PySide keeps a wrapper of the item, which `clear` deletes without telling
+            # it; with PySide 6.12 the process then dies in a later call.
+            self.setHeaderData(column, Qt.Orientation.Horizontal, _RIGHT.value, Qt.ItemDataRole.TextAlignmentRole)
+        tip = self.tr("Without the detection head that the weights of a trained pyramid may bring")
+        self.setHeaderData(1, Qt.Orientation.Horizontal, tip, Qt.ItemDataRole.ToolTipRole)
         self._by_name = {}
         by_name = {row.name: row for row in networks}
         self._add(self.tr("Recent"), [by_name[name] for name in recent if name in by_name])
