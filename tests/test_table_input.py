@@ -1,4 +1,4 @@
-"""The input of a layer table: inferred channels, given shapes and examples; and remedies that fit the cause."""
+"""The input of a layer table: inferred channels, given shapes and examples; and remedies that fit the cause of a failure."""
 
 from __future__ import annotations
 
