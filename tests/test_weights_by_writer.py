@@ -17,7 +17,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 from fmviz.errors import WeightsError
 from fmviz.networks.backbone import Backbone
 from fmviz.networks.catalog import backbone
-from fmviz.networks.folding import folds_of
+from fmviz.networks.folding import MOST_FOLDS, folds_of
 from fmviz.networks.proposing import propose
 from fmviz.networks.weights import load
 from fmviz.preprocess import IMAGENET
@@ -500,6 +500,33 @@ def test_names_that_only_look_folded_are_left_alone() -> None:
     }
     assert folds_of(attention) == ()
     assert folds_of({"weight_g": torch.rand(3, 1), "weight_v": torch.rand(4, 5)}) == ()
+
+
+def test_a_view_that_repeats_its_elements_is_not_computed_with(tmp_path: Path) -> None:
+    """It would take four terabytes."""
+    huge = torch.ones(1).expand(2**20, 2**20)
+    content = {"a.weight_orig": huge, "a.weight_mask": huge, "b.weight_g": torch.ones(2**20, 1), "b.weight_v": huge}
+    assert folds_of(content) == ()
+    assert "was not made for other/net" in refusal(tmp_path, content)
+
+
+def test_the_number_of_folded_weights_is_bounded() -> None:
+    one = torch.ones(2, 2)
+    content = {f"{number}.weight_{end}": one for number in range(6000) for end in ("orig", "mask")}
+    assert len(folds_of(content)) == MOST_FOLDS
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64], ids=str)
+def test_what_cannot_be_folded_is_left_alone(dtype: torch.dtype) -> None:
+    names = ("weight_orig", "weight_u", "weight_v", "other_g", "other_v", "third_orig", "third_mask")
+    shapes = ((4, 4), (4,), (4,), (4, 1), (4, 4), (2,), (2,))
+    assert folds_of({name: torch.ones(shape).to(dtype) for name, shape in zip(names, shapes, strict=True)}) == ()
+
+
+def test_an_entry_next_to_wrapped_tensors_is_said(tmp_path: Path) -> None:
+    network, notes = loaded(tmp_path, prefixed("module.", NETWORK) | {"epoch": 3})
+    assert holds(network, NETWORK)
+    assert notes == ("An entry of the file (epoch) is an int and was left out.",)
 
 
 def test_a_parametrization_that_is_not_known_names_its_remedy(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
@@ -23,6 +24,7 @@ _LEAST = 0.5
 """Share of a network's tensors that an average of its parameters alone has at least."""
 
 _DEEPEST = 3
+_MOST_ROOTS = 24
 
 Tensors = Mapping[str, Tensor]
 
@@ -126,18 +128,20 @@ def flat_copy(tensors: Tensors) -> tuple[dict[str, Tensor], tuple[str, ...], boo
         if any("." in name for name in names.values()):
             continue
         others = [key for key in tensors if not key.startswith(prefix)]
-        for root in _roots(others):
+        for root in _roots(others, len(names)):
             plain = {key.removeprefix(root): key for key in others if key.startswith(root)}
             if found := _unflattened(tensors, names, plain, ""):
                 return found, tuple(flat), True
     return None
 
 
-def _roots(keys: Iterable[str]) -> list[str]:
-    """The prefixes of up to three names, "" first."""
-    split = [key.split(".")[:-1] for key in keys]
-    found = {".".join(names[:depth]) + "." for names in split for depth in range(1, min(_DEEPEST, len(names)) + 1)}
-    return ["", *sorted(found, key=lambda root: (root.count("."), root))]
+def _roots(keys: Iterable[str], least: int) -> list[str]:
+    """The prefixes of up to three names that at least so many keys have, "" first; not more than can be tried."""
+    counts: Counter[str] = Counter()
+    for key in keys:
+        names = key.split(".")[:-1][:_DEEPEST]
+        counts.update(".".join(names[:depth]) + "." for depth in range(1, len(names) + 1))
+    return ["", *(root for root, count in counts.most_common(_MOST_ROOTS) if count >= least)]
 
 
 def _unflattened(

@@ -309,7 +309,7 @@ def _left_out(table: Table, prefix: str, extra: Mapping[str, object]) -> dict[st
     return {
         key.removeprefix(prefix): why
         for key, why in table.left_out.items()
-        if key.startswith(prefix) and key.removeprefix(prefix) not in extra
+        if not (key.startswith(prefix) and key.removeprefix(prefix) in extra)
     }
 
 

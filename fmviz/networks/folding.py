@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -34,22 +35,27 @@ class Fold:
 
 _Found = Iterator[tuple[str, tuple[str, ...], Kind, Callable[[], Tensor | None]]]
 
+MOST_FOLDS = 5000
+"""Weights that are computed at most, which bounds the time that a file can take: one costs about a millisecond."""
+
 _MOST_ROUNDS = 3
 """A weight may be reparametrized more than once, as one that is weight-normalized and pruned."""
 
 
 def folds_of(tensors: Mapping[str, Tensor]) -> tuple[Fold, ...]:
     """Return the weights that `tensors` hold in a reparametrized form, in an order in which they can be applied."""
-    present = dict(tensors)
+    # A view that repeats its elements is as large as its file says, whatever the file's size: it is not computed with.
+    present = {key: tensor for key, tensor in tensors.items() if _is_dense(tensor)}
     found: list[Fold] = []
     for _ in range(_MOST_ROUNDS):
         before = len(found)
         for kind in (_pruned, _spectral, _weight_normed):
             for key, parts, words, compute in list(kind(present)):
-                value = compute()
+                value = compute() if len(found) < MOST_FOLDS else None
                 if value is not None:
                     found.append(Fold(key, parts, words, value))
-                    present = {name: tensor for name, tensor in present.items() if name not in parts}
+                    for part in parts:
+                        present.pop(part, None)
                     present[key] = value
         if len(found) == before:
             break
@@ -87,7 +93,9 @@ def _pruned(present: Mapping[str, Tensor]) -> _Found:
             key, original = of, mask.removesuffix("0.mask") + "original"
         else:
             continue
-        if original in present and key not in present and present[original].shape == present[mask].shape:
+        if original not in present or key in present or not present[original].is_floating_point():
+            continue
+        if present[original].shape == present[mask].shape and not present[mask].is_complex():
             yield key, (original, mask), "pruned", _product(present[mask], present[original])
 
 
@@ -131,7 +139,7 @@ def _spectrally_normalized(weight: Tensor, left: Tensor, right: Tensor) -> Tenso
     """The weight divided by its largest singular value, which `left` and `right` estimate; None where shapes disagree."""
     if weight.dim() < 2 or left.dim() != 1 or right.dim() != 1 or not weight.numel():
         return None
-    if not weight.dtype == left.dtype == right.dtype:
+    if not weight.is_floating_point() or not weight.dtype == left.dtype == right.dtype:
         return None
     fitting = [
         dim
@@ -188,21 +196,28 @@ def _weight_normalized(length: Tensor, direction: Tensor) -> Tensor | None:
         ]
     if not dims or not direction.numel() or not direction.is_floating_point() or length.dtype != direction.dtype:
         return None
-    # torch's own module, since its kernels round differently for different axes.
-    holder = nn.Module()
-    holder.weight = nn.Parameter(direction.contiguous(), requires_grad=False)
     with torch.no_grad():
-        nn.utils.parametrizations.weight_norm(holder, "weight", dims[0])
-        holder.get_parameter("parametrizations.weight.original0").copy_(length)
-        weight = holder.weight
-    assert isinstance(weight, Tensor)
-    return weight.detach()
+        weight: Tensor = _norm(dims[0])(length, direction.contiguous())
+    return weight
+
+
+@cache
+def _norm(dim: int) -> nn.Module:
+    """torch's own parametrization over an axis, -1 for the whole tensor: its kernels round differently by axis."""
+    holder = nn.Module()
+    holder.weight = nn.Parameter(torch.ones([1] * max(2, dim + 1), device="cpu"), requires_grad=False)
+    nn.utils.parametrizations.weight_norm(holder, "weight", dim)
+    return holder.get_submodule("parametrizations.weight.0")
 
 
 def _parametrized(path: str) -> str:
     """ "conv.parametrizations.weight" -> "conv.weight"; "" for any other path."""
     before, _, name = path.rpartition("parametrizations.")
     return f"{before}{name}" if name and "." not in name and (not before or before.endswith(".")) else ""
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _computes(tensor: Tensor) -> bool:

@@ -141,7 +141,7 @@ def _check_whole(checkpoint: Checkpoint, fits: Sequence[Fit]) -> None:
     """`WeightsError` where the file fits nothing, and the values of many of its tensors lie in other partitions."""
     tensors = checkpoint.tables[0].tensors.values()
     empty = sum(not tensor.numel() for tensor in tensors)
-    if 10 * empty >= len(tensors) and not any(fit.fits for fit in fits):
+    if empty > 1 and 10 * empty >= len(tensors) and not any(fit.fits for fit in fits):
         raise WeightsError(
             f"{checkpoint.name} has {empty} tensors without values: they lie in the other partitions, as DeepSpeed's ZeRO-3 "
             "saves them; join these with its zero_to_fp32.py."

@@ -21,6 +21,9 @@ DEEPEST = 4
 MOST = 64
 """Dictionaries that are looked into at most."""
 
+MOST_NETWORKS = 4
+"""Networks of a file whose buffers an average may be completed with."""
+
 EXTRA_STATE = "_extra_state"
 """The last name of the key under which a module keeps what `get_extra_state` returned."""
 
@@ -244,7 +247,9 @@ def _shadows(place: str, found: dict[object, object]) -> list[tuple[str, list[Te
 def with_averages(tables: Sequence[Table], shadows: Sequence[tuple[str, list[Tensor]]] = ()) -> tuple[Table, ...]:
     """The tables, with those averages that their writers keep without names, flattened, or without buffers."""
     found = [part for table in tables for part in _unflattened(table)]
-    networks = [table for table in found if not table.averaged]
+    networks = sorted((table for table in found if not table.averaged), key=lambda table: -len(table.tensors))[
+        :MOST_NETWORKS
+    ]
     found = [_completed(table, networks) if table.averaged else table for table in found]
     for place, shadow in shadows:
         averages = [

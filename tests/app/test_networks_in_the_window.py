@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from driving import Desk, until
+from PIL import Image
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QDialogButtonBox, QMessageBox, QPushButton
@@ -238,6 +240,55 @@ def test_a_dropped_file_of_weights_finds_its_network(desk: Desk, tmp_path: Path)
     desk.settle()
     assert desk.state.shown.setup.backbone == "vgg11_bn"
     assert desk.state.shown.weights.name == "mine.safetensors"
+
+
+def in_parts(folder: Path) -> Path:
+    """ResNet-18 in two files with an index, next to a picture; the folder."""
+    state = backbone("resnet18").build().state_dict()
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    of = {key: names[at >= 60] for at, key in enumerate(state)}
+    folder.mkdir()
+    for name in names:
+        save_file({key: tensor for key, tensor in state.items() if of[key] == name}, folder / name)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": of}), encoding="utf-8")
+    Image.new("RGB", (8, 8)).save(folder / "example.png")
+    return folder
+
+
+@pytest.mark.parametrize("given", ["", "model.safetensors.index.json", "model-00002-of-00002.safetensors"])
+def test_dropped_parts_are_joined(given: str, desk: Desk, tmp_path: Path) -> None:
+    folder = in_parts(tmp_path / "parts")
+    desk.choose_backbone("resnet18")
+    desk.settle()
+    picture = desk.state.source
+    desk.drop([folder / given])
+    until(lambda: desk.state.setup.weights == str(folder / given), "the network takes them")
+    desk.settle()
+    assert desk.state.shown.weights.name == "model.safetensors.index.json"
+    assert desk.state.source is picture, "the picture next to the parts is not opened"
+
+
+def test_a_dropped_folder_with_a_missing_part_is_told(desk: Desk, tmp_path: Path) -> None:
+    folder = in_parts(tmp_path / "parts")
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    maps = desk.maps
+    desk.drop([folder])
+    until(desk.problem, "the window tells")
+    assert "model-00002-of-00002.safetensors is not next to it" in desk.problem()
+    assert desk.maps is maps
+
+
+def test_a_part_that_is_written_anew_is_loaded_anew(desk: Desk, tmp_path: Path) -> None:
+    folder = in_parts(tmp_path / "parts")
+    desk.choose_backbone("resnet18")
+    desk.settle()
+    desk.drop([folder])
+    until(lambda: desk.state.setup.weights == str(folder), "the network takes them")
+    desk.settle()
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    desk.app.controller.retry()
+    until(desk.problem, "the engine reads the parts again")
+    assert "is not next to it" in desk.problem()
 
 
 def test_a_file_for_the_network_that_is_shown_is_loaded_at_once(desk: Desk, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import torch
 from desks import OpenDesk
 from driving import Desk, until
 from PySide6.QtGui import QImage
+from safetensors.torch import save_file
 
 from fmviz.engine import serve
 from fmviz.engine.framing import Unframer, reply_from
@@ -110,6 +112,55 @@ def test_a_picture_and_weights_of_this_computer_travel(far: Desk, tmp_path: Path
     truth = session.run(read_picture(far.state.source.data))["layer1.0.conv2"].maps
     assert far.maps is not None
     np.testing.assert_allclose(far.maps.limits[:, 1], truth.flatten(-2).amax(-1).flatten(), rtol=1e-3, atol=1e-5)
+
+
+def in_parts(folder: Path, network: str) -> dict[str, torch.Tensor]:
+    """A network's tensors in two safetensors files with an index, in a new folder."""
+    state = {key: torch.rand(like.shape).to(like.dtype) for key, like in backbone(network).build().state_dict().items()}
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    of = {key: names[at >= 60] for at, key in enumerate(state)}
+    folder.mkdir()
+    for name in names:
+        save_file({key: tensor for key, tensor in state.items() if of[key] == name}, folder / name)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": of}), encoding="utf-8")
+    return state
+
+
+@pytest.mark.parametrize("given", ["", "model.safetensors.index.json", "model-00002-of-00002.safetensors"])
+def test_all_parts_of_a_checkpoint_travel(given: str, far: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "far parts"
+    in_parts(folder, "resnet18")
+    chosen = folder / given
+    far.choose_backbone("resnet18")
+    far.settle()
+    far.app.controller.set_setup(backbone="resnet18", weights=str(chosen))
+    far.settle()
+    shutil.rmtree(folder)
+    # With another seed the engine loads the weights again: from its own copy, for there is no other.
+    far.app.controller.set_setup(seed=5)
+    until(lambda: far.idle() or far.problem(), "it runs")
+    far.settle()
+    assert not far.problem(), far.problem()
+    assert far.state.shown is not None
+    assert far.state.shown.setup.seed == 5
+    assert far.state.shown.weights.name == "model.safetensors.index.json"
+    assert far.state.shown.setup.weights == str(chosen)
+
+
+@pytest.mark.parametrize("given", ["", "model-00001-of-00002.safetensors"])
+def test_dropped_parts_travel_before_a_network_is_proposed(given: str, far: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "dropped parts"
+    in_parts(folder, "resnet18")
+    far.choose_backbone("resnet18")
+    far.settle()
+    far.drop([folder / given])
+    until(lambda: far.state.setup.weights, "the network takes them")
+    # The engine proposes its own copy.
+    assert not far.state.setup.weights.startswith(str(tmp_path))
+    far.settle()
+    assert not far.problem(), far.problem()
+    assert far.state.shown is not None
+    assert far.state.shown.weights.name == "model.safetensors.index.json"
 
 
 def test_what_cannot_be_written_here_is_told(far: Desk, tmp_path: Path) -> None:
