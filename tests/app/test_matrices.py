@@ -146,7 +146,7 @@ def test_a_vector_tells_the_bar_under_the_pointer(own: Desk, truth: Capture) -> 
     vector = own.window.maps.vector
     until(lambda: vector.isVisible() and vector._plot is not None and vector.drawn.layer == "fc", "the bars")
     box = vector._plot.plotItem.vb
-    until(lambda: box.sceneBoundingRect().width() > 50, "the plot is laid out")
+    until(lambda: box.sceneBoundingRect().width() > 50 and box.viewRange()[0][1] >= 19, "the plot is laid out")
     for index in (0, 7, 19):
         vector._moved(box.mapViewToScene(QPointF(index, 0.0)))
         value = value_words(float(truth["fc"].tensor[0, index]))
