@@ -81,7 +81,7 @@ def _enlarged(pixels: Indices, longer: int) -> Indices:
 
 
 def _axes(left: int, top: int, size: tuple[int, int], cells: tuple[int, int]) -> Iterator[Label]:
-    """The numbers of rows and columns beside a tile, and what they count."""
+    """Yield the numbers of rows and columns along the sides of a tile, and the names of both axes."""
     line = line_height(CAPTION)
     height, width = size
     yield Label("row", left - 6, top - line - 3, CAPTION, "right", left)

@@ -26,6 +26,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from tiffs import BLACK_IS_ZERO, tiff
 from torch import nn
 
@@ -59,12 +60,14 @@ from fmviz.engine.messages import (
     MapsRendered,
     PictureRead,
     PictureSource,
+    PixelRead,
     Progress,
     Ran,
     ReadColumn,
     ReadField,
     ReadInput,
     ReadPicture,
+    ReadPixel,
     ReadValue,
     ReadVector,
     RenderMaps,
@@ -413,6 +416,34 @@ def test_a_value_is_the_true_float(client, ran, capture):
 @pytest.mark.parametrize(("channel", "row", "column"), [(5, -1, 0), (5, 0, 10_000), (10_000, 0, 0)])
 def test_a_place_that_is_not_there_has_no_value(client, ran, channel, row, column):
     failed = client.ask(ReadValue, run=ran.run, layer="body.stem", channel=channel, row=row, column=column)
+    assert (type(failed), failed.kind) == (Failed, "LayerError")
+
+
+def test_a_level_of_a_pyramid_in_training_has_its_own_values(client, ran, capture, tmp_path):
+    from fmviz.engine.learning import levels
+
+    path = tmp_path / "snapshot.safetensors"
+    state = Session("efficientnet_lite0_fpn").model.fpn.state_dict()
+    save_file({f"fpn.{name}": 1.5 * tensor for name, tensor in state.items()}, path)
+    place = {"layer": "fpn[P3]", "tap": "P3", "row": 1, "column": 2, "snapshot": str(path)}
+    assert isinstance(client.ask(ReadValue, run=ran.run, channel=2, **place), Dropped), "nothing was drawn of it yet"
+    assert isinstance(client.ask(RenderTaps, run=ran.run, snapshot=str(path)), TapsRendered)
+    made = dict(levels(capture, str(path)))["P3"]
+    value = client.ask(ReadValue, run=ran.run, channel=2, **place)
+    assert value.value == pytest.approx(float(made[0, 2, 1, 2]), rel=1e-4, abs=1e-5)
+    reduced = client.ask(ReadValue, run=ran.run, channel=0, reduction="l2", **place)
+    assert reduced.value == pytest.approx(float(made[0, :, 1, 2].norm()), rel=1e-4)
+    assert value.value != pytest.approx(float(capture.taps["P3"].tensor[0, 2, 1, 2]), rel=1e-3)
+
+
+def test_pixels_of_the_picture_and_of_the_input(client, ran, capture):
+    for row, across in ((0, 0), (30, 37)):
+        pixel = client.ask(ReadPixel, run=ran.run, row=row, column=across, picture=True)
+        assert isinstance(pixel, PixelRead)
+        assert pixel.values == tuple(map(float, capture.picture.pixels[row, across]))
+        fed = client.ask(ReadPixel, run=ran.run, row=row, column=across)
+        assert fed.values == tuple(capture.input.tensor[0, :, row, across].tolist())
+    failed = client.ask(ReadPixel, run=ran.run, row=0, column=100_000)
     assert (type(failed), failed.kind) == (Failed, "LayerError")
 
 

@@ -24,8 +24,8 @@ class DrawnMap(msgspec.Struct, frozen=True):
         tap: The level that it is drawn as, "P3"; "" outside of the pyramid.
         snapshot: File of the pyramid in training that it comes from; "" if it comes from the capture.
         normalisation: How its limits were chosen.
-        limits: The values that the ends of the colour map stand for; None if they are not known here.
-        kind: What it is a map of.
+        limits: The values at the ends of the colour map; None if they are not known here.
+        kind: Map, matrix, vector, picture or network input.
     """
 
     run: int

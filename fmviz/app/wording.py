@@ -300,14 +300,14 @@ def scale_words(run: Ran | None, drawn: DrawnMap) -> str:
     """Return the layer, and the channel or the maps, that the limits next to the colour bar belong to."""
     name = layer_words(run, drawn.layer)
     if drawn.kind == "matrix":
-        text = QCoreApplication.translate("Words", "{map}; each matrix has its own scale")
+        text = QCoreApplication.translate("Words", "{map}; own scale")
         if drawn.limits is not None and drawn.limits[0] == drawn.limits[1]:
             text = QCoreApplication.translate("Words", "{map}: constant")
         elif drawn.normalisation != "map":
             text = QCoreApplication.translate("Words", "{map}; one scale for all matrices")
         return text.format(map=map_words(run, drawn))
     if drawn.normalisation == "map":
-        text = QCoreApplication.translate("Words", "{layer}, channel {channel}; each map has its own scale")
+        text = QCoreApplication.translate("Words", "{layer}, channel {channel}; own scale")
         if drawn.limits is not None and drawn.limits[0] == drawn.limits[1]:
             text = QCoreApplication.translate("Words", "{layer}, channel {channel}: constant")
         return text.format(layer=name, channel=drawn.channel)

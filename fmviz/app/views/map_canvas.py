@@ -47,7 +47,7 @@ class MapCanvas(QWidget):
         self._map: QImage | None = None
         self._map_box = QRectF(0, 0, 1, 1)
         self.drawn: DrawnMap | None = None
-        """What is drawn, to read its values from; None for nothing."""
+        """Identity of the map that is drawn, to read its values; None for nothing."""
         self._frame: QRectF | None = None
         self._boxes: tuple[tuple[QRectF, QColor], ...] = ()
         self._field: QRectF | None = None

@@ -150,7 +150,7 @@ class HeatMap(QWidget):
         self.repoint()
 
     def repoint(self) -> None:
-        """Tell what is under the pointer, if it is over this matrix."""
+        """Emit the cell under the pointer, if it is over this matrix."""
         pointer = POINTER.over(self)
         if pointer is not None:
             self.pointed.emit(self.cell_at(pointer))
