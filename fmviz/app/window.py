@@ -152,7 +152,8 @@ class MainWindow(QMainWindow):
 
     def _make_view_focus(self) -> ViewFocus:
         canvases = (self.channel.canvas, *self.pyramid.canvases.values(), self.input.picture, self.input.network_input)
-        return ViewFocus((self.layers.tree, self.maps.canvas, self.parameters.table, *canvases), self)
+        maps = (self.maps.canvas, self.maps.matrix.canvas)
+        return ViewFocus((self.layers.tree, *maps, self.parameters.table, *canvases), self)
 
     def reset_layout(self) -> None:
         """Layers on the left; maps, pyramid, parameters as tabs in the middle; input above channel and column on the right."""

@@ -492,6 +492,8 @@ def totals_words(table: Tabulated, timed: LayersTimed | None) -> str:
             kept=bytes_words(table.capture_bytes), peak=bytes_words(table.peak_bytes)
         ),
     ]
+    if table.assumed_input:
+        parts.append(QCoreApplication.translate("Words", "input {input}").format(input=table.assumed_input))
     if timed is not None:
         words = QCoreApplication.translate("Words", "{seconds:.1f} ms on {device}, the median of {rounds} rounds")
         parts.append(words.format(seconds=timed.total * 1000, device=timed.device, rounds=timed.rounds))

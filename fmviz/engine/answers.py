@@ -420,6 +420,7 @@ def _tabulated(request: Tabulate, table: LayerTable) -> Reply:
         layers=totals.layers,
         head_parameters=totals.head_parameters,
         shared=totals.shared,
+        assumed_input=totals.assumed_input,
     )
 
 

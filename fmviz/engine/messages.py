@@ -764,6 +764,7 @@ class Tabulated(Reply, frozen=True, kw_only=True):
     layers: int
     head_parameters: int = 0
     shared: tuple[SharedTensor, ...] = ()
+    assumed_input: str = ""
 
 
 class TableFormatted(Reply, frozen=True, kw_only=True):
