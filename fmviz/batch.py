@@ -55,6 +55,7 @@ def export(
     colour_map: str = "viridis",
     normalisation: Normalisation = "map",
     size: str | int = "map",
+    over_picture: float | None = None,
     bands: Sequence[int] = (),
     stretch: bool = True,
 ) -> list[PictureExported]:
@@ -72,8 +73,9 @@ def export(
         form: "grid" (a captioned PNG a layer), "maps" (a PNG a channel), "npz" or "safetensors" (raw values).
         colour_map, normalisation: of PNGs.
         size: of PNGs: "map" (their own), "picture" (that of the part which the network saw), or pixels of the longer side.
-        bands: Bands of the pictures to show, and
-        stretch: whether data of few values are stretched, as `fmviz.read_picture` takes them.
+        over_picture: opacity from 0 to 1 of maps drawn over the picture; None for maps alone.
+        bands: bands of the pictures to show, as `fmviz.read_picture` takes them.
+        stretch: whether data of few values are stretched, as `fmviz.read_picture` takes it.
 
     Returns:
         One record a picture, in their order. A picture that fails does not keep the others from being done: its record
@@ -101,6 +103,7 @@ def export(
         "colour_map": colour_map,
         "normalisation": normalisation,
         "size": size,
+        "over_picture": over_picture,
     }
     return list(export_pictures(session, pictures, Path(folder), **chosen))
 
