@@ -143,7 +143,7 @@ class _State:
                 self._take(path, value, 0)
 
     def _take(self, path: str, value: object, depth: int) -> None:
-        """Save `value` and what it contains, once."""
+        """Save `value` and its contents, once."""
         kind = type(value)
         if kind in _IMMUTABLE or depth > _DEEPEST or id(value) in self.seen:
             return

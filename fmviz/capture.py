@@ -90,7 +90,7 @@ class Capture(Mapping[Layer, Activation]):
         problems: One sentence for each thing in the model that could not be restored after the forward.
         taps: the named maps of a backbone, "C3" -> the last call of that module. Empty for other networks.
         predictions: (class, probability), best first; empty without classes.
-        input: what the network was fed, where fmviz made it from a picture.
+        input: The network input, if fmviz made it from a picture.
         picture: that picture.
     """
 
@@ -208,7 +208,7 @@ class Capture(Mapping[Layer, Activation]):
 
     def _find(self, key: Layer | str) -> Layer | None:
         if isinstance(key, str):
-            # A module's name may itself end in ":2" or "[0]", so what was printed goes before what it parses to.
+            # A module's name may itself end in ":2" or "[0]": look for the printed name before parsing it.
             key = self._by_text.get(key) or self._attribute(key) or Layer.parse(key)
         return key if key in self._activations else None
 
@@ -254,7 +254,7 @@ def capture_activations(
     it back), unless its environment configures the allocator (MALLOC_TRIM_THRESHOLD_ and the like, GLIBC_TUNABLES).
 
     Args:
-        model: Any module; hooks that it already has run first, and what they return is what is captured.
+        model: Any module; hooks that it already has run first, and their results are captured.
         *args: Positional arguments of its forward. Tensors in containers that can be built anew are copied; those in other
             objects are restored after the forward.
         keep: Which layers to hold; all if None. The others cost no memory.
@@ -297,7 +297,7 @@ def capture_activations(
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """How a forward ended: `error` is what the model raised, `out_of_memory` the sentence that says so."""
+    """How a forward ended: `error` is the model's exception, `out_of_memory` the sentence about missing memory."""
 
     output: object = None
     seconds: float = 0.0

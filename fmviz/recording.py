@@ -63,7 +63,7 @@ def _global_hooks() -> bool:
 class SharedCopies(Generic[T]):
     """The copies that the output of a module may share with the module that ended before it.
 
-    `nn.Sequential` returns the output of its last child, and no code runs in between: it needs no copy of its own. Nor does a
+    `nn.Sequential` returns the output of its last child, and no code runs in between: it needs no second copy. Nor does a
     tensor that stands in one output twice. After any other code the tensor may have been written to.
     """
 
@@ -251,7 +251,7 @@ class Recorder:
             raise Cancelled
 
     def _asked(self, question: Callable[..., bool], *args: Layer) -> bool:
-        """Call a function of the caller's; what it raises is not the network's error."""
+        """Call a function of the caller's; its exceptions are not the network's errors."""
         try:
             return question(*args)
         except Exception as error:
