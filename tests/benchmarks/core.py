@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,25 +26,38 @@ def captures() -> Iterator[Line]:
 
     from fmviz.capture import capture_activations
     from fmviz.networks.catalog import backbone
+    from fmviz.structures import tensors_in
 
-    def pair(name: str, model: nn.Module, size: tuple[int, int], goal: float) -> Pair:
+    def pairs(name: str, model: nn.Module, size: tuple[int, int], goal: float) -> Iterator[Line]:
         x = torch.rand(1, 3, *size)
 
         def plain() -> object:
             with torch.no_grad():
                 return model(x)
 
-        return Pair(
-            f"capture of every layer, {name} {size[0]}×{size[1]}", lambda: capture_activations(model, x), plain, goal
-        )
+        def clones() -> object:
+            held: list[Tensor] = []
+
+            def hook(module: nn.Module, args: object, output: object) -> None:
+                held.extend(tensor.detach().clone() for _, tensor in tensors_in(output))
+
+            handles = [module.register_forward_hook(hook) for module in model.modules()]
+            plain()
+            for handle in handles:
+                handle.remove()
+            return held
+
+        words = f"{name} {size[0]}×{size[1]}"
+        yield Pair(f"capture of every layer, {words}", lambda: capture_activations(model, x), plain, goal)
+        yield Pair(f"hooks that clone, {words}", clones, plain, math.nan)
 
     for name in ("resnet50", "googlenet", "vit_b_16", "convnext_tiny", "swin_t"):
         more: dict[str, Any] = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
-        yield pair(f"torchvision's {name}", models.get_model(name, weights=None, **more).eval(), (224, 224), 1.25)
+        yield from pairs(f"torchvision's {name}", models.get_model(name, weights=None, **more).eval(), (224, 224), 1.25)
     resnet = backbone("resnet50").build().eval()
-    yield pair("resnet50", resnet, (224, 224), 1.15)
-    yield pair("resnet50", resnet, (480, 640), 1.15)
-    yield pair("vgg19", backbone("vgg19").build().eval(), (224, 224), 1.15)
+    yield from pairs("resnet50", resnet, (224, 224), 1.15)
+    yield from pairs("resnet50", resnet, (480, 640), 1.15)
+    yield from pairs("vgg19", backbone("vgg19").build().eval(), (224, 224), 1.15)
 
 
 # Layer table
