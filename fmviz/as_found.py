@@ -16,9 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from fmviz.failures import one_line
+from fmviz.structures import tensors_in, with_tensors
 
 PARAMETER_LIMIT = 1 << 30
 """Bytes of parameters up to which their values are backed up; beyond it a write to them is reported and stays."""
+
+ARRAY_LIMIT = 1 << 26
+"""Bytes of a numpy array up to which it is backed up: larger ones are data sets, not state."""
 
 _DEEPEST = 16
 """Containers in attributes are walked down to this depth."""
@@ -42,7 +46,10 @@ def left_as_found(
     Restored in place, so that identities and aliases survive: modes, parameters, buffers, children and hooks; plain attributes
     that are tensors, arrays, numbers, random generators, or containers and dataclasses of these; and the global generators of
     torch, Python and numpy. Not restored: objects of other classes, globals, lazy modules that were initialised, and the values
-    of parameters beyond `PARAMETER_LIMIT`.
+    of parameters beyond `PARAMETER_LIMIT` and arrays beyond `ARRAY_LIMIT`.
+
+    What another thread writes to the modules meanwhile, as a step of training does, is undone as well: `Showing.paused` and
+    `Session.paused` keep such a thread and a forward apart.
 
     Args:
         modules: path and module, as `named_modules` yields them.
@@ -55,7 +62,7 @@ def left_as_found(
     modules = list(modules)
     problems: list[str] = []
     with torch.inference_mode(False), torch.no_grad():
-        generators = _global_generators(devices)
+        generators = _global_generators(devices, problems)
         modes = [(module, module.training) for _, module in modules]
         state = None if only_modes else _State(modules, problems)
         try:
@@ -74,16 +81,31 @@ def left_as_found(
 
 
 @contextmanager
-def tensors_restored(tensors: Iterable[Tensor], problems: list[str]) -> Iterator[None]:
-    """Restore the values of some tensors afterwards; what fails is added to `problems`."""
-    backups: list[_Values] = []
-    for tensor in tensors:
-        _attempt(problems, "a tensor of the input", lambda: backups.append(_Alone(tensor)))  # noqa: B023
+def inputs_protected(inputs: Inputs, problems: list[str]) -> Iterator[Inputs]:
+    """Yield copies of a forward's arguments. Tensors in objects that cannot be rebuilt are restored afterwards.
+
+    Args:
+        inputs: Positional and keyword arguments.
+        problems: A sentence is added for each tensor that could not be restored.
+    """
+    copies = with_tensors(inputs, lambda tensor: tensor.detach().clone())
+    given = {id(tensor): tensor for _, tensor in tensors_in(inputs)}
+    backups: list[_Alone] = []
+    for _, tensor in tensors_in(copies):
+        if id(tensor) in given:
+            _attempt(problems, "a tensor of the input", _back_up_input, tensor, backups)
     try:
-        yield
+        yield copies
     finally:
         for backup in backups:
             _attempt(problems, "a tensor of the input", backup.put_back)
+
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _back_up_input(tensor: Tensor, backups: list[_Alone]) -> None:
+    backups.append(_Alone(tensor))
 
 
 def _attempt(problems: list[str], name: str, step: Callable[..., object], *args: object) -> None:
@@ -119,13 +141,19 @@ class _State:
     watched: list[tuple[str, Tensor, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        try:
+            self._take_all()
+            self._back_up()
+        except Exception as error:
+            self.problems.append(f"The state of the network could not be backed up: {one_line(error)}.")
+
+    def _take_all(self) -> None:
         self.seen.update((id(module), module) for _, module in self.modules)
         for path, module in self.modules:
             try:
                 self._take_module(path, module)
             except Exception as error:
                 self.problems.append(f"The state of {_module(path)} could not be backed up: {one_line(error)}.")
-        self._back_up()
 
     def _take_module(self, path: str, module: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
@@ -171,12 +199,22 @@ class _State:
             self.objects.append((path, vars(value), dict(vars(value))))
             inside = list(vars(value).values())
         elif isinstance(value, np.ndarray):
-            self.steps.append((path, _array_restorer(value)))
+            self._take_array(path, value)
         elif (restore := _generator_restorer(value)) is not None:
             self.steps.append((path, restore))
         for part in inside if len(inside) <= _LONGEST else ():
             if type(part) not in _IMMUTABLE:
                 self._take(path, part, depth + 1)
+
+    def _take_array(self, path: str, array: np.ndarray[Any, Any]) -> None:
+        if not array.flags.writeable:
+            return
+        if array.nbytes > ARRAY_LIMIT:
+            self.problems.append(
+                f"An array of {_module(path)} is too large to be backed up: what is written to it stays."
+            )
+            return
+        self.steps.append((path, _array_restorer(array)))
 
     def _back_up(self) -> None:
         """Save the tensors: to what memory each is bound, and the values in it."""
@@ -206,7 +244,10 @@ class _State:
             except Exception as error:
                 self.problems.append(f"A tensor of {_module(path)} could not be backed up: {one_line(error)}.")
         for key, tensors in alike.items():
-            self.backups.append((paths[key], _Together(tensors)))
+            try:
+                self.backups.append((paths[key], _Together(tensors)))
+            except Exception as error:
+                self.problems.append(f"Tensors of {_module(paths[key])} could not be backed up: {one_line(error)}.")
 
     def restore(self) -> None:
         """Put everything back that is another one now: bindings first, then containers, then values."""
@@ -263,7 +304,9 @@ def _writes_parameters(modules: Iterable[tuple[str, nn.Module]]) -> bool:
 
 
 def _bytes_of(tensors: Iterable[tuple[str, Tensor]], chosen: set[int]) -> int:
-    return sum(one.nbytes for _, one in tensors if id(one) in chosen and not nn.parameter.is_lazy(one))
+    return sum(
+        one.nbytes for _, one in tensors if id(one) in chosen and not nn.parameter.is_lazy(one) and _is_plain(one)
+    )
 
 
 def _restore_attributes(now: dict[str, Any], saved: dict[str, Any]) -> None:
@@ -376,10 +419,11 @@ def _same_bytes(one: Tensor, other: Tensor) -> bool:
 
 
 def _array_restorer(array: np.ndarray[Any, Any]) -> Callable[[], object]:
-    saved = array.copy()
+    saved = np.array(array)
 
     def restore() -> None:
-        if array.tobytes() != saved.tobytes():
+        # NaN equals itself only by its bytes; an array with NaN is written anew, which does no harm.
+        if not np.array_equal(array, saved):
             array[...] = saved
 
     return restore
@@ -402,14 +446,18 @@ def _generator_restorer(value: object) -> Callable[[], object] | None:
     return None
 
 
-def _global_generators(devices: set[torch.device]) -> list[tuple[str, Callable[[], object]]]:
+def _global_generators(devices: set[torch.device], problems: list[str]) -> list[tuple[str, Callable[[], object]]]:
     python, legacy = random.getstate(), np.random.get_state()
     found: list[tuple[str, Callable[[], object]]] = [
         ("Python's random generator", lambda: random.setstate(python)),
         ("numpy's random generator", lambda: np.random.set_state(legacy)),
     ]
     for device in devices | {torch.device("cpu")}:
-        found.append((f"the random generator of {device}", _device_restorer(device)))
+        name = f"the random generator of {device}"
+        try:
+            found.append((name, _device_restorer(device)))
+        except Exception as error:
+            problems.append(f"The state of {name} could not be read: {one_line(error)}.")
     return found
 
 

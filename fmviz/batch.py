@@ -24,6 +24,9 @@ from fmviz.session import Session
 
 log = logging.getLogger("fmviz")
 
+_NOTES = 3
+"""Sentences on omitted outputs of one picture at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class PictureExported:
@@ -194,7 +197,7 @@ def _written(
     chosen: dict[str, Any],
 ) -> PictureExported:
     files: list[Path] = []
-    notes: list[str] = [*_notes_of_reading(capture), *capture.notes()]
+    notes: list[str] = [*_notes_of_reading(capture), *capture.notes(_NOTES)]
     replaced = 0
     failed: ExportError | None = None
     layers = chosen["layers"] or tuple(capture.taps)

@@ -7,7 +7,6 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -19,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from fmviz.allocator import keep_freed_memory
-from fmviz.as_found import left_as_found, tensors_restored
-from fmviz.channels import why_not_spatial
+from fmviz.as_found import inputs_protected, left_as_found
+from fmviz.channels import shape_of, why_not_spatial
 from fmviz.errors import Cancelled, DeviceError, ForwardError, LayerError
 from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
 from fmviz.layers import ROOT, Layer
@@ -73,7 +72,11 @@ class Activation(msgspec.Struct, frozen=True, eq=False):
         """One sentence on why the activation cannot be shown as maps; "" if it can."""
         if isinstance(self.places, Elsewhere):
             return self.places.reason
-        return why_not_spatial(as_maps(self.tensor, self.places))
+        if why := why_not_spatial(self.tensor if self.places is None else as_maps(self.tensor, self.places)):
+            return why
+        if not self.tensor.numel():
+            return f"It is empty: its shape is {' × '.join(map(str, self.tensor.shape))}."
+        return ""
 
 
 class Capture(Mapping[Layer, Activation]):
@@ -199,7 +202,7 @@ class Capture(Mapping[Layer, Activation]):
         containers = {path.rpartition(".")[0] for path in (layer.path for layer in self._activations) if path}
         for activation in self._activations.values():
             layer, tensor = activation.layer, activation.tensor
-            places = tokens(layer, tuple(tensor.shape)) or activation.places
+            places = tokens(layer, shape_of(tensor)) or activation.places
             yield Activation(layer, activation.kind, tensor, places)
             # Beside every layer norm and activation function they would only make the list twice as long.
             if layer.path in containers:
@@ -318,7 +321,7 @@ def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs
     try:
         with (
             state as problems,
-            _protected(inputs, problems) as (own_args, own_kwargs),
+            inputs_protected(inputs, problems) as (own_args, own_kwargs),
             recorder.watching(),
             not_compiled(),
         ):
@@ -327,7 +330,7 @@ def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs
             output = model(*own_args, **own_kwargs)
             _wait_for(devices)
             seconds = time.perf_counter() - start
-            output = _own_output(output, recorder)
+            output = _own_output(output, recorder, problems)
     except KeyboardInterrupt:
         raise
     # A model that calls `sys.exit` ends its forward, not the program that captures it.
@@ -344,21 +347,17 @@ def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs
     return _Outcome(output, seconds, error, problems=problems)
 
 
-@contextmanager
-def _protected(inputs: tuple[tuple[Any, ...], dict[str, Any]], problems: list[str]) -> Iterator[Any]:
-    """Yield copies of the inputs. Tensors that could not be replaced by copies are restored afterwards."""
-    copies = with_tensors(inputs, lambda tensor: tensor.detach().clone())
-    given = {id(tensor): tensor for _, tensor in tensors_in(inputs)}
-    shared = [given[id(tensor)] for _, tensor in tensors_in(copies) if id(tensor) in given]
-    with tensors_restored(shared, problems):
-        yield copies
-
-
-def _own_output(output: object, recorder: Recorder) -> object:
+def _own_output(output: object, recorder: Recorder, problems: list[str]) -> object:
     """Return the output with the captured copies of its tensors, so that the model's next forward cannot change it."""
     if not recorder.in_place:
         return with_tensors(output, Tensor.detach)
-    return with_tensors(output, lambda tensor: found if (found := recorder.copy(tensor)) is not None else tensor)
+    try:
+        return with_tensors(output, lambda tensor: found if (found := recorder.copy(tensor)) is not None else tensor)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        problems.append(f"The output of the network could not be copied and is the network's own: {one_line(error)}.")
+        return output
 
 
 def _remedy(model: nn.Module, given: tuple[tuple[Any, ...], dict[str, Any]]) -> str:
@@ -426,7 +425,7 @@ def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, given: tu
 
 def _input_size(given: object) -> tuple[int, int] | None:
     """Return (height, width) of the first picture in the inputs, with or without a batch axis; None without a picture."""
-    sizes = ((t.shape[-2], t.shape[-1]) for _, t in tensors_in(given) if t.dim() in (3, 4))
+    sizes = ((t.shape[-2], t.shape[-1]) for _, t in tensors_in(given) if not t.is_nested and t.dim() in (3, 4))
     return next(sizes, None)
 
 

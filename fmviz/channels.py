@@ -29,8 +29,15 @@ def is_spatial(tensor: Tensor) -> bool:
     return not why_not_spatial(tensor)
 
 
+def shape_of(tensor: Tensor) -> tuple[int, ...]:
+    """Return the shape of a tensor; () for a nested one, which has none."""
+    return () if tensor.is_nested else tuple(tensor.shape)
+
+
 def why_not_spatial(tensor: Tensor) -> str:
     """One sentence on why `tensor` cannot be drawn as maps; "" where it can."""
+    if tensor.is_nested:
+        return "It is a nested tensor, whose parts have shapes of their own."
     shape = tuple(tensor.shape)
     words = " × ".join(f"{length:,}" for length in shape)
     if tensor.is_meta:
@@ -39,8 +46,6 @@ def why_not_spatial(tensor: Tensor) -> str:
         return "Its values are complex numbers, which have no single scale."
     if tensor.layout != torch.strided:
         return "Its values are stored sparsely, without rows and columns."
-    if not tensor.numel():
-        return f"It is empty: its shape is {words}."
     if len(shape) == 4 and shape[0] == 1:
         return ""
     if len(shape) == 4:
@@ -84,6 +89,8 @@ def matrix_stack(tensor: Tensor) -> Tensor:
 def _plain(tensor: Tensor) -> Tensor:
     """Return a tensor detached, dense and dequantized."""
     tensor = tensor.detach()
+    if tensor.is_nested:
+        raise LayerError("This layer is a nested tensor, whose parts have shapes of their own.")
     if tensor.is_meta:
         raise LayerError("This layer has no values: the network was run on the device “meta”.")
     if tensor.layout != torch.strided:

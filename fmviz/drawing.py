@@ -12,7 +12,6 @@ import msgspec
 
 from fmviz.colours import Colours, colour_table
 from fmviz.errors import FmvizError
-from fmviz.failures import one_line
 from fmviz.figure import Figure, map_facts
 from fmviz.maps import Maps, Normalisation, Reduction
 from fmviz.matrices import matrices_of, matrix_words
@@ -70,7 +69,7 @@ class Drawing:
         return int(chosen.maps.shape[1]) if self.channels is None else len(self.channels)
 
     def _count_of_matrices(self, chosen: Chosen) -> int:
-        found = matrices_of(chosen.tensor.shape)
+        found = None if chosen.tensor.is_nested else matrices_of(chosen.tensor.shape)
         if found is None or self.reduction:
             return 1
         return found[0] if self.channels is None else len(self.channels)
@@ -106,6 +105,9 @@ def _guarded(task: Task, name: str) -> Path | str:
 
 
 def _failed(name: str, error: Exception) -> Failed:
+    # Loads torch, which files are written without.
+    from fmviz.failures import one_line
+
     why = str(error).rstrip(".") if isinstance(error, FmvizError) else one_line(error)
     return Failed(f"{name} could not be exported: {why}.")
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from fmviz.capture import Capture
 from fmviz.colours import Colours
 from fmviz.errors import ExportError
 from fmviz.figure import resized
+
+if TYPE_CHECKING:
+    from fmviz.capture import Capture
 
 Pixels = npt.NDArray[np.uint8]
 

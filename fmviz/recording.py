@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from fmviz.errors import Cancelled
 from fmviz.failures import is_out_of_memory, one_line
-from fmviz.layers import Layer
+from fmviz.layers import ROOT, Layer
 from fmviz.structures import leaves
 from fmviz.tokens import Layouts
 
@@ -55,6 +56,30 @@ def works_out_of_place(modules: Iterable[tuple[str, nn.Module]]) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class CopyRule:
+    """Which outputs of a network are copied by a capture.
+
+    Attributes:
+        in_place: whether outputs are copied; else references to them stay true.
+        hooked: paths of the modules with forward hooks of the user, whose copies are not shared.
+    """
+
+    in_place: bool
+    hooked: frozenset[str]
+
+    @classmethod
+    def of(cls, modules: Iterable[tuple[str, nn.Module]]) -> CopyRule:
+        found = list(modules)
+        every = _global_hooks()
+        hooked = frozenset(path for path, module in found if every or module._forward_hooks)
+        return cls(not works_out_of_place(found), hooked)
+
+    def identities(self, modules: Iterable[tuple[str, nn.Module]]) -> frozenset[int]:
+        """Return the identities of the hooked modules."""
+        return frozenset(id(module) for path, module in modules if path in self.hooked)
+
+
 def _global_hooks() -> bool:
     registry = nn.modules.module
     return bool(registry._global_forward_hooks or registry._global_forward_pre_hooks)
@@ -65,17 +90,25 @@ class SharedCopies(Generic[T]):
 
     `nn.Sequential` returns the output of its last child, and no code runs in between: it needs no second copy. Nor does a
     tensor that stands in one output twice. After any other code the tensor may have been written to.
+
+    Args:
+        hooked: identities of the modules with forward hooks of the user, which are such code.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hooked: frozenset[int]) -> None:
+        self._hooked = hooked
         self._ended: nn.Module | None = None
         self._copies: dict[int, tuple[weakref.ref[Tensor], T]] = {}
 
     def end(self, module: nn.Module) -> None:
         """Note that a call of `module` ended; copies of the module before are forgotten unless it hands them on."""
-        if self._copies and not (self._ended is not None and _returns_output_of(module, self._ended)):
+        if self._copies and (self._ended is None or not self._hands_on(module, self._ended)):
             self._copies = {}
         self._ended = module
+
+    def _hands_on(self, module: nn.Module, child: nn.Module) -> bool:
+        hooked = id(module) in self._hooked or id(child) in self._hooked
+        return not hooked and _returns_output_of(module, child)
 
     def get(self, tensor: Tensor) -> T | None:
         """Return the copy of `tensor` that may be shared, if there is one."""
@@ -100,10 +133,9 @@ def _returns_output_of(module: nn.Module, child: nn.Module) -> bool:
         and kind.forward is nn.Sequential.forward
         and kind.__call__ is nn.Module.__call__
         and kind.__iter__ is nn.Sequential.__iter__
+        and type(child).__call__ is nn.Module.__call__
         and "forward" not in vars(module)
         and next(reversed(module._modules.values()), None) is child
-        and len(module._forward_hooks) == len(child._forward_hooks) == 1
-        and not nn.modules.module._global_forward_hooks
     )
 
 
@@ -139,7 +171,8 @@ class Recorder:
         self._model = model
         self._keep = keep
         self.modules = tuple(self._seen(model))
-        self.in_place = not works_out_of_place(self.modules)
+        rule = CopyRule.of(self.modules)
+        self.in_place = rule.in_place
         self.devices = {torch.device("cpu")} | {
             tensor.device
             for _, module in self.modules
@@ -148,7 +181,7 @@ class Recorder:
             if tensor is not None and not tensor.is_meta
         }
         self._noted: list[tuple[Layer, nn.Module, Tensor]] = []
-        self._copies = SharedCopies[Tensor]()
+        self._copies = SharedCopies[Tensor](rule.identities(self.modules))
         self._calls: dict[str, int] = {}
         self._known = {id(module): module for _, module in self.modules}
         self._undo: list[Callable[[], object]] = []
@@ -191,7 +224,7 @@ class Recorder:
     def _ended_in(self, scripted: dict[int, str]) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             path = scripted.get(id(module))
-            if path is not None and threading.get_ident() == self._thread:
+            if path is not None and self.is_mine(path):
                 self.stop_if_cancelled()
                 self.ended(path, module, output)
 
@@ -238,6 +271,14 @@ class Recorder:
             layer: Record(type(module).__name__, tensor, layouts.channels_last(module, tensor))
             for layer, module, tensor in self._noted
         }
+
+    def is_mine(self, path: str) -> bool:
+        """Whether the running thread is the one of this forward; a call in another one may be of another forward."""
+        if threading.get_ident() == self._thread:
+            return True
+        name = f"{path or ROOT} in another thread"
+        self.omitted.setdefault(name, f"{name} was left out: that call may be of another forward of this model.")
+        return False
 
     def forget(self) -> None:
         """Let go of every tensor, also if a traceback holds this recorder."""
@@ -350,10 +391,10 @@ class _Hook:
         return self
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        # A copy of the module, made by `copy`, brings the hook along: it has another name, or none.
-        if module is not self._own:
-            return
         recorder = self._recorder
+        # A copy of the module, made by `copy`, brings the hook along: it has another name, or none.
+        if module is not self._own or not recorder.is_mine(self._path):
+            return
         if recorder.ask is not None:
             recorder.stop_if_cancelled()
         recorder.ended(self._path, module, output)

@@ -53,6 +53,8 @@ class Chosen:
     @property
     def shape_words(self) -> str:
         """Kind and shape: "Conv2d · 512 × 28 × 28"."""
+        if self.tensor.is_nested:
+            return f"{self.kind} · nested"
         shape = self.maps.shape[1:] if not self.why_no_maps else self.tensor.shape
         return f"{self.kind} · {' × '.join(f'{length:,}' for length in shape) or 'scalar'}"
 
@@ -63,7 +65,7 @@ class Chosen:
             "layer": self.name,
             "tap": self.tap or None,
             "kind": self.kind,
-            "shape": list(self.tensor.shape),
+            "shape": [] if self.tensor.is_nested else list(self.tensor.shape),
             "dtype": str(self.tensor.dtype).removeprefix("torch."),
         }
 

@@ -30,6 +30,7 @@ from fmviz.networks.gradient_flags import trainable
 from fmviz.operations import field_of, selects_by_value
 from fmviz.parameter_counts import ModuleCounts, SharedTensor, module_counts
 from fmviz.receptive_field import ReceptiveField
+from fmviz.recording import CopyRule
 from fmviz.structures import tensors_in
 from fmviz.table_failures import failure_sentence, misfit_sentence, needs_values, signature_fault
 from fmviz.table_input import TableInput, checked_channels, checked_shape, checked_size, of_example, of_shape
@@ -377,7 +378,8 @@ def _measured(name: str, network: nn.Module | None, row: Backbone | None, wanted
         return _twin(name, network, row)
 
     twin = fresh()
-    make = _Pictures(fresh, row, _dtype(twin))
+    # The copy has none of the hooks of the network itself.
+    make = _Pictures(fresh, row, _dtype(twin), CopyRule.of((twin if network is None else network).named_modules()))
     given, resized = _input(name, make, wanted)
     if fault := signature_fault(name, twin, given, example=wanted.example_input is not None):
         raise BackboneError(fault)
@@ -387,7 +389,7 @@ def _measured(name: str, network: nn.Module | None, row: Backbone | None, wanted
         given = inferred.given
         if inferred.misfit is not None and not inferred.misfit.of_channels:
             raise BackboneError(misfit_sentence(name, inferred.misfit, given))
-    run = _Run(twin, row, given)
+    run = _Run(twin, row, given, make.rule)
     try:
         memory = run.measure()
     except (Exception, SystemExit) as error:
@@ -405,7 +407,7 @@ def _with_other_channels(name: str, make: _Pictures, given: TableInput) -> Layer
     inferred = make.inferred(given.size, whole=True)
     if inferred.misfit is not None or inferred.given.shapes == given.shapes:
         return None
-    run = _Run(make.fresh(), make.row, inferred.given)
+    run = _Run(make.fresh(), make.row, inferred.given, make.rule)
     try:
         return _table(name, run, run.measure())
     except Exception:
@@ -452,11 +454,13 @@ class _Pictures:
         fresh: Makes the network anew, on the meta device.
         row: What the catalogue knows of it.
         dtype: Of its parameters.
+        rule: Which outputs a capture of it copies.
     """
 
     fresh: Callable[[], nn.Module]
     row: Backbone | None
     dtype: torch.dtype
+    rule: CopyRule
 
     def of_shape(self, shape: Shape, note: str = "") -> TableInput:
         return of_shape(shape, self.dtype, self.row.arguments if self.row else None, note)
@@ -536,8 +540,8 @@ class _Run:
         seen: by layer.
     """
 
-    def __init__(self, twin: nn.Module, row: Backbone | None, given: TableInput) -> None:
-        self.twin, self.row, self.given = twin, row, given
+    def __init__(self, twin: nn.Module, row: Backbone | None, given: TableInput, rule: CopyRule) -> None:
+        self.twin, self.row, self.given, self.rule = twin, row, given, rule
         self.size = given.size
         self.calls: dict[str, list[_Call]] = {path: [] for path, _ in twin.named_modules()}
         self.ended: list[str] = []
@@ -563,7 +567,7 @@ class _Run:
 
     def measure(self) -> Memory:
         given = self.given
-        with tracing(self.twin, given.tensors, given.pictures, self._heard) as tracer:
+        with tracing(self.twin, given.tensors, given.pictures, self._heard, self.rule) as tracer:
             try:
                 given.run(self.twin)
             except Exception as error:

@@ -115,6 +115,11 @@ def of_example(example: Any) -> TableInput:
             f"The example input cannot be copied without its values ({one_line(error)}): give tensors, tuples, lists and "
             "dictionaries."
         ) from error
+    if any(not tensor.is_meta for _, tensor in tensors_in((args, kwargs))):
+        raise BackboneError(
+            "The example input holds tensors in an object that cannot be copied without its values: give tensors, tuples, "
+            "lists and dictionaries."
+        )
     return TableInput(args=tuple(args), kwargs=kwargs, pictures=_pictures((args, kwargs)))
 
 

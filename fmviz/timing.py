@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from fmviz.as_found import left_as_found
+from fmviz.as_found import inputs_protected, left_as_found
 from fmviz.devices import device_words
 from fmviz.errors import DeviceError, ForwardError
 from fmviz.failures import is_out_of_memory, layer_that_ran, one_line
 from fmviz.recording import Recorder, not_compiled
-from fmviz.structures import tensors_in, with_tensors
+from fmviz.structures import tensors_in
 
 WARM_UP = 2
 """Rounds that do not count: memory is touched for the first time, and libraries choose their ways."""
@@ -81,9 +81,11 @@ def time_layers(
         with left_as_found(recorder.modules, devices, only_modes=not recorder.in_place), not_compiled():
             for number in range(WARM_UP + max(rounds, 1)):
                 recorder.stop_if_cancelled()
-                own_args, own_kwargs = with_tensors((args, kwargs), lambda tensor: tensor.detach().clone())
                 clock = _Clock(device)
-                with clock.watching(model, recorder.stop_if_cancelled):
+                with (
+                    inputs_protected((args, kwargs), []) as (own_args, own_kwargs),
+                    clock.watching(model, recorder.stop_if_cancelled),
+                ):
                     model(*own_args, **own_kwargs)
                 found.append(clock.sums())
                 progress(number + 1, WARM_UP + max(rounds, 1))

@@ -162,7 +162,7 @@ class Layouts:
 
     def channels_last(self, module: nn.Module, tensor: Tensor) -> bool:
         """Asked once for each tensor that a module puts out, in their order."""
-        if tensor.dim() != 4:
+        if tensor.is_nested or tensor.dim() != 4:
             return False
         shape = tensor.shape
         told = _told_by(module, shape)

@@ -19,7 +19,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 from fmviz import fields, operations
 from fmviz.fields import Field, Part
 from fmviz.operations import FIELD, Operation, field_of, tensors
-from fmviz.recording import SharedCopies, not_compiled, works_out_of_place
+from fmviz.recording import CopyRule, SharedCopies, not_compiled
 from fmviz.shapes import Light, shape_only
 from fmviz.structures import tensors_in
 
@@ -92,14 +92,14 @@ class Tracer(Light):  # type: ignore[no-untyped-call]
         running: the operation that is being computed; after a forward that raised, the one that failed. None between two.
 
     Args:
-        in_place: whether a capture copies every output, see `fmviz.recording.works_out_of_place`.
+        shared: which copies a capture shares; None if it keeps references.
     """
 
-    def __init__(self, *, in_place: bool = False) -> None:
+    def __init__(self, shared: SharedCopies[bool] | None = None) -> None:
         super().__init__()
         self.running: Any = None
         self.memory = Memory()
-        self._copied = SharedCopies[bool]() if in_place else None
+        self._copied = shared
         self.costs = [Cost()]
 
     def __torch_dispatch__(
@@ -260,7 +260,9 @@ def _where(part: Tensor, whole: Tensor) -> list[Part] | None:
 
 
 @contextlib.contextmanager
-def tracing(network: nn.Module, given: Sequence[Tensor], pictures: Sequence[Tensor], heard: Heard) -> Iterator[Tracer]:
+def tracing(
+    network: nn.Module, given: Sequence[Tensor], pictures: Sequence[Tensor], heard: Heard, rule: CopyRule
+) -> Iterator[Tracer]:
     """While it is entered, `network` is followed from the tensors among its arguments, which are on the meta device.
 
     Its modules get hooks, which are gone afterwards; also those that are made and registered in the forward.
@@ -268,8 +270,10 @@ def tracing(network: nn.Module, given: Sequence[Tensor], pictures: Sequence[Tens
     Args:
         given: The tensors among its arguments.
         pictures: The tensors among the arguments whose rows and columns receptive fields refer to.
+        rule: Which outputs a capture copies, for its memory.
     """
-    tracer = Tracer(in_place=not works_out_of_place(network.named_modules()))
+    shared = SharedCopies[bool](rule.identities(network.named_modules())) if rule.in_place else None
+    tracer = Tracer(shared)
     for tensor in pictures:
         setattr(tensor, FIELD, fields.of_input(tensor.shape[-2], tensor.shape[-1], tensor.dim()))
     for tensor in given:

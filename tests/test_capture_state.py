@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from fmviz.as_found import PARAMETER_LIMIT
 from fmviz.capture import capture_activations
 from fmviz.errors import ForwardError
+from fmviz.networks.catalog import backbone
+from fmviz.table import layer_table
 
 
 def image(size: int = 8) -> Tensor:
@@ -582,13 +585,6 @@ def test_strided_outputs(dtype: torch.dtype) -> None:
 
 
 def test_an_output_that_cannot_be_copied_is_left_out_with_its_reason() -> None:
-    class Refusing(Tensor):
-        @classmethod
-        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func is Tensor.clone:
-                raise ValueError("not this one")
-            return super().__torch_function__(func, types, args, kwargs or {})
-
     class Wrap(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.as_subclass(Refusing)
@@ -620,3 +616,107 @@ def test_other_arguments_are_named(inside: bool) -> None:
 
     with pytest.raises(ForwardError, match=r"its forward takes \(x, mask\), so pass all of them"):
         capture_activations(Two(), image())
+
+
+def test_a_call_in_another_thread_is_not_a_layer_of_this_forward() -> None:
+    class Waits(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            other = threading.Thread(target=lambda: found.append(model[1](torch.zeros(1, 3, 8, 8))))
+            other.start()
+            other.join()
+            return x
+
+    found: list[Tensor] = []
+    model = nn.Sequential(Waits(), nn.Conv2d(3, 4, 1))
+    capture = capture_activations(model, image(), cancelled=lambda: False)
+    assert [str(layer) for layer in capture] == ["0", "1", "(output)"]
+    assert torch.equal(capture["1"].tensor, plain(model[1], image()))
+    assert list(capture.omitted) == ["1 in another thread"]
+    assert found[0].shape == (1, 4, 8, 8)
+
+
+def test_a_child_with_code_behind_its_hooks_shares_no_copy() -> None:
+    class Tenfold(nn.ReLU):
+        def __call__(self, x: Tensor) -> Tensor:
+            return super().__call__(x).mul_(10)  # type: ignore[no-any-return]
+
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1), Tenfold()))
+    capture = capture_activations(model, image())
+    assert torch.equal(capture["0"].tensor, plain(model, image()))
+    assert torch.equal(capture["0.1"].tensor * 10, capture["0"].tensor)
+    assert torch.equal(capture.output, capture["0"].tensor)  # type: ignore[arg-type]
+
+
+class Refusing(Tensor):
+    """A tensor that cannot be copied."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.clone:
+            raise ValueError("not this one")
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def test_an_output_of_the_network_that_cannot_be_copied_is_a_problem_not_a_stop() -> None:
+    class Wrap(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x + 1).as_subclass(Refusing)
+
+    capture = capture_activations(Wrap(), image())
+    assert "(output)" in capture.omitted
+    assert capture.problems == (
+        "The output of the network could not be copied and is the network's own: ValueError: not this one.",
+    )
+    assert type(capture.output) is Refusing
+
+
+def test_parameters_and_attributes_of_any_kind_are_no_obstacle() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sparse = nn.Parameter(torch.eye(3).to_sparse(), requires_grad=False)
+            self.refusing = torch.ones(3).as_subclass(Refusing)
+            self.frozen = np.zeros(3)
+            self.frozen.flags.writeable = False
+            self.huge = np.zeros((1 << 26) // 8 + 1)
+            self.lock = threading.Lock()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 1
+
+    capture = capture_activations(Odd(), image())
+    assert torch.equal(capture[""].tensor, image() + 1)
+    assert sorted(capture.problems) == [
+        "A tensor of the network could not be backed up: ValueError: not this one.",
+        "An array of the network is too large to be backed up: what is written to it stays.",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_the_bytes_in_the_table_follow_hooks_and_torchscript() -> None:
+    def with_hook(module: nn.Module) -> nn.Module:
+        module.register_forward_hook(lambda module, args, output: None)
+        return module
+
+    inner = nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())
+    for model in (
+        nn.Sequential(nn.Conv2d(3, 4, 3), torch.jit.script(inner)),
+        nn.Sequential(with_hook(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))),
+        nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), with_hook(nn.ReLU()))),
+        with_hook(backbone("resnet18").build()),
+    ):
+        held = capture_activations(model, torch.rand(1, 3, 64, 64)).nbytes
+        assert held == layer_table(model, 64).totals.capture_bytes
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_nested_tensors_are_captured_and_have_no_maps() -> None:
+    layer = nn.TransformerEncoderLayer(16, 2, batch_first=True)
+    model = nn.TransformerEncoder(layer, 1).eval()
+    mask = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    capture = capture_activations(model, torch.rand(2, 5, 16), src_key_padding_mask=mask)
+    nested = [activation for activation in capture.values() if activation.tensor.is_nested]
+    assert nested
+    assert {activation.why_no_maps for activation in nested} == {
+        "It is a nested tensor, whose parts have shapes of their own."
+    }

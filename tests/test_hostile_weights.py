@@ -317,9 +317,10 @@ def test_there_is_no_way_to_load_code() -> None:
             if isinstance(node, ast.keyword) and node.arg == "weights_only":
                 words.append((path.name, ast.unparse(node.value)))
             name = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
+            # Reads the bytes to which it has itself written a part of a network that is running already.
+            assert name != "torch.jit.load" or path.name == "without_values.py", path
             assert name not in (
                 "torch.hub.load",
-                "torch.jit.load",
                 "torch.serialization.add_safe_globals",
                 "torch.serialization.safe_globals",
                 "pickle.Unpickler",

@@ -377,6 +377,7 @@ def _counting(cancelled: Ask, progress: Tell, name: str, session: Session) -> As
 
 
 def _layers(capture: Capture) -> Iterator[LayerInfo]:
+    from fmviz.channels import shape_of
     from fmviz.geometry import stride_of
 
     assert capture.input is not None
@@ -386,7 +387,7 @@ def _layers(capture: Capture) -> Iterator[LayerInfo]:
         taps.setdefault(str(activation.layer), []).append(name)
     for layer, activation in capture.items():
         spatial = not activation.why_no_maps
-        shape = tuple((activation.maps if spatial else activation.tensor).shape)
+        shape = shape_of(activation.maps if spatial else activation.tensor)
         yield LayerInfo(
             name=str(layer),
             path=layer.path,

@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 
 from fmviz.app.actions import ACTIONS
 from fmviz.app.focus import is_text_field
+from fmviz.app.views.bands_dialog import BandsDialog
 from fmviz.app.views.compare_dialog import CompareDialog
 from fmviz.app.views.export_dialog import ExportDialog
 from fmviz.app.views.learning_page import LearningPage
@@ -37,6 +38,7 @@ from fmviz.engine.messages import TrustWanted
 LETTERS = "".join(keys for row in ACTIONS for keys in row.keys if len(keys) == 1)
 CONTROL, NONE = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.NoModifier
 DIALOGS = {
+    "bands": BandsDialog,
     "export": ExportDialog,
     "compare": CompareDialog,
     "train_pyramid": LearningPage,
