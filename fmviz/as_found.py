@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import random
+import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fmviz.failures import one_line
+from fmviz.failures import is_out_of_memory, one_line
 from fmviz.structures import tensors_in, with_tensors
 
 PARAMETER_LIMIT = 1 << 30
@@ -63,7 +64,8 @@ def left_as_found(
     problems: list[str] = []
     with torch.inference_mode(False), torch.no_grad():
         generators = _global_generators(devices, problems)
-        modes = [(module, module.training) for _, module in modules]
+        # A frozen TorchScript part has no mode.
+        modes = [(module, bool(getattr(module, "training", False))) for _, module in modules]
         state = None if only_modes else _State(modules, problems)
         try:
             for module, training in modes:
@@ -88,12 +90,15 @@ def inputs_protected(inputs: Inputs, problems: list[str]) -> Iterator[Inputs]:
         inputs: Positional and keyword arguments.
         problems: A sentence is added for each tensor that could not be restored.
     """
-    copies = with_tensors(inputs, lambda tensor: tensor.detach().clone())
-    given = {id(tensor): tensor for _, tensor in tensors_in(inputs)}
-    backups: list[_Alone] = []
-    for _, tensor in tensors_in(copies):
-        if id(tensor) in given:
-            _attempt(problems, "a tensor of the input", _back_up_input, tensor, backups)
+    copies, backups = inputs, list[_Alone]()
+    try:
+        copies = with_tensors(inputs, lambda tensor: tensor.detach().clone())
+        given = {id(tensor) for _, tensor in tensors_in(inputs)}
+        backups = [_Alone(tensor) for _, tensor in tensors_in(copies) if id(tensor) in given]
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        problems.append(f"The input could not be copied and was given to the network itself: {one_line(error)}.")
     try:
         yield copies
     finally:
@@ -102,10 +107,6 @@ def inputs_protected(inputs: Inputs, problems: list[str]) -> Iterator[Inputs]:
 
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-def _back_up_input(tensor: Tensor, backups: list[_Alone]) -> None:
-    backups.append(_Alone(tensor))
 
 
 def _attempt(problems: list[str], name: str, step: Callable[..., object], *args: object) -> None:
@@ -117,7 +118,7 @@ def _attempt(problems: list[str], name: str, step: Callable[..., object], *args:
 
 
 def _set_mode(module: nn.Module, training: bool) -> None:
-    if module.training != training:
+    if bool(getattr(module, "training", False)) != training:
         module.training = training
 
 
@@ -157,9 +158,7 @@ class _State:
 
     def _take_module(self, path: str, module: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
-            # Its attributes are TorchScript's own, and not in its `__dict__`.
-            for _, tensor in module.named_buffers():
-                self._take(path, tensor, 0)
+            self._take_script(path, module)
             return
         attributes = vars(module)
         self.attributes.append((path, module, type(module), dict(attributes)))
@@ -169,6 +168,25 @@ class _State:
                 self.empty.append((path, value))
             elif kind not in _IMMUTABLE:
                 self._take(path, value, 0)
+
+    def _take_script(self, path: str, module: torch.jit.ScriptModule) -> None:
+        """Save the buffers of a TorchScript part. Its other attributes are out of reach: those it writes to are named."""
+        buffers = set()
+        for part in module.modules():
+            for name, tensor in part.named_buffers(recurse=False):
+                buffers.add(name)
+                self._take(path, tensor, 0)
+                self.steps.append((path, _buffer_restorer(part, name, tensor)))
+        written = {
+            name
+            for part in module.modules()
+            for pattern in _WRITTEN
+            for name in pattern.findall(str(getattr(part, "code", "")))
+            if name not in buffers and hasattr(part, name)
+        }
+        if written:
+            names = ", ".join(sorted(written))
+            self.problems.append(f"Attributes inside TorchScript ({names}) of {_module(path)} are not restored.")
 
     def _take(self, path: str, value: object, depth: int) -> None:
         """Save `value` and its contents, once."""
@@ -416,6 +434,20 @@ def _same_bytes(one: Tensor, other: Tensor) -> bool:
 
 
 # ── Arrays and generators ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _buffer_restorer(owner: nn.Module, name: str, tensor: Tensor) -> Callable[[], object]:
+    """Bind a buffer of a TorchScript module to its tensor again, which its forward may have replaced."""
+
+    def restore() -> None:
+        if getattr(owner, name).data_ptr() != tensor.data_ptr():
+            setattr(owner, name, tensor)
+
+    return restore
+
+
+_WRITTEN = (re.compile(r"^\s*\w+\.(\w+) = ", re.MULTILINE), re.compile(r"torch\.(?:append|_set_item|\w+_)\((\w+)"))
+"""Attributes that TorchScript code assigns, and the variables, named after attributes, that it writes to."""
 
 
 def _array_restorer(array: np.ndarray[Any, Any]) -> Callable[[], object]:

@@ -312,7 +312,7 @@ class _Outcome:
 def _forward(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Outcome:
     """Run the forward on copies of the inputs."""
     inputs = (args, kwargs)
-    devices = recorder.devices | {tensor.device for _, tensor in tensors_in(inputs) if not tensor.is_meta}
+    devices = recorder.devices | {tensor.device for tensor in _tensors_of(inputs) if not tensor.is_meta}
     problems: list[str] = []
     state = left_as_found(recorder.modules, devices, only_modes=not recorder.in_place)
     output: object = None
@@ -370,7 +370,7 @@ def _remedy(model: nn.Module, given: tuple[tuple[Any, ...], dict[str, Any]]) -> 
             "forward takes one picture."
         )
     inputs = (*given[0], *given[1].values())
-    if not inputs or next(iter(tensors_in(given)), None) is not None:
+    if not inputs or _tensors_of(given):
         return ANOTHER_INPUT
     kind = type(inputs[0])
     if not issubclass(kind, str | os.PathLike | np.ndarray) and kind.__module__.partition(".")[0] != "PIL":
@@ -423,9 +423,17 @@ def _finished(model: nn.Module, recorder: Recorder, outcome: _Outcome, given: tu
     return capture
 
 
+def _tensors_of(inputs: object) -> list[Tensor]:
+    """The tensors in the inputs; none if a container of another author's class raises when it is walked."""
+    try:
+        return [tensor for _, tensor in tensors_in(inputs)]
+    except Exception:
+        return []
+
+
 def _input_size(given: object) -> tuple[int, int] | None:
     """Return (height, width) of the first picture in the inputs, with or without a batch axis; None without a picture."""
-    sizes = ((t.shape[-2], t.shape[-1]) for _, t in tensors_in(given) if not t.is_nested and t.dim() in (3, 4))
+    sizes = ((t.shape[-2], t.shape[-1]) for t in _tensors_of(given) if not t.is_nested and t.dim() in (3, 4))
     return next(sizes, None)
 
 

@@ -228,7 +228,7 @@ def _export_values(
     arrays, converted, without = arrays_of(chosen, form, cancelled)
     total = len(without) + bool(arrays)
     for done, note in enumerate(without, start=1):
-        yield Exported(None, done, total, note)
+        yield Exported(None, done, total, note, failed=isinstance(note, Failed))
     if not arrays:
         return
     kept = {array.name for array in arrays}

@@ -82,6 +82,10 @@ def _installed() -> tuple[Path, ...]:
 
 def one_line(error: BaseException) -> str:
     """The error's class and text as part of a sentence."""
-    text = " ".join(str(error).split()).rstrip(".")
+    try:
+        text = " ".join(str(error).split()).rstrip(".")
+    # A class of another author may fail to describe itself.
+    except Exception:
+        text = ""
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fmviz.errors import Cancelled
 from fmviz.failures import is_out_of_memory, one_line
 from fmviz.layers import ROOT, Layer
-from fmviz.structures import leaves
+from fmviz.structures import is_tensor, leaves
 from fmviz.tokens import Layouts
 
 T = TypeVar("T")
@@ -306,7 +306,7 @@ class Recorder:
         layer = Layer(path, call)
         try:
             self._copies.end(module)
-            if isinstance(output, Tensor):
+            if is_tensor(output):
                 self._note(layer, module, output)
             else:
                 self._note_parts(layer, module, output)
@@ -320,7 +320,7 @@ class Recorder:
         found = list(leaves(output))
         for where, leaf in found:
             part = Layer(layer.path, layer.call, where)
-            if not isinstance(leaf, Tensor):
+            if not is_tensor(leaf):
                 self._omit(part, f"it is a {type(leaf).__name__}, which is not walked for tensors")
                 continue
             try:

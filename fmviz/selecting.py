@@ -83,6 +83,8 @@ def chosen_layers(capture: Capture, patterns: str | Sequence[str]) -> list[Chose
     names = [str(layer) for layer in capture]
     wanted: set[str] = set()
     for pattern in (patterns,) if isinstance(patterns, str) else patterns:
+        if pattern in capture.omitted and pattern not in names:
+            raise LayerError(capture.omitted[pattern])
         wanted |= _matching(pattern, names, taps)
     if not wanted:
         raise LayerError("No layer was chosen: name at least one, or “*” for all.")

@@ -9,7 +9,7 @@ import numbers
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 import torch
@@ -50,10 +50,13 @@ def leaves(value: object) -> Iterator[tuple[str, object]]:
 
 
 def _leaves(value: object, where: str, outer: tuple[int, ...], *, inside_object: bool) -> Iterator[tuple[str, object]]:
-    if isinstance(value, Tensor):
+    if is_tensor(value):
         yield where, value
         return
-    if value is None or isinstance(value, _WITHOUT_TENSORS) or id(value) in outer or len(outer) >= DEEPEST:
+    if value is None or isinstance(value, _WITHOUT_TENSORS) or id(value) in outer:
+        return
+    if len(outer) >= DEEPEST:
+        yield where, value
         return
     parts = _parts(value)
     if parts is None and not inside_object:
@@ -73,12 +76,14 @@ def _leaves(value: object, where: str, outer: tuple[int, ...], *, inside_object:
 
 def tensors_in(value: object) -> Iterator[tuple[str, Tensor]]:
     """Yield each tensor in `value` with its place: ("[1][boxes]", tensor). See `leaves` for the containers that are walked."""
-    if isinstance(value, Tensor):
-        yield "", value
-        return
     for where, leaf in leaves(value):
-        if isinstance(leaf, Tensor):
+        if is_tensor(leaf):
             yield where, leaf
+
+
+def is_tensor(value: object) -> TypeGuard[Tensor]:
+    """Whether `value` is a tensor by its type. A proxy may claim to be one by `__class__`, and crash torch."""
+    return issubclass(type(value), Tensor)
 
 
 def _parts(value: object) -> list[tuple[object, object]] | None:
@@ -127,7 +132,7 @@ def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _changed(value: Any, change: Callable[[Tensor], Tensor], outer: tuple[int, ...]) -> Any:
-    if isinstance(value, Tensor):
+    if is_tensor(value):
         return change(value)
     if id(value) in outer or len(outer) >= DEEPEST or next(tensors_in(value), None) is None:
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -117,15 +118,29 @@ def _run(options: argparse.Namespace) -> int:
     assert name is not None
     if options.sort == "time" and not options.time:
         raise BackboneError("Layers can be sorted by time once it is measured: add --time.")
-    what: Formatted = _table(name, options)
-    if options.compare:
-        what = _compared(name, options)
+    try:
+        what: Formatted = _compared(name, options) if options.compare else _table(name, options)
+    except BackboneError as error:
+        raise BackboneError(_in_options(str(error))) from error
     written = in_form(what, options.format)
     if options.output:
         _write(Path(options.output), written)
     else:
         print(written.rstrip("\n"))
     return 0
+
+
+def _in_options(sentence: str) -> str:
+    """A sentence of the library's with the options of the command in place of Python's arguments."""
+    shape = re.sub(r"give input_shape=\(([^)]*)\)", lambda found: f"give --input-shape {_option(found[1])}", sentence)
+    return re.sub(
+        r"give (example_input=.*)\.$", r"the command gives one picture: call fmviz.layer_table(…, \1) in Python.", shape
+    )
+
+
+def _option(shape: str) -> str:
+    """ "3, length" as the value of an option: "3,LENGTH"."""
+    return shape.replace(" ", "").rstrip(",").upper()
 
 
 def _usage_fault(options: argparse.Namespace) -> str:

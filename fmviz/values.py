@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from fmviz.arrays import KINDS, Array, write_npz_lazily, write_safetensors_lazily
+from fmviz.drawing import Failed
 from fmviz.errors import Cancelled
+from fmviz.failures import is_out_of_memory, one_line
 from fmviz.selecting import Chosen
 
 ValueForm = Literal["npz", "safetensors"]
@@ -28,9 +30,11 @@ def arrays_of(
 
     Returns:
         The arrays; the types that had to be converted, layer -> "bfloat16 as float32"; and a sentence for each layer without
-        values.
+        values, which is a `Failed` if its conversion raised.
     """
-    arrays, converted, without = [], {}, []
+    arrays: list[Array] = []
+    converted: dict[str, str] = {}
+    without: list[str] = []
     for layer in chosen:
         tensor = layer.tensor.detach()
         if tensor.is_meta or tensor.is_nested:
@@ -44,9 +48,25 @@ def arrays_of(
         stored = _stored_type(tensor, form)
         if stored != tensor.dtype:
             converted[layer.name] = f"{_name(tensor.dtype)} as {_name(stored)}"
+        if why := _obstacle(tensor, stored):
+            without.append(Failed(f"{layer.name} could not be exported: {why}."))
+            continue
         kind = "BF16" if stored == torch.bfloat16 else KINDS.get(_name(stored), "")
         arrays.append(Array(layer.name, kind, tuple(tensor.shape), _fetch(tensor, stored, cancelled)))
     return arrays, converted, without
+
+
+def _obstacle(tensor: Tensor, stored: torch.dtype) -> str:
+    """Why a tensor of an unusual class or dtype cannot be converted, tried before the file is begun; "" if it can."""
+    if type(tensor) is Tensor and tensor.dtype == stored:
+        return ""
+    try:
+        _fetch(tensor, stored, lambda: False)()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return one_line(error)
+    return ""
 
 
 def write_values(path: Path | os.PathLike[str], arrays: Sequence[Array], facts: Mapping[str, Any], form: str) -> Path:

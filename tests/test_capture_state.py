@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import functools
 import random
 import threading
 from collections.abc import Callable
@@ -720,3 +721,113 @@ def test_nested_tensors_are_captured_and_have_no_maps() -> None:
     assert {activation.why_no_maps for activation in nested} == {
         "It is a nested tensor, whose parts have shapes of their own."
     }
+
+
+def test_an_object_that_claims_to_be_a_tensor_is_walked_as_an_object() -> None:
+    class Proxy:
+        @property
+        def __class__(self) -> type:  # type: ignore[override]
+            return Tensor
+
+        def __init__(self, inner: Tensor) -> None:
+            self.inner = inner
+
+    class Net(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            self[0](x)
+            return self[1](x)  # type: ignore[no-any-return]
+
+    class Wrap(nn.Module):
+        def forward(self, x: Tensor) -> Proxy:
+            return Proxy(x + 1)
+
+    capture = capture_activations(Net(Wrap(), nn.ReLU()), image())
+    assert [str(layer) for layer in capture] == ["0[inner]", "1", "(output)"]
+
+
+class BadList(list[Tensor]):
+    def __iter__(self) -> Any:
+        raise RuntimeError("not walked")
+
+
+class Closed:
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__dict__":
+            raise RuntimeError("closed")
+        return object.__getattribute__(self, name)
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (lambda x: BadList([x]), "not walked"),
+        (lambda x: Closed(), "closed"),
+        (lambda x: functools.reduce(lambda value, _: [value], range(33), x), "which is not walked"),
+    ],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_outputs_that_cannot_be_walked_are_named(output: Callable[[Tensor], Any], reason: str, last: bool) -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return output(x)
+
+    class Net(nn.Sequential):
+        def forward(self, x: Tensor) -> Any:
+            return [module(x) for module in self][-1]
+
+    model = Net(nn.ReLU(), Odd()) if last else Net(Odd(), nn.ReLU())
+    capture = capture_activations(model, image())
+    assert torch.equal(capture["0" if last else "1"].tensor, image().relu())
+    (name,) = [name for name in capture.omitted if name.startswith("1" if last else "0")]
+    assert reason in capture.omitted[name]
+
+
+def test_inputs_that_cannot_be_walked_are_given_as_they_are() -> None:
+    class First(nn.Module):
+        def forward(self, parts: list[Tensor]) -> Tensor:
+            return parts[0] + 1
+
+    capture = capture_activations(First(), BadList([image()]))
+    assert torch.equal(capture[""].tensor, image() + 1)
+    assert "was given to the network itself: RuntimeError: not walked" in capture.problems[0]
+
+
+def test_an_error_that_cannot_describe_itself_is_named_by_its_class() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("mute")
+
+    class Raises(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise MuteError
+
+    with pytest.raises(
+        ForwardError, match=r"layer “1” \(Raises\) with MuteError; the outputs of the call before it are kept"
+    ):
+        capture_activations(nn.Sequential(nn.ReLU(), Raises()), image())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_state_inside_torchscript_is_restored_or_named() -> None:
+    class State(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = 0
+            self.seen = [0]
+            self.register_buffer("total", torch.zeros(1))
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.steps += 1
+            self.seen.append(1)
+            self.total = self.total + 1
+            return self.norm(x)  # type: ignore[no-any-return]
+
+    model = nn.Sequential(torch.jit.script(State()), nn.Tanh()).eval()
+    capture = capture_activations(model, image())
+    assert capture.problems == ("Attributes inside TorchScript (seen, steps) of layer “0” are not restored.",)
+    assert model[0].total.item() == 0  # type: ignore[operator,union-attr]
+    frozen = nn.Sequential(nn.ReLU(), torch.jit.freeze(torch.jit.script(nn.Conv2d(3, 3, 1).eval())), nn.Tanh())
+    capture = capture_activations(frozen, image())
+    assert [str(layer) for layer in capture] == ["0", "1", "2", "(output)"]
+    assert capture.problems == ()

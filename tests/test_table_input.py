@@ -516,3 +516,22 @@ def test_wrong_options_are_usage_errors(options: list[str], capsys: pytest.Captu
         code = ended.code
     assert code == 2
     assert "fmviz table: " in capsys.readouterr().err
+
+
+def test_the_commands_remedies_are_its_own_options(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FMVIZ_CONFIG_HOME", str(tmp_path / "config"))
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from torch import nn\n"
+        "class Two(nn.Module):\n"
+        "    def forward(self, x, y):\n"
+        "        return x + y\n"
+        "def line():\n"
+        "    return nn.Sequential(nn.Conv1d(3, 4, 3))\n"
+    )
+    for name, remedy in (
+        ("line", "give --input-shape 3,LENGTH."),
+        ("Two", "call fmviz.layer_table(…, example_input=(x, y)) in"),
+    ):
+        assert main(["table", "--model", f"{path}:{name}", "--trust"]) == 1
+        assert remedy in capsys.readouterr().err
