@@ -106,7 +106,7 @@ class Looking(QObject):
 
     maps_asked = Signal()
     awaited = Signal(object)
-    """Whether something of the layer that is wanted has yet to come: its maps, its channel, its vector."""
+    """Whether something of the layer that is wanted has yet to come: its maps, its channel, its vector, its matrix."""
     maps_came = Signal(object)
     vector_came = Signal(object)
     channel_came = Signal(object)
@@ -147,8 +147,8 @@ class Looking(QObject):
         self._maps.forget()
         self._vector = self._matrix = self._channel = self._taps = self._things = None
         self._input = 0
-        self._await("vector", False)
-        self._await("channel", False)
+        for what in ("vector", "matrix", "channel"):
+            self._await(what, False)
 
     def set_beside(self, above: str, below: str) -> None:
         """The layers above and below the current one in the list; empty where there is none."""
@@ -205,9 +205,14 @@ class Looking(QObject):
                 normalisation=wanted.normalisation,
                 step=wanted.step,
             )
+            self._await("matrix", True)
+        elif wanted is None:
+            self._await("matrix", False)
         self._matrix = wanted
 
     def _matrix_rendered(self, wanted: MatrixWanted, reply: AnyReply, block: Block | None) -> None:
+        if wanted == self._matrix and not isinstance(reply, Dropped):
+            self._await("matrix", False)
         if isinstance(reply, MatrixRendered) and wanted == self._matrix:
             drawn = DrawnMap(
                 run=wanted.run,
