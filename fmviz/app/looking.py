@@ -90,6 +90,7 @@ class ShownTaps(msgspec.Struct, frozen=True, eq=False):
             snapshot=wanted.snapshot if tap[0] != "C" else "",
             normalisation="fixed" if wanted.scale == "row" else "map",
             limits=info.limits,
+            constant=info.constant,
         )
 
 
@@ -221,6 +222,7 @@ class Looking(QObject):
                 channel=wanted.number,
                 normalisation=wanted.normalisation,
                 limits=reply.limits,
+                constant=reply.constant,
                 kind="matrix",
             )
             self.matrix_came.emit(ShownMatrix(drawn, SharedPixels.of(reply.pixels, block), reply.reason))
