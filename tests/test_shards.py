@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from fmviz.networks import shards
 from fmviz.networks.catalog import backbone
 from fmviz.networks.checkpoints import read_checkpoint, read_tensors
 from fmviz.networks.proposing import propose
-from fmviz.networks.shards import checkpoint_files, files_of, holds_checkpoint
+from fmviz.networks.shards import INDEX_PATTERNS, checkpoint_files, files_of, holds_checkpoint, is_index
 from fmviz.networks.weights import load
 
 State = dict[str, Tensor]
@@ -391,3 +392,10 @@ def test_finding_the_files_imports_no_torch() -> None:
     code = "import sys, fmviz.networks.shards; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "False"
+
+
+def test_the_file_dialog_lists_every_kind_of_index() -> None:
+    names = ("model.safetensors.index.json", "model.safetensors.index.fp16.json", "pytorch_model.bin.index.json")
+    others = ("config.json", "index.json", "model.safetensors")
+    for name in names + others:
+        assert is_index(Path(name)) is any(fnmatch(name, pattern) for pattern in INDEX_PATTERNS) is (name in names)

@@ -17,7 +17,8 @@ from fmviz.errors import WeightsError
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 """What names of weights files end in, where a folder is searched for them."""
 
-INDEX_PATTERN = "*.index.json"
+INDEX_PATTERNS = ("*.index.json", "*.index.*.json")
+"""What `is_index` accepts, as patterns of a file dialog."""
 
 LARGEST_INDEX = 32_000_000
 """Bytes of an index: some 300,000 tensors."""
