@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,6 @@ from torch import Tensor
 from fmviz.arrays import KINDS, Array, write_npz_lazily, write_safetensors_lazily
 from fmviz.errors import Cancelled
 from fmviz.selecting import Chosen
-
-ValueForm = Literal["npz", "safetensors"]
 
 
 def arrays_of(

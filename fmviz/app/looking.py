@@ -59,7 +59,6 @@ class ShownChannel(msgspec.Struct, frozen=True, eq=False):
 
     drawn: DrawnMap
     pixels: SharedPixels
-    limits: tuple[float, float]
 
     @property
     def layer(self) -> str:
@@ -118,8 +117,6 @@ class Looking(QObject):
     things_came = Signal(object)
     """A tuple of `ThingInfo`; empty where none are wanted."""
     input_came = Signal(object)
-    value_came = Signal(object, object)
-    """(channel, row, column) and the value, of the last `ask_value`."""
     read = Signal(object, object, object)
     """A `DrawnMap`, the (row, column) of a cell or pixel of it, and the values there: one of a map, one a channel of a picture
     or of the network's input."""
@@ -256,16 +253,15 @@ class Looking(QObject):
         if isinstance(reply, MapsRendered) and wanted == self._channel:
             low, high = _floats(reply.limits)[:2]
             pixels = SharedPixels.of(reply.pixels, block)
-            limits = (float(low), float(high))
             drawn = DrawnMap(
                 run=wanted.run,
                 layer=reply.layer,
                 map_size=(pixels.array.shape[1], pixels.array.shape[2]),
                 channel=wanted.channel,
                 normalisation=wanted.normalisation,
-                limits=limits,
+                limits=(float(low), float(high)),
             )
-            self.channel_came.emit(ShownChannel(drawn, pixels, limits))
+            self.channel_came.emit(ShownChannel(drawn, pixels))
         elif isinstance(reply, Failed):
             self.failed.emit("channel", reply.message, (), reply.details)
 
@@ -366,7 +362,6 @@ class Looking(QObject):
 
     def _value_read(self, drawn: DrawnMap, cell: tuple[int, int], reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, ValueRead):
-            self.value_came.emit((drawn.channel, *cell), reply.value)
             self.read.emit(drawn, cell, (reply.value,))
         elif isinstance(reply, PixelRead):
             self.read.emit(drawn, cell, reply.values)

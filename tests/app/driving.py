@@ -13,6 +13,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QComboBox, QWidget
 
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.layer_maps import ShownMaps
 from fmviz.app.looking import ShownChannel, ShownMatrix, ShownTaps
 from fmviz.app.main import App
@@ -71,8 +72,12 @@ class Desk:
         looking.vector_came.connect(lambda vector: setattr(self, "vector", vector))
         looking.matrix_came.connect(lambda matrix: setattr(self, "matrix", matrix))
         self.app.tabling.table_came.connect(lambda table: setattr(self, "table", table))
-        looking.value_came.connect(lambda place, value: setattr(self, "value", (place, value)))
+        looking.read.connect(self._value_read)
         self.app.show()
+
+    def _value_read(self, drawn: DrawnMap, cell: tuple[int, int], values: tuple[float, ...]) -> None:
+        if drawn.kind == "map":
+            self.value = (drawn.channel, *cell), values[0]
 
     # What is there
 
