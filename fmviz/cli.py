@@ -168,6 +168,9 @@ def _open_window(options: argparse.Namespace, backbone: str) -> int:
     )
 
 
+_OPACITY = 0.6
+"""Of maps over the picture, as in the window."""
+
 _NAMED = 4
 """Layers that were left out are told of one by one up to so many."""
 
@@ -227,12 +230,13 @@ def _export_parser() -> argparse.ArgumentParser:
         help='size of maps in PNGs: "map" (their own), "picture" (its part that the network saw), or pixels of the longer side',
     )
     parser.add_argument(
-        "--over-picture",
-        metavar="OPACITY",
+        "--over-picture", action="store_true", help="draw each map over the part of the picture that the network saw"
+    )
+    parser.add_argument(
+        "--opacity",
+        metavar="FRACTION",
         type=_opacity,
-        nargs="?",
-        const=0.6,
-        help="draw each map over the picture, from 0 (the picture alone) to 1 (the map alone; default: 0.6)",
+        help=f"of maps over the picture, from 0 (the picture alone) to 1 (the map alone; default: {_OPACITY})",
     )
     return parser
 
@@ -294,6 +298,10 @@ def _export(options: argparse.Namespace) -> int:
     if options.colours not in COLOUR_MAPS:
         print(f"fmviz export: there is no colour map {options.colours!r}: {', '.join(COLOUR_MAPS)}", file=sys.stderr)
         return 2
+    if options.opacity is not None and not options.over_picture:
+        print("fmviz export: --opacity needs --over-picture, which draws maps over the picture.", file=sys.stderr)
+        return 2
+    opacity = _OPACITY if options.opacity is None else options.opacity
     session = Session(
         network_of(options),
         weights=options.weights,
@@ -319,7 +327,7 @@ def _export(options: argparse.Namespace) -> int:
             colour_map=options.colours,
             normalisation=options.scale,
             size=options.size,
-            over_picture=options.over_picture,
+            over_picture=opacity if options.over_picture else None,
         ):
             failed += done.error is not None
             if full:

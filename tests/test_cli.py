@@ -173,14 +173,18 @@ def test_a_layer_without_maps_is_written_as_bars(tmp_path, capsys):
 @pytest.mark.parametrize(("form", "layer"), [("grid", "C5"), ("maps", "C5")])
 def test_maps_are_written_over_the_picture(tmp_path, capsys, form, layer):
     options = ("--layers", layer, "--as", form, "--backbone", "efficientnet_lite0", "--size", "96")
-    assert export(CAT, "-o", str(tmp_path), *options, "--over-picture", "0.25") == 0
+    assert export("--over-picture", CAT, "-o", str(tmp_path), *options, "--opacity", "0.25") == 0
     path = min(tmp_path.glob("*.png"))
     assert facts(path)["opacity"] == 0.25
     with PIL.Image.open(path) as image:
         assert image.mode == "RGB"
     with pytest.raises(SystemExit):
-        export(CAT, "-o", str(tmp_path), *options, "--over-picture", "2")
+        export(CAT, "-o", str(tmp_path), *options, "--over-picture", "--opacity", "2")
     assert "is not an opacity from 0 to 1" in capsys.readouterr().err
+    assert export(CAT, "-o", str(tmp_path), *options, "--opacity", "0.25") == 2
+    assert "--opacity needs --over-picture" in capsys.readouterr().err
+    assert export(CAT, "-o", str(tmp_path / "usual"), *options, "--over-picture") == 0
+    assert facts(next((tmp_path / "usual").glob("*.png")))["opacity"] == 0.6
 
 
 def test_random_weights_that_were_asked_for_are_not_remarked_upon(tmp_path, capsys):
