@@ -26,7 +26,6 @@ import fmviz
 from fmviz import backbones_command, table_command, train_command, weights_command
 from fmviz.errors import ExportError, FmvizError, TrustError
 from fmviz.model_options import add_model_options, add_picture_options, network_of
-from fmviz.picture_options import PictureOptions
 
 if TYPE_CHECKING:
     from fmviz.batch import PictureExported
@@ -118,7 +117,8 @@ def _window_parser() -> argparse.ArgumentParser:
         metavar="COMMAND",
         help='start the engine by this command instead: "ssh gpu-box fmviz engine" runs the networks on another machine',
     )
-    add_picture_options(parser)
+    # Without the option, the stretch of the session that is shown again holds.
+    add_picture_options(parser, stretch=None)
     parser.add_argument(
         "--new", action="store_true", help="start empty, without the pictures, layer and view that were open last time"
     )
@@ -133,6 +133,9 @@ def _window(options: argparse.Namespace) -> int:
     if first and "." not in first and not Path(first).exists():
         print(f"fmviz: “{first}” is neither a command ({', '.join(COMMANDS)}) nor a picture.", file=sys.stderr)
         return 2
+    if options.bands and not any(map(_may_be_pictures, options.pictures)):
+        print("fmviz: --bands needs pictures: name the files whose bands are to be shown.", file=sys.stderr)
+        return 2
     from fmviz.own_model import PREFIX
 
     # A file is where its engine is. The window asks about one that is not trusted, and shows another network meanwhile.
@@ -140,6 +143,13 @@ def _window(options: argparse.Namespace) -> int:
     backbone = PREFIX + options.model if far else network_of(options, trusted=False) or ""
     with _ctrl_c_ends_at_once():
         return _open_window(options, backbone)
+
+
+def _may_be_pictures(name: str) -> bool:
+    """Return whether a file or folder that the window opens is a picture, or may hold some."""
+    from fmviz.networks.shards import WEIGHTS_SUFFIXES, is_index
+
+    return not (name.lower().endswith((".py", *WEIGHTS_SUFFIXES)) or is_index(Path(name)))
 
 
 def _open_window(options: argparse.Namespace, backbone: str) -> int:
@@ -162,7 +172,8 @@ def _open_window(options: argparse.Namespace, backbone: str) -> int:
         engine=engine,
         backbone=backbone,
         weights=options.weights or "",
-        picture_options=PictureOptions(options.bands, options.stretch),
+        bands=options.bands,
+        stretch=options.stretch,
         new=options.new,
         live=options.live,
     )

@@ -27,7 +27,6 @@ from fmviz.batch import export_pictures
 from fmviz.cli import COMMANDS, main
 from fmviz.errors import ExportError
 from fmviz.networks.catalog import backbones
-from fmviz.picture_options import PictureOptions
 from fmviz.preprocess import IMAGENET
 from fmviz.session import Session
 from fmviz.table_choice import COLUMNS
@@ -665,17 +664,28 @@ def test_without_a_command_the_window_opens_on_the_pictures(monkeypatch):
     assert main(["--weights", "random"]) == 0
     assert main(["a.tif", "--bands", "4,3,2", "--no-stretch"]) == 0
     assert main(["--new"]) == 0
-    usual, chosen = PictureOptions(), PictureOptions((4, 3, 2), stretch=False)
+    assert main(["--stretch"]) == 0
     assert opened == [
-        ([Path("a.png"), Path("b.png")], None, "", "", usual, False, False),
-        ([], ["ssh", "box", "fmviz engine"], "", "", usual, False, False),
-        ([Path("a.png")], None, "vgg16", "", usual, False, False),
-        ([], ["box"], "own:theirs.py:net", "", usual, False, False),
-        ([], None, "vgg16", "mine.pth", usual, False, False),
-        ([], None, "", "random", usual, False, False),
-        ([Path("a.tif")], None, "", "", chosen, False, False),
-        ([], None, "", "", usual, True, False),
+        ([Path("a.png"), Path("b.png")], None, "", "", (), None, False, False),
+        ([], ["ssh", "box", "fmviz engine"], "", "", (), None, False, False),
+        ([Path("a.png")], None, "vgg16", "", (), None, False, False),
+        ([], ["box"], "own:theirs.py:net", "", (), None, False, False),
+        ([], None, "vgg16", "mine.pth", (), None, False, False),
+        ([], None, "", "random", (), None, False, False),
+        ([Path("a.tif")], None, "", "", (4, 3, 2), False, False, False),
+        ([], None, "", "", (), None, True, False),
+        ([], None, "", "", (), True, False, False),
     ]
+
+
+@pytest.mark.parametrize("names", [(), ("mine.py",), ("weights.pth",), ("mine.py", "model.safetensors.index.json")])
+def test_bands_of_no_picture_are_one_sentence(names, monkeypatch, capsys):
+    window = type(sys)("fmviz.app.main")
+    window.run = lambda pictures, **options: pytest.fail("a window was opened")
+    monkeypatch.setitem(sys.modules, "fmviz.app.main", window)
+    assert main([*names, "--bands", "4,3,2"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fmviz: --bands needs pictures")
 
 
 def test_where_qt_is_missing_it_is_said_what_to_install(monkeypatch, capsys):
