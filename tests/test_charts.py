@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from fmviz.maps import LEVELS, PAPER
 from fmviz.matrices import index_of, matrices_of, matrix_words
 from fmviz.render import render
 from fmviz.session import Session
+from fmviz.sheet import TooLargeFigureError
 
 CAT = Path(__file__).parents[1] / "assets/samples/chelsea.png"
 COLOURS = colour_table("viridis", dark=False)
@@ -231,3 +233,35 @@ def test_the_overlay_needs_a_picture_and_a_share(tmp_path: Path) -> None:
         export(fed, {}, folder=tmp_path, over_picture=0.5)
     with pytest.raises(ExportError, match="not from 0 to 1"):
         export(session.run(CAT), {}, folder=tmp_path, over_picture=1.5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((6400, 4, 4), {}),
+        ((20, 40, 40), {"size": 4096}),
+        ((2, 1, 4, 8), {"size": 20_000, "form": "maps", "channels": [0]}),
+        ((1, 70_000, 1, 1), {}),
+    ],
+)
+def test_a_figure_is_measured_with_its_enlarged_tiles_and_axes(
+    shape: tuple[int, ...], options: dict[str, Any], tmp_path: Path
+) -> None:
+    (record,) = run(captured(soft=torch.rand(shape)), tmp_path, **options)
+    assert record.path is None
+    found = re.fullmatch(
+        r"soft was left out: its PNG would have ([\d,]+) million pixels, more .*; choose .*\.", record.note
+    )
+    assert found is not None
+    assert int(found[1].replace(",", "")) > 179
+
+
+def test_a_figure_just_below_the_limit_is_written(tmp_path: Path) -> None:
+    (record,) = run(captured(soft=torch.rand(1000, 4, 4)), tmp_path)
+    assert record.path is not None
+    assert opened(record.path)[0].size > 20_000_000
+    maps = render(matrix_stack(torch.rand(3, 4, 4)))
+    pixels = heat_maps(maps, names=["a", "b", "c"], title="soft").canvas.size
+    assert heat_maps(maps, names=["a", "b", "c"], title="soft", most=pixels).canvas.size == pixels
+    with pytest.raises(TooLargeFigureError):
+        heat_maps(maps, names=["a", "b", "c"], title="soft", most=pixels - 1)
