@@ -202,6 +202,13 @@ def _write_overlaid_grid(
     return write_rgb_png(path, canvas, {**facts, **figure.facts})
 
 
+def longer_of_overlay(form: Form, size: Size) -> int | None:
+    """Return the longer side, in pixels, of maps over the picture; None where they have the picture's own size."""
+    if isinstance(size, int):
+        return size
+    return _OVERLAY_TILE if form == "grid" and size == "map" else None
+
+
 def _overlay_size(overlay: Overlay, size: Size) -> tuple[int, int]:
     """Return (height, width) of a map over the picture: of the part that the network saw, or so many pixels."""
     if not isinstance(size, int):

@@ -17,11 +17,13 @@ from fmviz.capture import Activation, Capture
 from fmviz.channels import matrix_stack
 from fmviz.charts import bars, heat_maps, tick_numbers
 from fmviz.colours import colour_table
+from fmviz.drawing import longer_of_overlay
 from fmviz.errors import ExportError, LayerError
 from fmviz.exporting import Exported, export
 from fmviz.layers import Layer
 from fmviz.maps import LEVELS, PAPER
 from fmviz.matrices import index_of, matrices_of, matrix_words
+from fmviz.overlay import Overlay
 from fmviz.render import render
 from fmviz.session import Session
 from fmviz.sheet import TooLargeFigureError
@@ -224,6 +226,22 @@ def test_maps_over_the_picture_are_blended(tmp_path: Path, form: Any) -> None:
         ]
         assert np.abs(ground - source).max() < 40, "the picture below the map"
     assert facts["opacity"] == 0.25
+
+
+def test_a_large_jpeg_is_decoded_for_the_size_that_is_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    with PIL.Image.open(CAT) as cat:
+        cat.convert("RGB").resize((2400, 1600)).save(path, quality=95)
+    session = Session("efficientnet_lite0", weights="random")
+    capture = session.run(path)
+    assert capture.picture is not None
+    for form, size, shape in (("maps", 200, (200, 200)), ("grid", "map", (224, 224)), ("maps", "map", (1400, 1400))):
+        overlay = Overlay.of(capture, 0.0, longer=longer_of_overlay(form, size))
+        assert capture.picture.is_decoded is (shape == (1400, 1400))
+        drawn = overlay.blended(np.zeros((7, 7), np.uint8), COLOURS, shape)
+        whole = Overlay.of(session.run(path), 0.0).blended(np.zeros((7, 7), np.uint8), COLOURS, shape)
+        assert overlay.size == (1400, 1400)
+        assert np.abs(drawn.astype(int) - whole).mean() < 1
 
 
 def test_the_overlay_needs_a_picture_and_a_share(tmp_path: Path) -> None:
