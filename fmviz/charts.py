@@ -22,7 +22,9 @@ _BARS, _WIDEST_BARS = (720, 300), 1600
 _INK = PAPER + 9
 
 
-def heat_maps(maps: Maps, *, names: Sequence[str], title: str, tile: int | None = None) -> Figure:
+def heat_maps(
+    maps: Maps, *, names: Sequence[str], title: str, tile: int | None = None, most: int | None = None
+) -> Figure:
     """Return matrices as heat maps, each with the numbers of its rows and columns, and its name and limits below.
 
     Args:
@@ -30,10 +32,14 @@ def heat_maps(maps: Maps, *, names: Sequence[str], title: str, tile: int | None 
         names: One a matrix, "[12, 1]"; "" for none.
         title: The first line large, further ones small.
         tile: Longer side in pixels; enlarged until they are legible where None.
+        most: Pixels that the figure may have; any number where None.
+
+    Raises:
+        TooLargeFigureError: It would have more than `most`.
     """
     count = len(maps.pixels)
-    tiles = _enlarged(maps.pixels, tile or (_LARGE if count == 1 else _SMALL))
-    size = (tiles.shape[1], tiles.shape[2])
+    down, across = _enlargement(maps.pixels.shape[1:], tile or (_LARGE if count == 1 else _SMALL))
+    size = (maps.pixels.shape[1] * down, maps.pixels.shape[2] * across)
     shared = shared_limits([maps])
     texts = [_caption(name, maps, place, shared) for place, name in enumerate(names)]
     line = line_height(CAPTION)
@@ -47,12 +53,11 @@ def heat_maps(maps: Maps, *, names: Sequence[str], title: str, tile: int | None 
     height, width = maps.map_size
     words = f"{count:,} {'matrices' if count != 1 else 'matrix'} of {height:,} rows × {width:,} columns"
     scale = "one scale" if shared else "each on its own scale" if count > 1 else "no finite value"
-    sheet = Sheet(
-        [*title.splitlines(), f"{words} · {scale}"], body, bar=shared is not None, unusual=unusual_pixels(maps.pixels)
-    )
+    head = [*title.splitlines(), f"{words} · {scale}"]
+    sheet = Sheet(head, body, bar=shared is not None, unusual=unusual_pixels(maps.pixels), most=most)
     places = tile_positions(count, columns=columns, cell=cell, gap=(GAP, GAP), origin=(MARGIN, sheet.top))
-    for (left, top), pixels, text in zip(places, tiles, texts, strict=True):
-        sheet.tile(left + indent, top + line, pixels)
+    for (left, top), pixels, text in zip(places, maps.pixels, texts, strict=True):
+        sheet.tile(left + indent, top + line, pixels.repeat(down, axis=0).repeat(across, axis=1))
         for label in _axes(left + indent, top + line, size, maps.map_size):
             sheet.add(label)
         sheet.caption(left + indent, top + size[0] + 3 * line, cell[0] - indent, text)
@@ -69,15 +74,15 @@ def _caption(name: str, maps: Maps, place: int, shared: tuple[float, float] | No
     return [text for text in (name, limits or flat) if text]
 
 
-def _enlarged(pixels: Indices, longer: int) -> Indices:
-    """Return (n, h, w) indices enlarged by whole numbers until the longer side has so many pixels."""
-    height, width = pixels.shape[1:]
+def _enlargement(size: tuple[int, ...], longer: int) -> tuple[int, int]:
+    """Return the whole numbers that (h, w) is enlarged by until the longer side has so many pixels."""
+    height, width = size
     down = across = max(1, longer // max(height, width, 1))
     if max(height, width) > _SQUARE * min(height, width):
         down, across = max(1, longer // max(height, 1)), max(1, longer // max(width, 1))
         # The shorter side of a narrow matrix needs less room than the longer one.
         down, across = min(down, 24), min(across, 24)
-    return pixels.repeat(down, axis=1).repeat(across, axis=2)
+    return down, across
 
 
 def _axes(left: int, top: int, size: tuple[int, int], cells: tuple[int, int]) -> Iterator[Label]:

@@ -26,7 +26,6 @@ import fmviz
 from fmviz import backbones_command, table_command, train_command, weights_command
 from fmviz.errors import ExportError, FmvizError, TrustError
 from fmviz.model_options import add_model_options, add_picture_options, network_of
-from fmviz.picture_options import PictureOptions
 
 if TYPE_CHECKING:
     from fmviz.batch import PictureExported
@@ -118,7 +117,8 @@ def _window_parser() -> argparse.ArgumentParser:
         metavar="COMMAND",
         help='start the engine by this command instead: "ssh gpu-box fmviz engine" runs the networks on another machine',
     )
-    add_picture_options(parser)
+    # Without the option, the stretch of the session that is shown again holds.
+    add_picture_options(parser, stretch=None)
     parser.add_argument(
         "--new", action="store_true", help="start empty, without the pictures, layer and view that were open last time"
     )
@@ -133,6 +133,9 @@ def _window(options: argparse.Namespace) -> int:
     if first and "." not in first and not Path(first).exists():
         print(f"fmviz: “{first}” is neither a command ({', '.join(COMMANDS)}) nor a picture.", file=sys.stderr)
         return 2
+    if options.bands and not any(map(_may_be_pictures, options.pictures)):
+        print("fmviz: --bands needs pictures: name the files whose bands are to be shown.", file=sys.stderr)
+        return 2
     from fmviz.own_model import PREFIX
 
     # A file is where its engine is. The window asks about one that is not trusted, and shows another network meanwhile.
@@ -140,6 +143,13 @@ def _window(options: argparse.Namespace) -> int:
     backbone = PREFIX + options.model if far else network_of(options, trusted=False) or ""
     with _ctrl_c_ends_at_once():
         return _open_window(options, backbone)
+
+
+def _may_be_pictures(name: str) -> bool:
+    """Return whether a file or folder that the window opens is a picture, or may hold some."""
+    from fmviz.networks.shards import WEIGHTS_SUFFIXES, is_index
+
+    return not (name.lower().endswith((".py", *WEIGHTS_SUFFIXES)) or is_index(Path(name)))
 
 
 def _open_window(options: argparse.Namespace, backbone: str) -> int:
@@ -162,11 +172,15 @@ def _open_window(options: argparse.Namespace, backbone: str) -> int:
         engine=engine,
         backbone=backbone,
         weights=options.weights or "",
-        picture_options=PictureOptions(options.bands, options.stretch),
+        bands=options.bands,
+        stretch=options.stretch,
         new=options.new,
         live=options.live,
     )
 
+
+_OPACITY = 0.6
+"""Of maps over the picture, as in the window."""
 
 _NAMED = 4
 """Layers that were left out are told of one by one up to so many."""
@@ -227,12 +241,13 @@ def _export_parser() -> argparse.ArgumentParser:
         help='size of maps in PNGs: "map" (their own), "picture" (its part that the network saw), or pixels of the longer side',
     )
     parser.add_argument(
-        "--over-picture",
-        metavar="OPACITY",
+        "--over-picture", action="store_true", help="draw each map over the part of the picture that the network saw"
+    )
+    parser.add_argument(
+        "--opacity",
+        metavar="FRACTION",
         type=_opacity,
-        nargs="?",
-        const=0.6,
-        help="draw each map over the picture, from 0 (the picture alone) to 1 (the map alone; default: 0.6)",
+        help=f"of maps over the picture, from 0 (the picture alone) to 1 (the map alone; default: {_OPACITY})",
     )
     return parser
 
@@ -294,6 +309,10 @@ def _export(options: argparse.Namespace) -> int:
     if options.colours not in COLOUR_MAPS:
         print(f"fmviz export: there is no colour map {options.colours!r}: {', '.join(COLOUR_MAPS)}", file=sys.stderr)
         return 2
+    if options.opacity is not None and not options.over_picture:
+        print("fmviz export: --opacity needs --over-picture, which draws maps over the picture.", file=sys.stderr)
+        return 2
+    opacity = _OPACITY if options.opacity is None else options.opacity
     session = Session(
         network_of(options),
         weights=options.weights,
@@ -319,7 +338,7 @@ def _export(options: argparse.Namespace) -> int:
             colour_map=options.colours,
             normalisation=options.scale,
             size=options.size,
-            over_picture=options.over_picture,
+            over_picture=opacity if options.over_picture else None,
         ):
             failed += done.error is not None
             if full:

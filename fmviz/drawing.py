@@ -18,6 +18,7 @@ from fmviz.matrices import matrices_of, matrix_words
 from fmviz.overlay import Overlay
 from fmviz.plates import layer_figure, matrix_figure, vector_figure
 from fmviz.selecting import Chosen
+from fmviz.sheet import TooLargeFigureError
 from fmviz.writing import write_map_png, write_png, write_rgb_png
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ def layer_tasks(chosen: Chosen, stem: Path, facts: Facts, drawing: Drawing) -> I
     try:
         for task in _layer_tasks(chosen, stem, facts, drawing):
             yield partial(_guarded, task, chosen.name)
+    except TooLargeFigureError as error:
+        note = _left_out(chosen, _too_many(error.pixels, drawing))
+        yield lambda: note
     except Exception as error:
         failed = _failed(chosen.name, error)
         yield lambda: failed
@@ -120,7 +124,7 @@ def _layer_tasks(chosen: Chosen, stem: Path, facts: Facts, drawing: Drawing) -> 
     if not why and as_values:
         yield from _value_tasks(chosen, stem, facts, drawing)
     elif why:
-        note = f"{chosen.name} was left out: {why}"
+        note = _left_out(chosen, why)
         yield lambda: note
     elif drawing.form == "grid":
         yield _grid_task(chosen, stem.with_name(f"{stem.name}.png"), facts, drawing)
@@ -144,11 +148,23 @@ def _value_tasks(chosen: Chosen, stem: Path, facts: Facts, drawing: Drawing) -> 
     if drawing.form == "grid":
         tile = drawing.size if isinstance(drawing.size, int) else None
         names = [matrix_words(chosen.tensor.shape, number) for number in maps.channels]
-        figure = matrix_figure(maps, names=names, name=chosen.title, detail=chosen.shape_words, facts=facts, tile=tile)
+        figure = matrix_figure(
+            maps,
+            names=names,
+            name=chosen.title,
+            detail=chosen.shape_words,
+            facts=facts,
+            tile=tile,
+            most=_MOST_PIXELS,
+        )
         yield partial(write_png, path, figure, drawing.colours, facts)
         return
-    plain = replace(drawing, overlay=None, picture_size=None, size=drawing.size if drawing.size != "picture" else "map")
-    yield from _map_tasks(maps, stem, facts, plain)
+    yield from _map_tasks(maps, stem, facts, _without_picture(drawing))
+
+
+def _without_picture(drawing: Drawing) -> Drawing:
+    """Return how matrices are drawn, which have no place on the picture."""
+    return replace(drawing, overlay=None, picture_size=None, size=drawing.size if drawing.size != "picture" else "map")
 
 
 def _grid_task(chosen: Chosen, path: Path, facts: Facts, drawing: Drawing) -> Task:
@@ -157,7 +173,9 @@ def _grid_task(chosen: Chosen, path: Path, facts: Facts, drawing: Drawing) -> Ta
     size = drawing.picture_size
     if overlay is not None:
         tile, size = None, _overlay_size(overlay, _OVERLAY_TILE if drawing.size == "map" else drawing.size)
-    figure = layer_figure(maps, name=chosen.title, detail=chosen.shape_words, facts=facts, tile=tile, size=size)
+    figure = layer_figure(
+        maps, name=chosen.title, detail=chosen.shape_words, facts=facts, tile=tile, size=size, most=_MOST_PIXELS
+    )
     if overlay is None or size is None:
         return partial(write_png, path, figure, drawing.colours, facts)
     return partial(_write_overlaid_grid, path, figure, maps, drawing, {**facts, "opacity": overlay.opacity}, size)
@@ -184,6 +202,13 @@ def _write_overlaid_grid(
     for (left, top), pixels in zip(places, maps.pixels, strict=True):
         canvas[top : top + size[0], left : left + size[1]] = drawing.overlay.blended(pixels, drawing.colours, size)
     return write_rgb_png(path, canvas, {**facts, **figure.facts})
+
+
+def longer_of_overlay(form: Form, size: Size) -> int | None:
+    """Return the longer side, in pixels, of maps over the picture; None where they have the picture's own size."""
+    if isinstance(size, int):
+        return size
+    return _OVERLAY_TILE if form == "grid" and size == "map" else None
 
 
 def _overlay_size(overlay: Overlay, size: Size) -> tuple[int, int]:
@@ -236,21 +261,32 @@ def _map_size(own: tuple[int, int], drawing: Drawing) -> tuple[int, int]:
 
 
 def _too_large(chosen: Chosen, drawing: Drawing) -> str:
-    """Why the PNG would be larger than programs open; "" where it is not."""
+    """Why the PNG would be larger than programs open, as far as the size of its maps says so; "" where it is not.
+
+    Where a figure enlarges its tiles and adds axes and captions, it checks its size itself.
+    """
     if chosen.why_no_maps:
         found = matrices_of(chosen.tensor.shape)
-        if found is None:
+        if found is None or drawing.form == "grid":
             return ""
-        height, width = found[1:]
-    else:
-        height, width = _map_size((chosen.maps.shape[2], chosen.maps.shape[3]), drawing)
-    if not chosen.why_no_maps and drawing.overlay is not None and drawing.form == "grid" and drawing.size == "map":
+        height, width = _map_size(found[1:], _without_picture(drawing))
+    elif drawing.overlay is not None and drawing.form == "grid" and drawing.size == "map":
         height, width = _overlay_size(drawing.overlay, _OVERLAY_TILE)
-    pixels = height * width * (drawing.count(chosen) if drawing.form == "grid" else 1)
-    if pixels <= _MOST_PIXELS:
+    elif drawing.overlay is not None or drawing.picture_size is not None or drawing.form == "maps":
+        height, width = _map_size((chosen.maps.shape[2], chosen.maps.shape[3]), drawing)
+    else:
         return ""
+    pixels = height * width * (drawing.count(chosen) if drawing.form == "grid" else 1)
+    return _too_many(pixels, drawing) if pixels > _MOST_PIXELS else ""
+
+
+def _too_many(pixels: int, drawing: Drawing) -> str:
     remedy = "a smaller size, or a PNG a map" if drawing.form == "grid" else "a smaller size"
     return f"its PNG would have {pixels / 1e6:,.0f} million pixels, more than most programs open; choose {remedy}."
+
+
+def _left_out(chosen: Chosen, why: str) -> str:
+    return f"{chosen.name} was left out: {why}"
 
 
 def _one_of(maps: Maps, index: int) -> Maps:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from fmviz.arrays import write_npz, write_safetensors
 from fmviz.colours import colour_table
-from fmviz.drawing import Drawing, Facts, Failed, Form, Size, Task, layer_tasks
+from fmviz.drawing import Drawing, Facts, Failed, Form, Size, Task, layer_tasks, longer_of_overlay
 from fmviz.errors import Cancelled, ExportError, LayerError
 from fmviz.maps import Normalisation, Reduction
 from fmviz.matrices import matrices_of
@@ -122,7 +122,9 @@ def export(
         channels=None if channels is None else tuple(channels),
         size=size,
         picture_size=_picture_size(capture, facts, picture_size) if size == "picture" else None,
-        overlay=None if over_picture is None else Overlay.of(capture, over_picture),
+        overlay=None
+        if over_picture is None
+        else Overlay.of(capture, over_picture, longer=longer_of_overlay(form, size)),
     )
     _ = drawing.colours
     _check_channels(chosen, drawing)

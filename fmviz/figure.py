@@ -73,6 +73,7 @@ def grid(
     tile: int | None = None,
     captions: Sequence[str] | None = None,
     title: str = "",
+    most: int | None = None,
 ) -> Figure:
     """All maps in rows, each with its caption below, under a title, beside a colour bar.
 
@@ -87,6 +88,10 @@ def grid(
         captions: one a map, lines parted by newlines; the channel and, where it is needed, its limits where None. Empty
             for none.
         title: the first line large, further ones small.
+        most: Pixels that the figure may have; any number where None.
+
+    Raises:
+        TooLargeFigureError: It would have more than `most`.
     """
     count = len(maps.pixels)
     enlarged, skipped = _magnification(maps.pixels.shape[1:], tile)
@@ -99,7 +104,7 @@ def grid(
     rows = -(-count // columns)
     body = (columns * (cell[0] + GAP) - GAP, max(rows * (cell[1] + GAP) - GAP, 0))
     head = [*title.splitlines(), _scale_words(maps, shared, skipped)]
-    sheet = Sheet(head, body, bar=shared is not None, unusual=unusual_pixels(pixels))
+    sheet = Sheet(head, body, bar=shared is not None, unusual=unusual_pixels(pixels), most=most)
     places = tile_positions(count, columns=columns, cell=cell, gap=(GAP, GAP), origin=(MARGIN, sheet.top))
     sheet.rows_of_tiles(pixels, columns, enlarged, cell)
     for (left, top), lines in zip(places, texts, strict=False):

@@ -20,8 +20,12 @@ def add_model_options(parser: argparse.ArgumentParser, network: argparse._Mutual
     )
 
 
-def add_picture_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options with which pictures are read: `bands` and `stretch`."""
+def add_picture_options(parser: argparse.ArgumentParser, *, stretch: bool | None = True) -> None:
+    """Add the options with which pictures are read: `bands` and `stretch`.
+
+    Args:
+        stretch: The value where neither `--stretch` nor `--no-stretch` is given.
+    """
     parser.add_argument(
         "--bands",
         metavar="R,G,B",
@@ -30,10 +34,11 @@ def add_picture_options(parser: argparse.ArgumentParser) -> None:
         help="bands to show as red, green and blue, as 4,3,2, or one as grey (default: the file's colours, or 1,2,3)",
     )
     parser.add_argument(
-        "--no-stretch",
-        dest="stretch",
-        action="store_false",
-        help="do not stretch data that use less than a quarter of the range of their type, as 12-bit data in a 16-bit file",
+        "--stretch",
+        action=argparse.BooleanOptionalAction,
+        default=stretch,
+        help="stretch, or do not, data that use less than a quarter of the range of their type, as 12-bit data in a 16-bit "
+        "file",
     )
 
 

@@ -69,17 +69,51 @@ class _Decoded:
     def __init__(self, pixels: Pixels, shorter: int, again: Callable[[int], Pixels] | None = None) -> None:
         pixels.setflags(write=False)
         self._pixels = pixels
+        self._whole = pixels if again is None else None
         self._shorter = shorter
         self._again = again
         self._lock = threading.Lock()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all pixels are decoded."""
+        return self._whole is not None
+
     def at_least(self, shorter: int) -> Pixels:
         """All that there is, or fewer pixels that are enough for a shorter side of so many."""
+        if (found := self._found(shorter)) is not None:
+            return found
         with self._lock:
-            if self._again is not None and min(self._pixels.shape[:2]) < min(shorter, self._shorter):
-                self._pixels = self._again(shorter)
-                self._pixels.setflags(write=False)
-            return self._pixels
+            return self._made(shorter)
+
+    def whole_within(self, seconds: float) -> Pixels | None:
+        """All pixels; None where another thread decodes the file for longer than so many seconds."""
+        if self._whole is not None:
+            return self._whole
+        if not self._lock.acquire(timeout=seconds):
+            return None
+        try:
+            return self._made(self._shorter)
+        finally:
+            self._lock.release()
+
+    def _found(self, shorter: int) -> Pixels | None:
+        """What is decoded and enough. A sketch that is enough comes first, whether or not all pixels are decoded: else the
+        network's input would depend on what was asked for before."""
+        pixels = self._pixels
+        return pixels if min(pixels.shape[:2]) >= min(shorter, self._shorter) else self._whole
+
+    def _made(self, shorter: int) -> Pixels:
+        if (found := self._found(shorter)) is not None:
+            return found
+        assert self._again is not None
+        made = self._again(shorter)
+        made.setflags(write=False)
+        if min(made.shape[:2]) >= self._shorter:
+            self._whole = made
+        else:
+            self._pixels = made
+        return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +158,15 @@ class Picture:
         Of a large JPEG they are decoded when they are first asked for, which takes its time and memory.
         """
         return self._decoded.at_least(min(self.size))
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether `pixels` need not be decoded any more."""
+        return self._decoded.is_whole
+
+    def pixels_within(self, seconds: float) -> Pixels | None:
+        """Return `pixels`, or None if another thread decodes them and needs longer than so many seconds."""
+        return self._decoded.whole_within(seconds)
 
     def at_least(self, shorter: int) -> Pixels:
         """The same picture with a shorter side of `shorter` pixels or more, or all that it has where it has fewer.

@@ -26,7 +26,14 @@ Facts = Mapping[str, Any]
 
 
 def layer_figure(
-    maps: Maps, *, name: str, detail: str, facts: Facts, tile: int | None = None, size: tuple[int, int] | None = None
+    maps: Maps,
+    *,
+    name: str,
+    detail: str,
+    facts: Facts,
+    tile: int | None = None,
+    size: tuple[int, int] | None = None,
+    most: int | None = None,
 ) -> Figure:
     """The captioned grid of a layer's maps.
 
@@ -36,21 +43,29 @@ def layer_figure(
         facts: those of the network, its weights and the picture, which are named below.
         tile: as `grid` takes it.
         size: (height, width) to draw each map at exactly, instead.
+        most: as `grid` takes it.
     """
     reduction = REDUCTION_WORDS[maps.reduction] if maps.reduction else ""
     second = " · ".join(filter(None, (detail, reduction)))
     title = "\n".join(filter(None, (name, second, _made_from(facts))))
     if size is not None:
         maps, tile = msgspec.structs.replace(maps, pixels=resized(maps.pixels, size)), max(size)
-    return grid(maps, tile=tile, title=title)
+    return grid(maps, tile=tile, title=title, most=most)
 
 
 def matrix_figure(
-    maps: Maps, *, names: Sequence[str], name: str, detail: str, facts: Facts, tile: int | None = None
+    maps: Maps,
+    *,
+    names: Sequence[str],
+    name: str,
+    detail: str,
+    facts: Facts,
+    tile: int | None = None,
+    most: int | None = None,
 ) -> Figure:
     """The heat maps of a layer's matrices, titled like `layer_figure`; `names` are those of the matrices."""
     title = "\n".join(filter(None, (name, detail, _made_from(facts))))
-    return heat_maps(maps, names=names, title=title, tile=tile)
+    return heat_maps(maps, names=names, title=title, tile=tile, most=most)
 
 
 def vector_figure(values: npt.NDArray[np.float64], *, count: int, name: str, detail: str, facts: Facts) -> Figure:

@@ -58,8 +58,8 @@ class Session:
             image to a tensor (1, 3, h, w).
         classes: what the logits stand for, in their order, where the weights do not say.
         name: what to call `model`; its class where None.
-        bands: Bands of pictures to show, and
-        stretch: whether data of few values are stretched, as `fmviz.read_picture` takes them.
+        bands: Bands of pictures to show, as `fmviz.read_picture` takes them.
+        stretch: Whether data of few values are stretched, as `fmviz.read_picture` takes it.
 
     Raises:
         BackboneError, WeightsError, DeviceError, TrustError: in one sentence each; nothing is left half loaded.

@@ -58,6 +58,18 @@ class Figure(msgspec.Struct, frozen=True, eq=False):
     facts: Mapping[str, Any]
 
 
+class TooLargeFigureError(Exception):
+    """A figure would have more pixels than its maker allows.
+
+    Attributes:
+        pixels: How many it would have.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__(f"the figure would have {pixels:,} pixels")
+        self.pixels = pixels
+
+
 def line_height(size: int) -> int:
     """Height of a line of text of a font size, both in pixels."""
     return round(size * 1.3)
@@ -85,18 +97,31 @@ def resized(pixels: Indices, size: tuple[int, int]) -> Indices:
 class Sheet:
     """A figure in the making: a head of some lines, a body of (width, height), perhaps room for colour bars beside it.
 
+    Raises `TooLargeFigureError`, before any memory is taken, if the whole figure has more than `most` pixels.
+
     Attributes:
         top: where the body begins, in canvas pixels; its left edge is at MARGIN.
         beside: where colour bars begin, right of the body.
     """
 
-    def __init__(self, head: Sequence[str], body: tuple[int, int], *, bar: bool, unusual: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        head: Sequence[str],
+        body: tuple[int, int],
+        *,
+        bar: bool,
+        unusual: Mapping[str, int],
+        most: int | None = None,
+    ) -> None:
         beside = 2 * GAP + _BAR + _BAR_ROOM if bar else 0
         text = max(generous_width(line, size) for line, size in head_sizes(head))
         width = max(body[0] + beside, min(text, _WIDEST_TEXT), _NARROWEST)
         below = max(body[1], _SHORTEST_BAR if bar else 0)
         height = head_height(head) + GAP + below + (2 * GAP + line_height(TEXT) if unusual else 0)
-        self._canvas = np.full((height + 2 * MARGIN, width + 2 * MARGIN), PAPER, np.uint8)
+        shape = height + 2 * MARGIN, width + 2 * MARGIN
+        if most is not None and math.prod(shape) > most:
+            raise TooLargeFigureError(math.prod(shape))
+        self._canvas = np.full(shape, PAPER, np.uint8)
         self._labels: list[Label] = []
         y = MARGIN
         for line, size in head_sizes(head):

@@ -106,7 +106,7 @@ def to_eight_bits(
     kind = _Kind.of(values.dtype, bits)
     if values.dtype == np.uint8 and bits == 8:
         return EightBits(255 - values if inverted else values, (0, 255), False, ())
-    left_out = _left_out(values, kind, nodata, ignored) if stretch and bits > 8 else ()
+    left_out = _left_out(values, kind, nodata) if stretch and bits > 8 else ()
     if nodata is not None:
         left_out = (nodata, *(value for value in left_out if value != nodata))
     survey = _surveyed(values, left_out, ignored)
@@ -133,13 +133,11 @@ def _blocks(values: Array, ignored: npt.NDArray[np.bool_] | None) -> Iterator[tu
         yield rows, values[rows], hidden
 
 
-def _left_out(
-    values: Array, kind: _Kind, nodata: Number | None, ignored: npt.NDArray[np.bool_] | None
-) -> tuple[Number, ...]:
+def _left_out(values: Array, kind: _Kind, nodata: Number | None) -> tuple[Number, ...]:
     """Return the extremes of the type that fill so much of a band that they must be nodata."""
     bands = values.shape[2] if values.ndim == 3 else 1
     found = np.zeros((len(kind.extremes), bands), np.int64)
-    for _, block, _ in _blocks(values, ignored):
+    for _, block, _ in _blocks(values, None):
         for place, extreme in enumerate(kind.extremes):
             # Rare, and to look for it costs less than to count it.
             if extreme in (block.min(), block.max()):

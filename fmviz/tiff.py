@@ -7,6 +7,7 @@ some layouts and reads some of them wrong.
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -95,7 +96,10 @@ _SAFE_BYTES = 1 << 24
 _MOST_BYTES = 6 * 178_956_970
 """Bytes of the samples that are shown, and of a tile or strip: 1.07 GB, 16-bit RGB where a picture has the most pixels."""
 _MOST_UNPACKED = 8 * _MOST_BYTES
-"""Bytes that are unpacked in all, with those of bands that are not shown."""
+"""Bytes of all samples that are decoded, with those of bands that are not shown."""
+_SAFE_TILE = 1 << 26
+_MOST_PADDING = 4
+"""Tiles may take up to this multiple of the page, or `_SAFE_TILE` bytes of samples each if that is more."""
 MOST_PAGES = 20_000
 """Pages that are counted at most."""
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
@@ -249,6 +253,7 @@ def read_layout(file: IO[bytes]) -> Layout:
     Raises:
         UnsupportedTiffError: The page is of a kind that is not read.
         DamagedTiffError: Its tags contradict each other or are absent.
+        TooLargeTiffError: Its tiles are much larger than the page.
     """
     file.seek(0)
     head = file.read(16)
@@ -310,6 +315,7 @@ def _layout(tags: _Directory, order: Order, pages: int) -> Layout:
         block = tags.number(_TILE_HEIGHT, 0), tags.number(_TILE_WIDTH, 0)
     if min(width, height) > 0 and min(block) < 1:
         raise DamagedTiffError("a tile without pixels")
+    _check_block((height, width), block, (1 if planar else samples) * dtype.itemsize)
     if colours == YCBCR and compression not in (_JPEG, _OLD_JPEG):
         _check_ycbcr(tags, compression, width * height, apart=planar)
     offsets = tags.numbers(_TILE_OFFSETS if tiled and _TILE_OFFSETS in tags else _STRIP_OFFSETS)
@@ -339,6 +345,20 @@ def _layout(tags: _Directory, order: Order, pages: int) -> Layout:
         block=block,
         offsets=offsets,
         counts=counts,
+    )
+
+
+def _check_block(size: tuple[int, int], block: tuple[int, int], a_pixel: int) -> None:
+    """Refuse tiles much larger than the page, which would take memory that no size of the page announces.
+
+    Args:
+        size, block: (height, width) of the page and of a tile.
+        a_pixel: Bytes of a decoded pixel.
+    """
+    if 0 in size or math.prod(block) * a_pixel <= max(_SAFE_TILE, _MOST_PADDING * math.prod(size) * a_pixel):
+        return
+    raise TooLargeTiffError(
+        f"claims tiles of {block[1]:,} × {block[0]:,} pixels for a page of {size[1]:,} × {size[0]:,} pixels"
     )
 
 
@@ -523,18 +543,22 @@ def _fill(file: IO[bytes], layout: Layout, plane: int, out: Array, bands: Sequen
     columns = layout.block[1]
     a_pixel = 1 if layout.planar else layout.samples
     row_bytes = -(-columns * a_pixel * layout.bits // 8)
+    decoded_row = columns * a_pixel * layout.dtype.itemsize
     pieces = _pieces(layout, plane, row_bytes)
-    _check_pieces(layout, pieces, row_bytes, file.seek(0, io.SEEK_END))
+    _check_pieces(layout, pieces, (row_bytes, decoded_row), file.seek(0, io.SEEK_END))
     absent = [piece for piece in pieces if not piece.offset]
     for piece in absent:
         out[piece.top : piece.top + piece.rows, piece.left : piece.left + columns] = layout.nodata or 0
+    step = max(1, _BLOCK // max(decoded_row, 1))
     for group in _groups([piece for piece in pieces if piece.offset], row_bytes):
         rows = _unpacked(layout, [_read(file, piece) for piece in group], [piece.rows for piece in group], row_bytes)
-        values = _values(layout, rows, columns, a_pixel)
         at = 0
         for piece in group:
             target = out[piece.top : piece.top + piece.rows, piece.left : piece.left + columns]
-            target[...] = values[at : at + target.shape[0], : target.shape[1], chosen]
+            for top in range(0, len(target), step):
+                part = target[top : top + step]
+                values = _values(layout, rows[at + top : at + top + len(part)], columns, a_pixel)
+                part[...] = values[:, : part.shape[1], chosen]
             at += piece.rows
     return len(absent)
 
@@ -566,17 +590,24 @@ def _pieces(layout: Layout, plane: int, row_bytes: int) -> list[_Piece]:
     return pieces
 
 
-def _check_pieces(layout: Layout, pieces: Sequence[_Piece], row_bytes: int, length: int) -> None:
-    """Refuse, before anything is allocated, pieces outside of the file and those that unpack to more than is safe."""
+def _check_pieces(layout: Layout, pieces: Sequence[_Piece], a_row: tuple[int, int], length: int) -> None:
+    """Refuse, before anything is allocated, pieces outside of the file and those that unpack to more than is safe.
+
+    Args:
+        a_row: Bytes of a row, unpacked and decoded to samples; of fewer than 8 bits, samples take more bytes decoded.
+        length: Bytes of the file.
+    """
     for piece in pieces:
-        nbytes = piece.rows * row_bytes
         # A block that a sparse file leaves out has neither place nor length.
         if piece.offset + piece.count > length or bool(piece.count) != bool(piece.offset):
             raise DamagedTiffError("a block lies behind the end")
-        if nbytes > _MOST_BYTES or (piece.offset and nbytes > max(_SAFE_BYTES, _MOST_A_BYTE * piece.count)):
-            raise TooLargeTiffError(f"claims {nbytes:,} bytes in a block of {piece.count:,}")
-    total = sum(piece.rows for piece in pieces) * row_bytes
-    if total > _MOST_UNPACKED:
+        unpacked, decoded = (piece.rows * nbytes for nbytes in a_row)
+        packed_tight = piece.offset and unpacked > max(_SAFE_BYTES, _MOST_A_BYTE * piece.count)
+        if packed_tight or max(unpacked, decoded) > _MOST_BYTES:
+            raise TooLargeTiffError(f"claims {max(unpacked, decoded):,} bytes in a block of {piece.count:,}")
+    total = sum(piece.rows for piece in pieces) * max(a_row)
+    page = layout.size[0] * layout.size[1] * max(a_row) // layout.block[1]
+    if total > min(_MOST_UNPACKED, max(_MOST_BYTES, _MOST_PADDING * page)):
         raise TooLargeTiffError(f"claims {total:,} bytes of samples")
 
 
@@ -656,7 +687,7 @@ def _values(layout: Layout, rows: npt.NDArray[np.uint8], columns: int, a_pixel: 
     """The bytes of rows as samples (rows, columns, samples of a pixel) in the machine's byte order."""
     shape = (len(rows), columns, a_pixel)
     if layout.bits not in (8, 16, 32, 64):
-        return _from_bits(rows, columns * a_pixel, layout.bits).astype(layout.dtype).reshape(shape)
+        return _from_bits(rows, columns * a_pixel, layout.bits, layout.dtype).reshape(shape)
     if layout.predictor == 3:
         return _from_float_predictor(rows, layout.bits // 8, a_pixel).reshape(shape).astype(layout.dtype)
     stored = layout.dtype.newbyteorder(layout.order)
@@ -668,12 +699,21 @@ def _values(layout: Layout, rows: npt.NDArray[np.uint8], columns: int, a_pixel: 
     return np.ascontiguousarray(rows).view(stored).reshape(shape).astype(layout.dtype, copy=False)
 
 
-def _from_bits(rows: npt.NDArray[np.uint8], count: int, bits: int) -> npt.NDArray[np.uint16]:
-    """(rows, `count`) whole numbers of fewer than 16 bits, the most significant bit first."""
-    flat = np.unpackbits(rows, axis=1)[:, : count * bits].reshape(len(rows), count, bits)
-    values = np.zeros((len(rows), count), np.uint16)
-    for place in range(bits):
-        np.bitwise_or(values << np.uint16(1), flat[:, :, place], out=values)
+def _from_bits(rows: npt.NDArray[np.uint8], count: int, bits: int, dtype: np.dtype[Any]) -> Array:
+    """(rows, `count`) whole numbers of fewer than 16 bits, the most significant bit first.
+
+    Some columns are unpacked at a time, since each bit takes a byte meanwhile. Every eighth column begins at a byte.
+    """
+    values = np.zeros((len(rows), count), dtype)
+    step = max(1, _BLOCK // (8 * bits * max(len(rows), 1))) * 8
+    for left in range(0, count, step):
+        part = values[:, left : left + step]
+        some = part.shape[1]
+        packed = rows[:, left * bits // 8 : -(-(left + some) * bits // 8)]
+        flat = np.unpackbits(packed, axis=1)[:, : some * bits].reshape(len(rows), some, bits)
+        for place in range(bits):
+            np.left_shift(part, 1, out=part)
+            np.bitwise_or(part, flat[:, :, place], out=part)
     return values
 
 

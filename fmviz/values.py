@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ from fmviz.drawing import Failed
 from fmviz.errors import Cancelled
 from fmviz.failures import is_out_of_memory, one_line
 from fmviz.selecting import Chosen
-
-ValueForm = Literal["npz", "safetensors"]
 
 
 def arrays_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from fmviz.capture import Activation, Capture
 from fmviz.channels import matrix_stack
 from fmviz.charts import bars, heat_maps, tick_numbers
 from fmviz.colours import colour_table
+from fmviz.drawing import longer_of_overlay
 from fmviz.errors import ExportError, LayerError
 from fmviz.exporting import Exported, export
 from fmviz.layers import Layer
 from fmviz.maps import LEVELS, PAPER
 from fmviz.matrices import index_of, matrices_of, matrix_words
+from fmviz.overlay import Overlay
 from fmviz.render import render
 from fmviz.session import Session
+from fmviz.sheet import TooLargeFigureError
 
 CAT = Path(__file__).parents[1] / "assets/samples/chelsea.png"
 COLOURS = colour_table("viridis", dark=False)
@@ -224,6 +228,22 @@ def test_maps_over_the_picture_are_blended(tmp_path: Path, form: Any) -> None:
     assert facts["opacity"] == 0.25
 
 
+def test_a_large_jpeg_is_decoded_for_the_size_that_is_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    with PIL.Image.open(CAT) as cat:
+        cat.convert("RGB").resize((2400, 1600)).save(path, quality=95)
+    session = Session("efficientnet_lite0", weights="random")
+    capture = session.run(path)
+    assert capture.picture is not None
+    for form, size, shape in (("maps", 200, (200, 200)), ("grid", "map", (224, 224)), ("maps", "map", (1400, 1400))):
+        overlay = Overlay.of(capture, 0.0, longer=longer_of_overlay(form, size))
+        assert capture.picture.is_decoded is (shape == (1400, 1400))
+        drawn = overlay.blended(np.zeros((7, 7), np.uint8), COLOURS, shape)
+        whole = Overlay.of(session.run(path), 0.0).blended(np.zeros((7, 7), np.uint8), COLOURS, shape)
+        assert overlay.size == (1400, 1400)
+        assert np.abs(drawn.astype(int) - whole).mean() < 1
+
+
 def test_the_overlay_needs_a_picture_and_a_share(tmp_path: Path) -> None:
     session = Session("resnet18", weights="random")
     fed = session.run(torch.zeros(1, 3, 64, 64))
@@ -231,3 +251,35 @@ def test_the_overlay_needs_a_picture_and_a_share(tmp_path: Path) -> None:
         export(fed, {}, folder=tmp_path, over_picture=0.5)
     with pytest.raises(ExportError, match="not from 0 to 1"):
         export(session.run(CAT), {}, folder=tmp_path, over_picture=1.5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((6400, 4, 4), {}),
+        ((20, 40, 40), {"size": 4096}),
+        ((2, 1, 4, 8), {"size": 20_000, "form": "maps", "channels": [0]}),
+        ((1, 70_000, 1, 1), {}),
+    ],
+)
+def test_a_figure_is_measured_with_its_enlarged_tiles_and_axes(
+    shape: tuple[int, ...], options: dict[str, Any], tmp_path: Path
+) -> None:
+    (record,) = run(captured(soft=torch.rand(shape)), tmp_path, **options)
+    assert record.path is None
+    found = re.fullmatch(
+        r"soft was left out: its PNG would have ([\d,]+) million pixels, more .*; choose .*\.", record.note
+    )
+    assert found is not None
+    assert int(found[1].replace(",", "")) > 179
+
+
+def test_a_figure_just_below_the_limit_is_written(tmp_path: Path) -> None:
+    (record,) = run(captured(soft=torch.rand(1000, 4, 4)), tmp_path)
+    assert record.path is not None
+    assert opened(record.path)[0].size > 20_000_000
+    maps = render(matrix_stack(torch.rand(3, 4, 4)))
+    pixels = heat_maps(maps, names=["a", "b", "c"], title="soft").canvas.size
+    assert heat_maps(maps, names=["a", "b", "c"], title="soft", most=pixels).canvas.size == pixels
+    with pytest.raises(TooLargeFigureError):
+        heat_maps(maps, names=["a", "b", "c"], title="soft", most=pixels - 1)

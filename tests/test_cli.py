@@ -27,7 +27,6 @@ from fmviz.batch import export_pictures
 from fmviz.cli import COMMANDS, main
 from fmviz.errors import ExportError
 from fmviz.networks.catalog import backbones
-from fmviz.picture_options import PictureOptions
 from fmviz.preprocess import IMAGENET
 from fmviz.session import Session
 from fmviz.table_choice import COLUMNS
@@ -173,14 +172,18 @@ def test_a_layer_without_maps_is_written_as_bars(tmp_path, capsys):
 @pytest.mark.parametrize(("form", "layer"), [("grid", "C5"), ("maps", "C5")])
 def test_maps_are_written_over_the_picture(tmp_path, capsys, form, layer):
     options = ("--layers", layer, "--as", form, "--backbone", "efficientnet_lite0", "--size", "96")
-    assert export(CAT, "-o", str(tmp_path), *options, "--over-picture", "0.25") == 0
+    assert export("--over-picture", CAT, "-o", str(tmp_path), *options, "--opacity", "0.25") == 0
     path = min(tmp_path.glob("*.png"))
     assert facts(path)["opacity"] == 0.25
     with PIL.Image.open(path) as image:
         assert image.mode == "RGB"
     with pytest.raises(SystemExit):
-        export(CAT, "-o", str(tmp_path), *options, "--over-picture", "2")
+        export(CAT, "-o", str(tmp_path), *options, "--over-picture", "--opacity", "2")
     assert "is not an opacity from 0 to 1" in capsys.readouterr().err
+    assert export(CAT, "-o", str(tmp_path), *options, "--opacity", "0.25") == 2
+    assert "--opacity needs --over-picture" in capsys.readouterr().err
+    assert export(CAT, "-o", str(tmp_path / "usual"), *options, "--over-picture") == 0
+    assert facts(next((tmp_path / "usual").glob("*.png")))["opacity"] == 0.6
 
 
 def test_random_weights_that_were_asked_for_are_not_remarked_upon(tmp_path, capsys):
@@ -661,17 +664,28 @@ def test_without_a_command_the_window_opens_on_the_pictures(monkeypatch):
     assert main(["--weights", "random"]) == 0
     assert main(["a.tif", "--bands", "4,3,2", "--no-stretch"]) == 0
     assert main(["--new"]) == 0
-    usual, chosen = PictureOptions(), PictureOptions((4, 3, 2), stretch=False)
+    assert main(["--stretch"]) == 0
     assert opened == [
-        ([Path("a.png"), Path("b.png")], None, "", "", usual, False, False),
-        ([], ["ssh", "box", "fmviz engine"], "", "", usual, False, False),
-        ([Path("a.png")], None, "vgg16", "", usual, False, False),
-        ([], ["box"], "own:theirs.py:net", "", usual, False, False),
-        ([], None, "vgg16", "mine.pth", usual, False, False),
-        ([], None, "", "random", usual, False, False),
-        ([Path("a.tif")], None, "", "", chosen, False, False),
-        ([], None, "", "", usual, True, False),
+        ([Path("a.png"), Path("b.png")], None, "", "", (), None, False, False),
+        ([], ["ssh", "box", "fmviz engine"], "", "", (), None, False, False),
+        ([Path("a.png")], None, "vgg16", "", (), None, False, False),
+        ([], ["box"], "own:theirs.py:net", "", (), None, False, False),
+        ([], None, "vgg16", "mine.pth", (), None, False, False),
+        ([], None, "", "random", (), None, False, False),
+        ([Path("a.tif")], None, "", "", (4, 3, 2), False, False, False),
+        ([], None, "", "", (), None, True, False),
+        ([], None, "", "", (), True, False, False),
     ]
+
+
+@pytest.mark.parametrize("names", [(), ("mine.py",), ("weights.pth",), ("mine.py", "model.safetensors.index.json")])
+def test_bands_of_no_picture_are_one_sentence(names, monkeypatch, capsys):
+    window = type(sys)("fmviz.app.main")
+    window.run = lambda pictures, **options: pytest.fail("a window was opened")
+    monkeypatch.setitem(sys.modules, "fmviz.app.main", window)
+    assert main([*names, "--bands", "4,3,2"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fmviz: --bands needs pictures")
 
 
 def test_where_qt_is_missing_it_is_said_what_to_install(monkeypatch, capsys):

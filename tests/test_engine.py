@@ -34,7 +34,9 @@ import fmviz
 from fmviz.assets import asset
 from fmviz.capture import Activation
 from fmviz.column import column
+from fmviz.engine import contents
 from fmviz.engine.answers import Answers
+from fmviz.engine.blocks import Blocks
 from fmviz.engine.framing import Unframer, pack, reply_from
 from fmviz.engine.memory import OwnMemory
 from fmviz.engine.messages import (
@@ -85,6 +87,8 @@ from fmviz.engine.messages import (
     Welcome,
 )
 from fmviz.engine.serve import serve
+from fmviz.engine.shelf import Aside
+from fmviz.errors import Cancelled
 from fmviz.networks import catalog
 from fmviz.picture_options import PictureOptions
 from fmviz.preprocess import preprocess
@@ -445,6 +449,44 @@ def test_pixels_of_the_picture_and_of_the_input(client, ran, capture):
         assert fed.values == tuple(capture.input.tensor[0, :, row, across].tolist())
     failed = client.ask(ReadPixel, run=ran.run, row=0, column=100_000)
     assert (type(failed), failed.kind) == (Failed, "LayerError")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("large") / "large.jpg"
+    with PIL.Image.open(CAT.path) as cat:
+        cat.convert("RGB").resize((4000, 3000)).save(path)
+    return path
+
+
+def test_pixels_of_a_large_jpeg_are_those_of_the_file(large, tmp_path):
+    engine = Child(["-m", "fmviz", "engine"], tmp_path / "errors")
+    client = engine.client
+    ran = client.ask(Run, source=PictureSource(name=large.name, path=str(large)), setup=SMALL)
+    asked = [client.send(ReadPixel, lane="value", run=ran.run, row=row, column=7, picture=True) for row in range(40)]
+    answers = [client.final(number) for number in asked]
+    assert {type(answer) for answer in answers} <= {Dropped, PixelRead}
+    assert answers[-1].values == tuple(map(float, fmviz.read_picture(large).pixels[39, 7]))
+    assert engine.end() == 0
+
+
+def test_a_large_jpeg_is_decoded_next_to_other_requests(large):
+    session = Session("efficientnet_lite0_fpn")
+    capture = session.run(large, preprocessing=session.preprocessing.whole(64))
+    request = ReadPixel(id=1, run=1, row=5, column=7, picture=True)
+    shown, wanted = None, [True]
+    first = contents.answer(request, shown, capture, Blocks(), lambda: not wanted[0])
+    assert isinstance(first, Aside)
+    assert not capture.picture.is_decoded
+    with capture.picture._decoded._lock:  # as while another thread decodes it
+        assert capture.picture.at_least(64).shape[0] < 3000
+        wanted[0] = False
+        with pytest.raises(Cancelled):
+            first()
+    wanted[0] = True
+    assert first().values == tuple(map(float, capture.picture.pixels[5, 7]))
+    again = contents.answer(request, shown, capture, Blocks(), lambda: False)
+    assert isinstance(again, PixelRead)
 
 
 def test_a_channel_is_described_by_its_histogram_and_numbers(client, ran, capture):

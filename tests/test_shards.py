@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from fmviz.networks import shards
 from fmviz.networks.catalog import backbone
 from fmviz.networks.checkpoints import read_checkpoint, read_tensors
 from fmviz.networks.proposing import propose
-from fmviz.networks.shards import checkpoint_files, files_of, holds_checkpoint
+from fmviz.networks.shards import INDEX_PATTERNS, checkpoint_files, files_of, holds_checkpoint, is_index
 from fmviz.networks.weights import load
 
 State = dict[str, Tensor]
@@ -391,3 +392,57 @@ def test_finding_the_files_imports_no_torch() -> None:
     code = "import sys, fmviz.networks.shards; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "False"
+
+
+def test_the_file_dialog_lists_every_kind_of_index() -> None:
+    names = ("model.safetensors.index.json", "model.safetensors.index.fp16.json", "pytorch_model.bin.index.json")
+    others = ("config.json", "index.json", "model.safetensors")
+    for name in names + others:
+        assert is_index(Path(name)) is any(fnmatch(name, pattern) for pattern in INDEX_PATTERNS) is (name in names)
+
+
+def settle(*paths: Path) -> None:
+    """Let the last change of files and folders be an hour ago, and each time another."""
+    for path in paths:
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 3_600_000_000_000))
+
+
+def test_files_of_an_unchanged_folder_are_not_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "model", STATE, MAP)
+    (folder / "other.safetensors").write_bytes(b"")
+    (folder / "broken.index.json").write_text("{")
+    settle(folder / "broken.index.json", folder / index_of(), folder)
+    wanted = (folder / index_of(), folder / part(1), folder / part(2))
+    assert files_of(str(folder / "other.safetensors")) == (folder / "other.safetensors",)
+    assert files_of(str(folder / index_of())) == wanted
+    scans: list[object] = []
+    scandir, loads = os.scandir, json.loads
+    monkeypatch.setattr(shards.os, "scandir", lambda path: scans.append(path) or scandir(path))
+    monkeypatch.setattr(shards.json, "loads", lambda *texts, **how: scans.append(texts) or loads(*texts, **how))
+    for _ in range(3):
+        assert files_of(str(folder / "other.safetensors")) == (folder / "other.safetensors",)
+        assert files_of(str(folder / index_of())) == wanted
+        with pytest.raises(WeightsError, match="is broken"):
+            checkpoint_files(folder / "broken.index.json")
+    assert scans == []
+
+
+def test_a_folder_or_index_that_changed_is_looked_at_again(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("a.safetensors", "b.safetensors"):
+        (folder / name).write_bytes(name.encode())
+    index = folder / "x.index.json"
+    alone = (folder / "a.safetensors",)
+    settle(folder)
+    assert files_of(str(alone[0])) == alone
+    index.write_text(json.dumps({"weight_map": {"k": "a.safetensors"}}))
+    assert files_of(str(alone[0])) == (index, *alone)
+    settle(index, folder)
+    assert files_of(str(alone[0])) == (index, *alone)
+    # In place, which does not change the folder, with as many bytes.
+    index.write_text(json.dumps({"weight_map": {"k": "b.safetensors"}}))
+    assert files_of(str(alone[0])) == alone
+    index.unlink()
+    assert files_of(str(folder / "b.safetensors")) == (folder / "b.safetensors",)

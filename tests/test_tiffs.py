@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import struct
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -31,6 +32,7 @@ from tiffs import (
 
 from fmviz.errors import PictureError
 from fmviz.pictures import read_picture
+from fmviz.tiff import read_layout, read_samples
 
 Array = np.ndarray[Any, Any]
 
@@ -407,6 +409,53 @@ def test_a_block_that_unpacks_to_too_much_is_refused() -> None:
     assert "more than is safe" in sentence_of(bomb)
     many = tiff(eight, BLACK_IS_ZERO, compression=DEFLATE, tags={277: (60_000,), 258: (8,), 339: (1,)})
     assert "more than is safe" in sentence_of(many) or "damaged" in sentence_of(many)
+
+
+def in_one_tile(page: Array, side: int) -> bytes:
+    """A 1-bit page in one deflated tile of `side` × `side` zeros."""
+    packed = zlib.compress(bytes(side * side // 8), 9)
+    about = {322: (side,), 323: (side,), 325: (len(packed),)}
+    data = tiff(page, BLACK_IS_ZERO, bits=1, compression=DEFLATE, tile=(16, 16), tags=about)
+    first, moved = (struct.pack("<HHII", 324, 4, 1, at) for at in (8, len(data)))
+    assert data.count(first) == 1
+    return data.replace(first, moved) + packed
+
+
+def peak_of_reading(data: bytes) -> int:
+    """Bytes that are allocated at a time while the samples of a file are read."""
+    layout = read_layout(io.BytesIO(data))
+    tracemalloc.start()
+    try:
+        read_samples(io.BytesIO(data), layout, layout.default_bands())
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_tiles_much_larger_than_the_page_are_refused() -> None:
+    page = np.zeros((8, 8), "u1")
+    words = sentence_of(in_one_tile(page, 24_576))
+    assert "tiles of 24,576 × 24,576 pixels for a page of 8 × 8 pixels, which is more than is safe" in words
+    for compression in (NONE, JPEG, LZW):
+        claim = tiff(page, BLACK_IS_ZERO, tile=(16, 16), tags={259: (compression,), 322: (1 << 15,), 323: (1 << 15,)})
+        assert "tiles of 32,768 × 32,768" in sentence_of(claim), compression
+
+
+def test_tiles_far_over_the_edge_of_the_page_are_read() -> None:
+    for compression in (NONE, DEFLATE):
+        data = tiff(stored(COLOURS, "u1"), RGB, compression=compression, tile=(512, 1024))
+        assert error_of(data, expected(COLOURS)) <= 1
+
+
+def test_bits_are_decoded_a_few_rows_and_columns_at_a_time() -> None:
+    assert peak_of_reading(in_one_tile(np.zeros((8, 8), "u1"), 8192)) < 30_000_000
+    values = (np.arange(3_000_000) % 4096).astype("u2")
+    for shape in ((1500, 2000), (1, 3_000_000)):
+        data = tiff(values.reshape(shape), BLACK_IS_ZERO, bits=12, compression=DEFLATE)
+        read, _ = read_samples(io.BytesIO(data), read_layout(io.BytesIO(data)), (0,))
+        assert np.array_equal(read[:, :, 0], values.reshape(shape))
+        # The samples take 6 MB, packed and decoded; a byte for each bit would take 36 MB.
+        assert peak_of_reading(data) < 34_000_000
 
 
 def test_pillow_reads_its_own_tiffs_as_before() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from fmviz.errors import WeightsError
+from fmviz.networks.averages import is_averaged
 from fmviz.networks.backbone import Backbone
 from fmviz.networks.catalog import backbone
 from fmviz.networks.folding import MOST_FOLDS, folds_of
@@ -536,3 +537,36 @@ def test_a_parametrization_that_is_not_known_names_its_remedy(tmp_path: Path) ->
     message = refusal(tmp_path, network.state_dict())
     assert "such as conv1.parametrizations.weight.original" in message
     assert message.endswith("; save it after torch.nn.utils.parametrize.remove_parametrizations.")
+
+
+def test_average_pooling_is_no_running_average() -> None:
+    layers = (
+        "avg_pool",
+        "global_avg_pool",
+        "average_pooling",
+        "AvgPool2d",
+        "backbone.avg_pool.proj",
+        "pool_avg",
+        "avgpool",
+    )
+    assert not [name for name in layers if is_averaged(name)]
+    averages = (
+        "avg",
+        "model_avg",
+        "average",
+        "model_ema.avg_pool",
+        "emaModel",
+        "poolformer_ema",
+        "avg_poolformer",
+        "pool.ema",
+    )
+    assert [name for name in averages if is_averaged(name)] == list(averages)
+
+
+@pytest.mark.parametrize("name", ["avg_pool", "global_avg_pool"])
+def test_a_part_named_after_pooling_is_loaded_as_the_network(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    safetensors.torch.save_file(prefixed("encoder.", NETWORK) | prefixed(f"{name}.", AVERAGE), path)
+    notes = load(row(), str(path))[1].notes
+    assert any("2 such networks" in note for note in notes)
+    assert not any("the average" in note for note in notes)

@@ -47,7 +47,7 @@ ACTIONS: tuple[Row, ...] = (
     Row("export", QT_TRANSLATE_NOOP("Actions", "&Export…"), "file", ("Ctrl+E",), "export"),
     Row("export_table", QT_TRANSLATE_NOOP("Actions", "Export &table…"), "file", ("Ctrl+Shift+E",)),
     Row("restore_session", QT_TRANSLATE_NOOP("Actions", "&Restore what was open"), "file", ("Ctrl+Shift+T",)),
-    Row("reopen", QT_TRANSLATE_NOOP("Actions", "Reopen all this at the ne&xt start"), "file", checkable=True),
+    Row("reopen", QT_TRANSLATE_NOOP("Actions", "Restore the session at the ne&xt start"), "file", checkable=True),
     Row("quit", QT_TRANSLATE_NOOP("Actions", "&Quit"), "file", ("Ctrl+Q",)),
     Row("copy_map", QT_TRANSLATE_NOOP("Actions", "&Copy map"), "edit", ("Ctrl+C",), "copy"),
     Row("copy_grid", QT_TRANSLATE_NOOP("Actions", "Copy &grid"), "edit", ("Ctrl+Shift+C",)),
@@ -72,7 +72,9 @@ ACTIONS: tuple[Row, ...] = (
     Row("show_column", QT_TRANSLATE_NOOP("Actions", "&Column of the pinned place"), "view", ("K",)),
     Row(
         "draw_region",
-        QT_TRANSLATE_NOOP("Actions", "Li&ght cells that see a rectangle (Shift+drag on the picture)"),
+        QT_TRANSLATE_NOOP(
+            "Actions", "Hi&ghlight cells whose receptive field meets a rectangle (Shift+drag on the picture)"
+        ),
         "view",
     ),
     Row("unpin", QT_TRANSLATE_NOOP("Actions", "&Unpin the place, clear the rectangle"), "view", ("U",)),

@@ -25,6 +25,7 @@ class DrawnMap(msgspec.Struct, frozen=True):
         snapshot: File of the pyramid in training that it comes from; "" if it comes from the capture.
         normalisation: How its limits were chosen.
         limits: The values at the ends of the colour map; None if they are not known here.
+        constant: Whether all its values are known to be the same up to rounding. Limits that maps share do not say so.
         kind: Map, matrix, vector, picture or network input.
     """
 
@@ -37,4 +38,5 @@ class DrawnMap(msgspec.Struct, frozen=True):
     snapshot: str = ""
     normalisation: Normalisation = "map"
     limits: tuple[float, float] | None = None
+    constant: bool = False
     kind: Kind = "map"

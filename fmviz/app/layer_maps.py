@@ -46,6 +46,7 @@ class ShownMaps(msgspec.Struct, frozen=True, eq=False):
             channel=channel,
             normalisation=self.normalisation,
             limits=(float(self.limits[channel, 0]), float(self.limits[channel, 1])) if known else None,
+            constant=bool(self.statistics.constant[channel : channel + 1].any()),
         )
 
 

@@ -59,7 +59,6 @@ class ShownChannel(msgspec.Struct, frozen=True, eq=False):
 
     drawn: DrawnMap
     pixels: SharedPixels
-    limits: tuple[float, float]
 
     @property
     def layer(self) -> str:
@@ -90,6 +89,7 @@ class ShownTaps(msgspec.Struct, frozen=True, eq=False):
             snapshot=wanted.snapshot if tap[0] != "C" else "",
             normalisation="fixed" if wanted.scale == "row" else "map",
             limits=info.limits,
+            constant=info.constant,
         )
 
 
@@ -106,7 +106,7 @@ class Looking(QObject):
 
     maps_asked = Signal()
     awaited = Signal(object)
-    """Whether something of the layer that is wanted has yet to come: its maps, its channel, its vector."""
+    """Whether something of the layer that is wanted has yet to come: its maps, its channel, its vector, its matrix."""
     maps_came = Signal(object)
     vector_came = Signal(object)
     channel_came = Signal(object)
@@ -117,8 +117,6 @@ class Looking(QObject):
     things_came = Signal(object)
     """A tuple of `ThingInfo`; empty where none are wanted."""
     input_came = Signal(object)
-    value_came = Signal(object, object)
-    """(channel, row, column) and the value, of the last `ask_value`."""
     read = Signal(object, object, object)
     """A `DrawnMap`, the (row, column) of a cell or pixel of it, and the values there: one of a map, one a channel of a picture
     or of the network's input."""
@@ -147,8 +145,8 @@ class Looking(QObject):
         self._maps.forget()
         self._vector = self._matrix = self._channel = self._taps = self._things = None
         self._input = 0
-        self._await("vector", False)
-        self._await("channel", False)
+        for what in ("vector", "matrix", "channel"):
+            self._await(what, False)
 
     def set_beside(self, above: str, below: str) -> None:
         """The layers above and below the current one in the list; empty where there is none."""
@@ -205,9 +203,14 @@ class Looking(QObject):
                 normalisation=wanted.normalisation,
                 step=wanted.step,
             )
+            self._await("matrix", True)
+        elif wanted is None:
+            self._await("matrix", False)
         self._matrix = wanted
 
     def _matrix_rendered(self, wanted: MatrixWanted, reply: AnyReply, block: Block | None) -> None:
+        if wanted == self._matrix and not isinstance(reply, Dropped):
+            self._await("matrix", False)
         if isinstance(reply, MatrixRendered) and wanted == self._matrix:
             drawn = DrawnMap(
                 run=wanted.run,
@@ -216,6 +219,7 @@ class Looking(QObject):
                 channel=wanted.number,
                 normalisation=wanted.normalisation,
                 limits=reply.limits,
+                constant=reply.constant,
                 kind="matrix",
             )
             self.matrix_came.emit(ShownMatrix(drawn, SharedPixels.of(reply.pixels, block), reply.reason))
@@ -249,16 +253,15 @@ class Looking(QObject):
         if isinstance(reply, MapsRendered) and wanted == self._channel:
             low, high = _floats(reply.limits)[:2]
             pixels = SharedPixels.of(reply.pixels, block)
-            limits = (float(low), float(high))
             drawn = DrawnMap(
                 run=wanted.run,
                 layer=reply.layer,
                 map_size=(pixels.array.shape[1], pixels.array.shape[2]),
                 channel=wanted.channel,
                 normalisation=wanted.normalisation,
-                limits=limits,
+                limits=(float(low), float(high)),
             )
-            self.channel_came.emit(ShownChannel(drawn, pixels, limits))
+            self.channel_came.emit(ShownChannel(drawn, pixels))
         elif isinstance(reply, Failed):
             self.failed.emit("channel", reply.message, (), reply.details)
 
@@ -359,7 +362,6 @@ class Looking(QObject):
 
     def _value_read(self, drawn: DrawnMap, cell: tuple[int, int], reply: AnyReply, _block: Block | None) -> None:
         if isinstance(reply, ValueRead):
-            self.value_came.emit((drawn.channel, *cell), reply.value)
             self.read.emit(drawn, cell, (reply.value,))
         elif isinstance(reply, PixelRead):
             self.read.emit(drawn, cell, reply.values)

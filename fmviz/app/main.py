@@ -48,7 +48,6 @@ from fmviz.colours import colour_table
 from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import Setup, TidyUp
 from fmviz.errors import ExportError
-from fmviz.picture_options import USUAL, PictureOptions
 from fmviz.places import state_folder
 
 if TYPE_CHECKING:
@@ -76,7 +75,8 @@ class App:
         pictures: To open, instead of those of last time; the first sample where there are none.
         engine: The command that starts the engine, where it is not this Python's own.
         backbone, weights: To start with, instead of those of last time.
-        picture_options: The bands and the stretch that these pictures are opened with.
+        bands: The bands that these pictures are opened with; those of each file where empty.
+        stretch: Whether pictures of few values are stretched, those of last time too; as last time where None.
         folder: Where what is open is kept for the next window; nowhere where None.
         new: Start empty: nothing of last time is shown again, and no sample.
         live: The network is one in a running program: neither restore nor replace what other windows had open.
@@ -90,7 +90,8 @@ class App:
         engine: Sequence[str] | None = None,
         backbone: str = "",
         weights: str = "",
-        picture_options: PictureOptions = USUAL,
+        bands: tuple[int, ...] = (),
+        stretch: bool | None = None,
         folder: Path | None = None,
         new: bool = False,
         live: bool = False,
@@ -105,7 +106,7 @@ class App:
             # What the window was opened for is not what it is opened with the next time.
             self.preferences.keep_setup(state.setup)
             state = msgspec.structs.replace(state, setup=self._named_setup(state.setup))
-        self.store = Store(msgspec.structs.replace(state, stretch=picture_options.stretch))
+        self.store = Store(state)
         self.link = EngineLink(engine)
         self.controller = Controller(self.store, self.link)
         self.exporting = Exporting(self.store, self.link)
@@ -131,7 +132,7 @@ class App:
         self.commands.attach(self.window, self.presenter, self.tabling, self.returning)
         self.faults = Faults(self.store, self.window)
         self._pictures = list(pictures)
-        self._picture_options = picture_options
+        self._bands, self._stretch = bands, stretch
         self._coloured = False
         self._started = False
         self.hears_signals = False
@@ -192,10 +193,11 @@ class App:
         pictures = any(path.suffix.lower() != ".py" and not are_weights(path) for path in self._pictures)
         reopen = self.preferences.reopens() and not self._new and not self._live
         self.returning.begin(reopen=reopen, setup=self._named_setup, pictures=not pictures)
+        if self._stretch is not None:
+            # The command line goes before the session of last time, whose pictures are read again as well.
+            self.controller.set_stretch(self._stretch)
         if self._pictures:
-            # What the command line says of them goes before what was kept.
-            self.store.update(stretch=self._picture_options.stretch)
-            self.commands.open_paths(self._pictures, self._picture_options.bands)
+            self.commands.open_paths(self._pictures, self._bands)
             # Nothing is asked in a dialog before the window was seen.
             self.commands.networks.ask_in_the_banner()
         empty = pictures or self._new or self.returning.was_empty
@@ -291,7 +293,8 @@ def run(
     engine: Sequence[str] | None = None,
     backbone: str = "",
     weights: str = "",
-    picture_options: PictureOptions = USUAL,
+    bands: tuple[int, ...] = (),
+    stretch: bool | None = None,
     new: bool = False,
     live: bool = False,
 ) -> int:
@@ -308,7 +311,8 @@ def run(
         engine=engine,
         backbone=backbone,
         weights=weights,
-        picture_options=picture_options,
+        bands=bands,
+        stretch=stretch,
         folder=folder,
         new=new,
         live=live,

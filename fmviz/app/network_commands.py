@@ -16,7 +16,7 @@ from fmviz.app.state import Learning, Store, ViewState
 from fmviz.app.teaching import Teaching, obstacle
 from fmviz.app.views.chooser import Chooser
 from fmviz.engine.messages import Proposed, TrustWanted
-from fmviz.networks.shards import INDEX_PATTERN, WEIGHTS_SUFFIXES
+from fmviz.networks.shards import INDEX_PATTERNS, WEIGHTS_SUFFIXES
 from fmviz.own_model import PREFIX
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class NetworkCommands(QObject):
             self.tr("Open weights"),
             os.path.dirname(now) if os.path.isabs(now) else self._preferences.folder("weights"),
             self.tr("Weights ({patterns});;All files (*)").format(
-                patterns=" ".join((*(f"*{suffix}" for suffix in WEIGHTS_SUFFIXES), INDEX_PATTERN))
+                patterns=" ".join((*(f"*{suffix}" for suffix in WEIGHTS_SUFFIXES), *INDEX_PATTERNS))
             ),
         )
         state = self._store.state

@@ -77,11 +77,8 @@ class Presenter(QObject):
 
     def _vector_came(self, vector: tuple[str, npt.NDArray[np.float64], int, str]) -> None:
         name, values, count, reason = vector
-        layer = find_layer(self.store.state.shown, name)
         self._maps = self._channel = None
         self.window.channel.show_none(of_vector=True)
-        if layer is not None and matrices_of(layer.shape) is not None:
-            return  # It is drawn as a heat map, which comes by itself.
         if count > len(values):
             more = self.tr("The first {shown} of {count} values.").format(shown=len(values), count=count)
             reason = f"{reason} {more}"

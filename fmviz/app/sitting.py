@@ -99,14 +99,18 @@ def changes(sitting: Sitting, source: Callable[[str], PictureSource]) -> dict[st
     pyramid = PyramidChoice(sitting.level_channel, sitting.level_reduction, sitting.level_scale)
     found: dict[str, Any] = {"setup": sitting.setup, "pyramid": pyramid}
     found |= {name: getattr(sitting, name) for name in _CHOICES}
-    usual = PictureOptions(stretch=sitting.stretch)
     pictures: tuple[PictureSource, ...] = tuple(
-        msgspec.structs.replace(source(path), options=how or usual)
+        msgspec.structs.replace(source(path), options=_options(how, sitting.stretch))
         for path, how in zip(sitting.pictures, (*sitting.options, *(None,) * len(sitting.pictures)), strict=False)
     )
     if pictures:
         found |= {"sources": pictures, "current": min(sitting.current, len(pictures) - 1)}
     return found
+
+
+def _options(kept: PictureOptions | None, stretch: bool) -> PictureOptions:
+    """The options of a picture that is opened again: all pictures of a window are stretched, or none."""
+    return msgspec.structs.replace(kept or PictureOptions(), stretch=stretch)
 
 
 def written(sitting: Sitting) -> bytes:

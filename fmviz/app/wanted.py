@@ -113,9 +113,9 @@ def _maps_of(state: ViewState, shown: Ran, layer: LayerInfo) -> MapsWanted:
 
 
 def vector_wanted(state: ViewState) -> VectorWanted | None:
-    """The values of a layer without maps."""
+    """The values of a layer without maps; None where they make matrices, which are wanted as heat maps instead."""
     layer = state.layer_info
-    if state.shown is None or layer is None or layer.spatial:
+    if state.shown is None or layer is None or layer.spatial or matrices_of(layer.shape) is not None:
         return None
     return VectorWanted(state.shown.run, layer.name)
 

@@ -301,14 +301,16 @@ def scale_words(run: Ran | None, drawn: DrawnMap) -> str:
     name = layer_words(run, drawn.layer)
     if drawn.kind == "matrix":
         text = QCoreApplication.translate("Words", "{map}; own scale")
-        if drawn.limits is not None and drawn.limits[0] == drawn.limits[1]:
-            text = QCoreApplication.translate("Words", "{map}: constant")
-        elif drawn.normalisation != "map":
+        if drawn.normalisation != "map":
             text = QCoreApplication.translate("Words", "{map}; one scale for all matrices")
+            if drawn.constant:
+                text = QCoreApplication.translate("Words", "{map}: constant; one scale for all matrices")
+        elif drawn.constant:
+            text = QCoreApplication.translate("Words", "{map}: constant")
         return text.format(map=map_words(run, drawn))
     if drawn.normalisation == "map":
         text = QCoreApplication.translate("Words", "{layer}, channel {channel}; own scale")
-        if drawn.limits is not None and drawn.limits[0] == drawn.limits[1]:
+        if drawn.constant:
             text = QCoreApplication.translate("Words", "{layer}, channel {channel}: constant")
         return text.format(layer=name, channel=drawn.channel)
     if drawn.normalisation == "symmetric":

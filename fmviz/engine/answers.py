@@ -131,7 +131,7 @@ class Answers:
         shown = self._shown
         return shown is not None and shown.capture is not None and contents.foresee(shown, shown.capture)
 
-    def _about_the_capture(self, request: AboutCapture, cancelled: Ask) -> Reply | Iterator[Reply]:
+    def _about_the_capture(self, request: AboutCapture, cancelled: Ask) -> Reply | Iterator[Reply] | Aside:
         shown, capture = self._held(request.run, cancelled)
         return contents.answer(request, shown, capture, self._blocks, cancelled)
 

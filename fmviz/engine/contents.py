@@ -41,6 +41,7 @@ from fmviz.engine.messages import (
     ValueRead,
     VectorRead,
 )
+from fmviz.engine.shelf import Aside
 from fmviz.engine.shown import Ask, Shown
 from fmviz.errors import Cancelled, ExportError, LayerError
 
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
 
     from fmviz.capture import Capture
     from fmviz.maps import Statistics
+    from fmviz.pictures import Picture
+
+_LOOK_AGAIN_S = 0.05
+"""After which a request that waits for a picture to be decoded looks whether it is still wanted."""
 
 AboutCapture = (
     ReadInput
@@ -68,8 +73,9 @@ AboutCapture = (
 
 def answer(
     request: AboutCapture, shown: Shown, capture: Capture, blocks: Blocks, cancelled: Ask
-) -> Reply | Iterator[Reply]:
-    """The final reply to `request`; for an export, an iterator of `Progress` that ends with it."""
+) -> Reply | Iterator[Reply] | Aside:
+    """The final reply to `request`; for an export, an iterator of `Progress` that ends with it; for a pixel of a picture that
+    is not decoded yet, what makes it in a thread of its own."""
     match request:
         case ReadInput():
             return _read_input(request, capture, blocks)
@@ -82,7 +88,7 @@ def answer(
         case ReadValue():
             return _read_value(request, shown, capture)
         case ReadPixel():
-            return _read_pixel(request, capture)
+            return _read_pixel(request, capture, cancelled)
         case DescribeChannel():
             return _describe_channel(request, shown, capture)
         case ReadVector():
@@ -277,17 +283,36 @@ def _mapped(request: ReadValue, shown: Shown, capture: Capture) -> Tensor:
     return levels[request.tap]
 
 
-def _read_pixel(request: ReadPixel, capture: Capture) -> Reply:
+def _read_pixel(request: ReadPixel, capture: Capture, cancelled: Ask) -> Reply | Aside:
     assert capture.input is not None
     place = (request.row, request.column)
     size = capture.picture.size if request.picture and capture.picture else capture.input.geometry.input_size
     if not all(0 <= index < length for index, length in zip(place, size, strict=True)):
         raise LayerError(f"There is no pixel in row {request.row}, column {request.column} of {size[0]} × {size[1]}.")
-    if request.picture and capture.picture is not None:
-        values = capture.picture.pixels[place].tolist()
-    else:
+    if not request.picture or capture.picture is None:
         values = capture.input.tensor[0, :, request.row, request.column].tolist()
-    return PixelRead(id=request.id, values=tuple(map(float, values)))
+        return PixelRead(id=request.id, values=tuple(values))
+    picture = capture.picture
+    if picture.is_decoded:
+        return _pixel_read(request, picture.pixels)
+    return Aside(lambda: _read_pixel_of(picture, request, cancelled))
+
+
+def _read_pixel_of(picture: Picture, request: ReadPixel, cancelled: Ask) -> Reply:
+    """Read a pixel of a large JPEG, which is decoded whole first: reduced, its pixels are averages and not the file's.
+
+    In a thread of its own, since this takes a second or more. Requests that newer ones replace meanwhile end early.
+    """
+    pixels = None
+    while pixels is None:
+        if cancelled():
+            raise Cancelled
+        pixels = picture.pixels_within(_LOOK_AGAIN_S)
+    return _pixel_read(request, pixels)
+
+
+def _pixel_read(request: ReadPixel, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Reply:
+    return PixelRead(id=request.id, values=tuple(map(float, pixels[request.row, request.column].tolist())))
 
 
 def _describe_channel(request: DescribeChannel, shown: Shown, capture: Capture) -> Reply:

@@ -13,6 +13,11 @@ _AVERAGED = re.compile(
 )
 """Names of the running average of a network over its training: what its makers test and publish."""
 
+_POOLING = re.compile(
+    r"(?<![a-z])(averaged?|avg)_pool(s|ed|er|ing)?(?![a-z])|(?<![a-z])pool(s|ed|er|ing)?_(averaged?|avg)(?![a-z])"
+)
+"""Names of average pooling, a layer of a network: "avg_pool", "global_average_pooling", "pool_avg"."""
+
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -31,7 +36,8 @@ Tensors = Mapping[str, Tensor]
 
 def is_averaged(place: str) -> bool:
     """Return whether what lies under this name is a running average ("model_ema", "teacher.backbone.", "emaModel")."""
-    return _AVERAGED.search(_CAMEL.sub("_", place).casefold()) is not None
+    words = _POOLING.sub("pool", _CAMEL.sub("_", place).casefold())
+    return _AVERAGED.search(words) is not None
 
 
 def swapped(content: Mapping[object, object]) -> dict[str, bool]:

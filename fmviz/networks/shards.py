@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
 import re
 import stat
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,8 @@ from fmviz.errors import WeightsError
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 """What names of weights files end in, where a folder is searched for them."""
 
-INDEX_PATTERN = "*.index.json"
+INDEX_PATTERNS = ("*.index.json", "*.index.*.json")
+"""What `is_index` accepts, as patterns of a file dialog."""
 
 LARGEST_INDEX = 32_000_000
 """Bytes of an index: some 300,000 tensors."""
@@ -27,6 +30,10 @@ MOST_PARTS = 1000
 
 _MOST_ENTRIES = 100_000
 """Entries of a folder that are looked at, so that a large folder does not hold up a request."""
+
+_SETTLED_NS = 2_000_000_000
+_LARGEST_KEPT = 4_000_000
+"""Bytes of an index that is kept parsed."""
 
 _INDEX = re.compile(r".+\.index(\.[\w-]+)?\.json", re.IGNORECASE)
 """`model.safetensors.index.json`, `pytorch_model.bin.index.json`, `model.safetensors.index.fp16.json`."""
@@ -156,11 +163,29 @@ def _called(folder: Path) -> str:
 def _names_in(folder: Path, end: str = "") -> list[str]:
     """Return the names of the files in a folder that end so, sorted; none where it cannot be read."""
     try:
-        with os.scandir(folder) as entries:
-            some = itertools.islice(entries, _MOST_ENTRIES)
-            return sorted(entry.name for entry in some if entry.name.lower().endswith(end) and not entry.is_dir())
+        changed = os.stat(folder).st_mtime_ns
+        if _is_settled(changed):
+            return list(_listed_names(os.fspath(folder), end, changed))
+        return list(_scanned_names(os.fspath(folder), end))
     except (OSError, ValueError):
         return []
+
+
+def _is_settled(changed: int) -> bool:
+    """Return whether a time of change, in ns, is so long ago that a further change would have another time."""
+    return abs(time.time_ns() - changed) > _SETTLED_NS
+
+
+@functools.lru_cache(maxsize=8)
+def _listed_names(folder: str, end: str, _changed: int) -> tuple[str, ...]:
+    """As `_scanned_names`. Kept until the folder changes, since the files of a checkpoint are looked for at each request."""
+    return _scanned_names(folder, end)
+
+
+def _scanned_names(folder: str, end: str) -> tuple[str, ...]:
+    with os.scandir(folder) as entries:
+        some = itertools.islice(entries, _MOST_ENTRIES)
+        return tuple(sorted(entry.name for entry in some if entry.name.lower().endswith(end) and not entry.is_dir()))
 
 
 # Parts
@@ -262,12 +287,37 @@ def _read_index(path: Path) -> dict[str, str]:
             raise WeightsError(
                 f"{name} is {status.st_size / 1e6:.0f} MB large, which no index of weights is: choose another file."
             )
-        with path.open("rb") as file:
-            text = file.read(LARGEST_INDEX + 1)
+        if status.st_size <= _LARGEST_KEPT and _is_settled(status.st_mtime_ns):
+            found = _kept_index(path, status.st_mtime_ns, status.st_size, status.st_ino)
+        else:
+            found = _parsed_index(path)
     except OSError as error:
         raise WeightsError(
             f"{name} cannot be opened ({error.strerror or error}): choose a file that you may read."
         ) from error
+    if isinstance(found, str):
+        raise WeightsError(found)
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _kept_index(path: Path, _changed: int, _size: int, _inode: int) -> dict[str, str] | str:
+    """As `_parsed_index`. Kept until the file changes, since indexes next to a file are read at each request."""
+    return _parsed_index(path)
+
+
+def _parsed_index(path: Path) -> dict[str, str] | str:
+    """The `weight_map` of an index; a sentence where it is no sound one."""
+    with path.open("rb") as file:
+        text = file.read(LARGEST_INDEX + 1)
+    try:
+        return _weight_map(path.name, text)
+    except WeightsError as error:
+        return str(error)
+
+
+def _weight_map(file_name: str, text: bytes) -> dict[str, str]:
+    name = _shown(file_name)
     try:
         content = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_without_twins)
     except _TwiceError as error:
@@ -279,7 +329,7 @@ def _read_index(path: Path) -> dict[str, str]:
         raise WeightsError(f"{name} is a JSON file without a list of weights: choose a .safetensors or .pth file.")
     for key, part in listed.items():
         _check_part(name, key, part)
-    _check_number(path.name, len(set(listed.values())))
+    _check_number(file_name, len(set(listed.values())))
     return listed
 
 

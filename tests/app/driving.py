@@ -13,12 +13,14 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QComboBox, QWidget
 
+from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.layer_maps import ShownMaps
-from fmviz.app.looking import ShownChannel, ShownTaps
+from fmviz.app.looking import ShownChannel, ShownMatrix, ShownTaps
 from fmviz.app.main import App
 from fmviz.app.state import ViewState
 from fmviz.assets import asset
 from fmviz.engine.messages import PictureSource
+from fmviz.matrices import matrices_of
 
 PATIENCE = 5000
 """How often `until` looks, three milliseconds apart, before it gives up."""
@@ -60,6 +62,7 @@ class Desk:
         self.channel: ShownChannel | None = None
         self.taps: ShownTaps | None = None
         self.vector: Any = None
+        self.matrix: ShownMatrix | None = None
         self.table: Any = None
         self.value: tuple[tuple[int, int, int], float] | None = None
         looking = self.app.controller.looking
@@ -67,9 +70,14 @@ class Desk:
         looking.channel_came.connect(lambda channel: setattr(self, "channel", channel))
         looking.taps_came.connect(lambda taps: setattr(self, "taps", taps))
         looking.vector_came.connect(lambda vector: setattr(self, "vector", vector))
+        looking.matrix_came.connect(lambda matrix: setattr(self, "matrix", matrix))
         self.app.tabling.table_came.connect(lambda table: setattr(self, "table", table))
-        looking.value_came.connect(lambda place, value: setattr(self, "value", (place, value)))
+        looking.read.connect(self._value_read)
         self.app.show()
+
+    def _value_read(self, drawn: DrawnMap, cell: tuple[int, int], values: tuple[float, ...]) -> None:
+        if drawn.kind == "map":
+            self.value = (drawn.channel, *cell), values[0]
 
     # What is there
 
@@ -94,8 +102,12 @@ class Desk:
         if state.shown_source != state.source or state.shown.setup != state.setup:
             return False
         layer = state.layer_info
-        if layer is None or not layer.spatial:
-            return layer is not None and self.vector is not None and self.vector[0] == layer.name
+        if layer is None:
+            return False
+        if not layer.spatial and matrices_of(layer.shape) is not None:
+            return self.matrix is not None and self.matrix.drawn.layer == layer.name
+        if not layer.spatial:
+            return self.vector is not None and self.vector[0] == layer.name
         came = self.maps is not None and self.maps.layer == layer.name
         return came and self.channel is not None and self.channel.layer == layer.name
 

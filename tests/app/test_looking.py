@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
@@ -14,7 +15,16 @@ from fmviz.app.layer_maps import ShownMaps
 from fmviz.app.looking import Looking
 from fmviz.app.state import Activity, Store, ViewState
 from fmviz.app.views.grid_layout import GridView
-from fmviz.engine.messages import Dropped, Failed, MapsRendered, Pixels, RenderMaps
+from fmviz.engine.messages import (
+    Dropped,
+    Failed,
+    MapsRendered,
+    MatrixRendered,
+    Pixels,
+    ReadVector,
+    RenderMaps,
+    RenderMatrix,
+)
 
 SHOWN = ran(*(layer(name, 8.0) for name in "abcde"), layer("head", None))
 Asked = tuple[int, str, str]
@@ -194,3 +204,37 @@ def test_no_more_than_three_are_kept(look: Look) -> None:
     assert look.shown() == "e"
     look.store.update(shown=None)
     assert not look.looking._maps._at_hand
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_layer_of_matrices_is_asked_for_its_heat_map_alone(qtbot: QtBot, dropped: bool) -> None:
+    look = Look(qtbot)
+    attention = msgspec.structs.replace(layer("attention", None), shape=(1, 2, 5, 5))
+    look.store.update(shown=ran(layer("b", 8.0), attention, layer("head", None)))
+    look.come()
+    awaited: list[bool] = []
+    look.looking.awaited.connect(awaited.append)
+    before = len(look.link.asked)
+    look.store.update(layer="attention")
+    assert [request for request, _, _ in look.link.asked[before:]] == [RenderMatrix]
+    assert awaited[-1] is True
+    number = len(look.link.asked)
+    if dropped:
+        look.link.reply(Dropped(id=number))
+        assert awaited[-1] is True
+        return
+    look.link.reply(
+        MatrixRendered(
+            id=number,
+            run=3,
+            layer="attention",
+            number=0,
+            pixels=Pixels(shape=(1, 5, 5), data=bytes(25)),
+            limits=(0.0, 1.0),
+            constant=False,
+            reason="",
+        )
+    )
+    assert awaited[-1] is False
+    look.store.update(layer="head")
+    assert look.link.asked[-1][0] is ReadVector

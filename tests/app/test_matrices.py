@@ -34,7 +34,7 @@ class Net(nn.Module):
         self.conv, self.flat = nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 1)
         self.soft, self.one, self.fc = nn.Softmax(-1), nn.Identity(), nn.Linear(8, 20)
         nn.init.zeros_(self.flat.weight)
-        self.noise = nn.Identity()
+        self.noise, self.masked = nn.Identity(), nn.Identity()
 
     def forward(self, x):
         y = self.conv(x)
@@ -43,6 +43,7 @@ class Net(nn.Module):
         tokens = y.flatten(2)[..., :196].reshape(4, 2, 49, 4)
         attention = self.soft(tokens @ tokens.transpose(-1, -2) * 3)
         self.one(attention[1, 1])
+        self.masked(attention * torch.tensor([1.0, 0.0]).view(2, 1, 1))
         return self.fc(y.mean((2, 3)))
 
 
@@ -122,6 +123,18 @@ def test_a_heat_map_follows_colours_and_range(own: Desk, truth: Capture) -> None
     assert view.drawn.limits == pytest.approx((low, high), rel=1e-4, abs=1e-9)
     own.choose(own.window.maps._normalisation, "map")
     until(lambda: view.drawn.normalisation == "map", "each its own")
+
+
+def test_a_constant_matrix_is_named_on_any_scale(own: Desk) -> None:
+    drawn(own, "masked", 3)
+    words = own.window.maps._bar._words
+    until(lambda: words.text().endswith("matrix [1, 1]: constant"), "the words of a scale of its own")
+    own.choose(own.window.maps._normalisation, "layer")
+    until(lambda: words.text().endswith("matrix [1, 1]: constant; one scale for all matrices"), "the shared scale")
+    drawn(own, "masked", 2)
+    until(lambda: words.text().endswith("matrix [1, 0]; one scale for all matrices"), "a matrix that is not constant")
+    own.choose(own.window.maps._normalisation, "map")
+    until(lambda: words.text().endswith("matrix [1, 0]; own scale"), "each its own")
 
 
 def test_a_heat_map_is_copied_and_exported(own: Desk, truth: Capture, tmp_path: Path) -> None:

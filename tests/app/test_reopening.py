@@ -27,6 +27,7 @@ from fmviz.app.views.trust_dialog import TrustDialog
 from fmviz.assets import asset
 from fmviz.defaults import BACKBONE
 from fmviz.engine.messages import PictureSource, Setup
+from fmviz.picture_options import PictureOptions
 
 MODEL = """\
 from torch import nn
@@ -428,3 +429,38 @@ def test_a_zoom_that_cannot_be_is_no_session(look: list[float]) -> None:
     written["zooms"]["channel"] = look
     with pytest.raises(ValueError, match="cannot be"):
         sitting.read(json.dumps(written).encode())
+
+
+@pytest.mark.parametrize("also", [(), ("net.py",)])
+@pytest.mark.parametrize("given", [None, True, False])
+@pytest.mark.parametrize("before", [True, False])
+def test_the_stretch_is_that_of_all_pictures(
+    start: Start, places: Path, also: tuple[str, ...], given: bool | None, before: bool
+) -> None:
+    (places / "net.py").write_text(MODEL.format(second="second"))
+    # As a version wrote it whose options and whose state differed.
+    options = [PictureOptions(stretch=before), PictureOptions((1,), stretch=not before)]
+    sources = tuple(
+        PictureSource(name=name, path=str(places / name), options=one)
+        for name, one in zip(("coffee.png", "chelsea.png"), options, strict=True)
+    )
+    left_open(places, sources=sources, stretch=before)
+    desk = start(*(places / name for name in also), stretch=given)
+    until(lambda: len(desk.state.sources) == 2, "the pictures of last time")
+    wanted = before if given is None else given
+    assert desk.state.stretch is wanted
+    assert [source.options for source in desk.state.sources] == [
+        PictureOptions(stretch=wanted),
+        PictureOptions((1,), stretch=wanted),
+    ]
+    assert desk.window.actions_by_name["stretch"].isChecked() is wanted
+    desk.close()
+
+
+def test_a_picture_of_the_command_line_is_read_as_last_time_or_as_told(start: Start, places: Path) -> None:
+    for given, wanted in ((None, False), (True, True)):
+        left_open(places, places / "coffee.png", stretch=False)
+        desk = start(places / "chelsea.png", stretch=given, bands=(1,))
+        until(lambda desk=desk: desk.names == ["chelsea.png"], "the picture")
+        assert (desk.state.stretch, desk.state.sources[0].options) == (wanted, PictureOptions((1,), stretch=wanted))
+        desk.close()

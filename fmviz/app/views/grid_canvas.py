@@ -131,13 +131,6 @@ class GridCanvas(QAbstractScrollArea):
         self.viewport().update()
         self.repoint()
 
-    def set_order(self, order: npt.NDArray[np.intp]) -> None:
-        """The channel at each position of the grid."""
-        self._set_order(order)
-        self._mosaic = self._cache = None
-        self.viewport().update()
-        self.repoint()
-
     def set_colours(self, table: npt.NDArray[np.uint8], accent: QColor) -> None:
         """(256, 3) uint8, and the colour of the frame around the current channel."""
         self._colours, self._accent = colour_list(table), accent
