@@ -198,14 +198,14 @@ def _by_part(path: Path) -> CheckpointFiles:
         if not _INDEX.fullmatch(name):
             continue
         try:
-            listed = _read_index(path.parent / name)
+            content = _read_index(path.parent / name)
         except WeightsError:
             # The index of another checkpoint keeps nobody from opening a whole file.
             if match is None:
                 continue
             raise
-        if path.name in listed.values():
-            return _with_parts(path.parent / name, listed)
+        if path.name in content.parts:
+            return _with_parts(path.parent / name, content)
     if match is None or not 1 <= int(match["number"]) <= int(match["total"]) or int(match["total"]) == 1:
         return CheckpointFiles(path.name, (path,), None, {})
     return _without_index(path, match)
@@ -268,16 +268,24 @@ def _by_index(path: Path) -> CheckpointFiles:
     return _with_parts(path, _read_index(path))
 
 
-def _with_parts(index: Path, listed: dict[str, str]) -> CheckpointFiles:
-    names = sorted(set(listed.values()))
+def _with_parts(index: Path, content: _Index) -> CheckpointFiles:
+    names = sorted(content.parts)
     missing = [name for name in names if not os.path.exists(index.parent / name)]
     if missing:
         raise WeightsError(f"{_shown(index.name)} lists {len(names)} parts, and {_missing(missing)}")
-    return CheckpointFiles(index.name, _checked(index, names), index, listed)
+    return CheckpointFiles(index.name, _checked(index, names), index, content.listed)
 
 
-def _read_index(path: Path) -> dict[str, str]:
-    """The `weight_map` of an index: key -> name of the part."""
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What an index lists: key -> name of the part; and the parts."""
+
+    listed: Mapping[str, str]
+    parts: frozenset[str]
+
+
+def _read_index(path: Path) -> _Index:
+    """Return what an index lists. `WeightsError` if it cannot be read or is no sound one."""
     name = _shown(path.name)
     try:
         status = os.stat(path)
@@ -301,22 +309,24 @@ def _read_index(path: Path) -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=16)
-def _kept_index(path: Path, _changed: int, _size: int, _inode: int) -> dict[str, str] | str:
+def _kept_index(path: Path, _changed: int, _size: int, _inode: int) -> _Index | str:
     """As `_parsed_index`. Kept until the file changes, since indexes next to a file are read at each request."""
     return _parsed_index(path)
 
 
-def _parsed_index(path: Path) -> dict[str, str] | str:
-    """The `weight_map` of an index; a sentence where it is no sound one."""
+def _parsed_index(path: Path) -> _Index | str:
+    """What an index lists; a sentence where it is no sound one."""
     with path.open("rb") as file:
         text = file.read(LARGEST_INDEX + 1)
     try:
-        return _weight_map(path.name, text)
+        listed = _weight_map(path.name, text)
+        return _Index(listed, frozenset(listed.values()))
     except WeightsError as error:
         return str(error)
 
 
 def _weight_map(file_name: str, text: bytes) -> dict[str, str]:
+    """The `weight_map` of an index: key -> name of the part."""
     name = _shown(file_name)
     try:
         content = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_without_twins)
