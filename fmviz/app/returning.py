@@ -80,6 +80,7 @@ class Returning(QObject):
         if self._left.sitting is not None:
             words.append(self._sentence(self._left.sitting, crashed=bool(self._left.crash)))
             remedies.append("restore_session")
+            words += self._others_words(self._left.others)
         elif self._left.crash:
             words.append(self.tr("fmviz crashed last time."))
         if self._left.crash:
@@ -215,6 +216,14 @@ class Returning(QObject):
         else:
             text = self.tr("fmviz was ended last time with {picture} in {backbone} open.")
         return text.format(picture=name or self.tr("no picture"), backbone=backbone)
+
+    def _others_words(self, count: int) -> list[str]:
+        if count == 0:
+            return []
+        if count == 1:
+            return [self.tr("2 windows were open: the other one is offered at the next start.")]
+        text = self.tr("{count} windows were open: the others are offered one by one at the next starts.")
+        return [text.format(count=count + 1)]
 
     def _changed(self, old: ViewState, new: ViewState) -> None:
         """Once the user has dismissed it, or taken it, it is not offered again."""
