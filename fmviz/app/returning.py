@@ -29,6 +29,7 @@ class Returning(QObject):
         keeper: None where nothing is kept.
         bad_settings: The name of a copy of settings that could not be read; "" where there is none.
         zoom: Makes the views look where they looked.
+        raise_tabs: Brings docks to the front, by their names.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Returning(QObject):
         keeper: Keeper | None,
         bad_settings: str,
         zoom: Callable[[Zooms], None] | None = None,
+        raise_tabs: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         super().__init__(controller)
         self._store = store
@@ -45,6 +47,7 @@ class Returning(QObject):
         self._keeper = keeper
         self._bad_settings = bad_settings
         self._zoom = zoom
+        self._raise_tabs = raise_tabs
         self._left = Left()
         self._told = ""
         self._awaited: Sitting | None = None
@@ -127,6 +130,8 @@ class Returning(QObject):
         self._tell_what_is_gone(kept, gone, changed, present.setup)
         if self._zoom is not None:
             self._zoom(present.zooms)
+        if self._raise_tabs is not None:
+            self._raise_tabs(present.tabs)
         changes = sitting.changes(present, lambda path: self._controller.source_of(Path(path)))
         if find_layer(self._store.state.shown, present.layer) is None and not self._is_run_by(changes):
             del changes["layer"]

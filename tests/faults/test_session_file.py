@@ -125,9 +125,12 @@ def test_what_was_open_is_offered_and_restored(open_desk: OpenDesk, tmp_path: Pa
     first.choose_tap("C4")
     first.app.store.update(colour_map="grey", channel=5, order="mean")
     first.settle()
+    first.window.raise_dock("parameters")
+    first.window.raise_dock("column")
     wanted = sitting.of_state(first.state)
+    whole = msgspec.structs.replace(wanted, tabs=("parameters", "column"))
     (kept,) = (tmp_path / "one").glob("window-*.json")
-    until(lambda: sitting.read(kept.read_bytes()) == wanted, "it is written")
+    until(lambda: sitting.read(kept.read_bytes()) == whole, "it is written")
     (tmp_path / "two").mkdir()
     shutil.copy(kept, tmp_path / "two" / "window-0.json")
     first.close()
@@ -137,11 +140,15 @@ def test_what_was_open_is_offered_and_restored(open_desk: OpenDesk, tmp_path: Pa
     second.settle()
     assert second.names == ["chelsea.png"]
     assert "was ended last time with coffee.png in" in second.problem("window")
+    assert second.window.front_tabs() == ("maps", "channel")
     (button,) = second.window.banner("window").findChildren(QPushButton)
     button.click()
     second.settle()
     assert sitting.of_state(second.state) == wanted
     assert second.names == ["coffee.png", "rocket.jpg"]
+    assert second.window.front_tabs() == ("parameters", "column")
+    assert not second.window.docks["parameters"].visibleRegion().isEmpty()
+    assert not second.window.docks["column"].visibleRegion().isEmpty()
     assert second.problem("window") == ""
     assert not (tmp_path / "two" / "window-0.json").exists()
     second.close()
