@@ -161,6 +161,9 @@ class App:
             self.window.reset_layout()
         else:
             self.window.restore_layout(*saved)
+        if self._new:
+            # An empty window says there what to do; the sizes of the docks are kept.
+            self.window.raise_tabs(("maps",))
         self.window.show()
         self.window.layers.tree.setFocus()
         QTimer.singleShot(_UNSEEN_MS, self._start)

@@ -152,8 +152,13 @@ def test_it_can_be_turned_off(start: Start, places: Path) -> None:
 
 def test_new_starts_empty_and_takes_nothing_from_others(start: Start, places: Path) -> None:
     left_open(places, places / "coffee.png")
+    parameters = start()
+    parameters.settle()
+    parameters.window.raise_dock("parameters")
+    parameters.close()
     desk = start(new=True)
     until(lambda: desk.state.backbones, "the engine is there")
+    assert "maps" in desk.window.front_tabs()
     assert (desk.state.sources, desk.state.layer, desk.state.setup) == ((), "", Setup(backbone=BACKBONE))
     assert desk.window.maps.samples.isVisible()
     desk.close()
