@@ -38,11 +38,13 @@ class Left(msgspec.Struct, frozen=True):
     Attributes:
         closed: what was open in the last window that closed in order; None where there is nothing that can be read.
         sitting: what the last window had open that did not close in order; None where nothing of it can be read.
+        others: How many more windows did not close in order. Their files are kept for a later start.
         crash: where it was when it crashed, by Python's `faulthandler`; "" where it was ended from outside.
         aside: the name of a file that could not be read and was renamed to this; "" where all could.
     """
 
     sitting: Sitting | None = None
+    others: int = 0
     crash: str = ""
     aside: str = ""
     closed: Sitting | None = None
@@ -115,7 +117,7 @@ class Keeper(QObject):
         return left
 
     def discard(self) -> None:
-        """What others left was taken, or is not wanted."""
+        """Remove the files of the window that was offered: it was restored, or is not wanted. Other windows keep theirs."""
         for name in self._dead:
             self._remove(name)
         self._dead.clear()
@@ -197,16 +199,22 @@ class Keeper(QObject):
                 found.append((path.stat().st_mtime, path.stem))
         taken: Sitting | None = None
         crash = renamed = ""
+        others = 0
         for name in dict.fromkeys(name for _, name in sorted(found, reverse=True)):
             if name == self._name or not self._is_dead(name):
                 continue
+            try:
+                kept = self._read(name)
+            except ValueError:
+                kept, renamed = None, self._put_aside(name)
+            if kept is not None and taken is not None:
+                # Only one is offered at a time, and only the files of that one may be removed.
+                others += 1
+                continue
+            taken = kept or taken
             self._dead.append(name)
             crash = crash or _text(self._path(".crash", name))
-            try:
-                taken = taken or self._read(name)
-            except ValueError:
-                renamed = self._put_aside(name)
-        return Left(taken, crash, renamed)
+        return Left(sitting=taken, others=others, crash=crash, aside=renamed)
 
     def _with_closed(self, left: Left) -> Left:
         """Take what was closed in order: from now on it is this window's own file, which lasts if the window is killed."""

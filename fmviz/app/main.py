@@ -125,8 +125,14 @@ class App:
         if folder is not None:
             self.keeper = Keeper(self.store, folder, self.window, completed=self._completed)
             self.window.zoomed.connect(self.keeper.look_again)
+            self.window.tabs_changed.connect(self.keeper.look_again)
         self.returning = Returning(
-            self.store, self.controller, self.keeper, bad_settings, zoom=self.window.resume_zooms
+            self.store,
+            self.controller,
+            self.keeper,
+            bad_settings,
+            zoom=self.window.resume_zooms,
+            raise_tabs=self.window.raise_tabs,
         )
         self.window.set_checked("reopen", self.preferences.reopens())
         self.commands.attach(self.window, self.presenter, self.tabling, self.returning)
@@ -156,6 +162,9 @@ class App:
             self.window.reset_layout()
         else:
             self.window.restore_layout(*saved)
+        if self._new:
+            # An empty window says there what to do; the sizes of the docks are kept.
+            self.window.raise_tabs(("maps",))
         self.window.show()
         self.window.layers.tree.setFocus()
         QTimer.singleShot(_UNSEEN_MS, self._start)
@@ -180,7 +189,8 @@ class App:
 
     def _completed(self, kept: Sitting) -> Sitting:
         """Return what is kept with what is not in the state."""
-        return self.returning.with_awaited(msgspec.structs.replace(kept, zooms=self.window.zooms()))
+        looks = {"zooms": self.window.zooms(), "tabs": self.window.front_tabs()}
+        return self.returning.with_awaited(msgspec.structs.replace(kept, **looks))
 
     def _named_setup(self, setup: Setup) -> Setup:
         """Return `setup` with what the caller named."""

@@ -29,6 +29,7 @@ class Returning(QObject):
         keeper: None where nothing is kept.
         bad_settings: The name of a copy of settings that could not be read; "" where there is none.
         zoom: Makes the views look where they looked.
+        raise_tabs: Brings docks to the front, by their names.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Returning(QObject):
         keeper: Keeper | None,
         bad_settings: str,
         zoom: Callable[[Zooms], None] | None = None,
+        raise_tabs: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         super().__init__(controller)
         self._store = store
@@ -45,6 +47,7 @@ class Returning(QObject):
         self._keeper = keeper
         self._bad_settings = bad_settings
         self._zoom = zoom
+        self._raise_tabs = raise_tabs
         self._left = Left()
         self._told = ""
         self._awaited: Sitting | None = None
@@ -80,6 +83,7 @@ class Returning(QObject):
         if self._left.sitting is not None:
             words.append(self._sentence(self._left.sitting, crashed=bool(self._left.crash)))
             remedies.append("restore_session")
+            words += self._others_words(self._left.others)
         elif self._left.crash:
             words.append(self.tr("fmviz crashed last time."))
         if self._left.crash:
@@ -126,6 +130,8 @@ class Returning(QObject):
         self._tell_what_is_gone(kept, gone, changed, present.setup)
         if self._zoom is not None:
             self._zoom(present.zooms)
+        if self._raise_tabs is not None:
+            self._raise_tabs(present.tabs)
         changes = sitting.changes(present, lambda path: self._controller.source_of(Path(path)))
         if find_layer(self._store.state.shown, present.layer) is None and not self._is_run_by(changes):
             del changes["layer"]
@@ -215,6 +221,14 @@ class Returning(QObject):
         else:
             text = self.tr("fmviz was ended last time with {picture} in {backbone} open.")
         return text.format(picture=name or self.tr("no picture"), backbone=backbone)
+
+    def _others_words(self, count: int) -> list[str]:
+        if count == 0:
+            return []
+        if count == 1:
+            return [self.tr("2 windows were open: the other one is offered at the next start.")]
+        text = self.tr("{count} windows were open: the others are offered one by one at the next starts.")
+        return [text.format(count=count + 1)]
 
     def _changed(self, old: ViewState, new: ViewState) -> None:
         """Once the user has dismissed it, or taken it, it is not offered again."""

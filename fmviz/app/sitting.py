@@ -75,6 +75,8 @@ class Sitting(msgspec.Struct, frozen=True, kw_only=True):
     without_file: int = 0
     stamps: dict[str, tuple[int, int]] = {}
     zooms: Zooms = Zooms()
+    tabs: tuple[str, ...] = ()
+    """Names of the docks that are in front of other docks in the same place."""
 
 
 def of_state(state: ViewState) -> Sitting:
@@ -159,6 +161,7 @@ def _is_sound(sitting: Sitting) -> bool:
         and all(math.isfinite(place) and 0 <= place <= 1e9 for place in places)
         and (sitting.table_size is None or max(sitting.table_size) <= _LARGEST_SIDE)
         and 0 <= sitting.without_file <= _MOST
+        and len(sitting.tabs) <= _MOST
         and all(1 <= look[0] <= _LARGEST_ZOOM for look in looks)
     )
 

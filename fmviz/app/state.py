@@ -156,8 +156,11 @@ def find_layer(run: Ran | None, name: str) -> LayerInfo | None:
 
 
 def layer_to_keep(old: ViewState, run: Ran) -> str:
-    """Which layer of a new run to show, so that nothing jumps: the same name; else the same tap; else the deepest one with
-    maps at the same stride; else the first output of a stage; else the first with maps."""
+    """Return the layer of a new run to show, such that the view changes as little as possible.
+
+    In this order: the layer of the same name; the same level; a level at the same stride; C3 or else the first level; where
+    the network has no levels with maps, the deepest layer with maps at the same stride, or else the first layer with maps.
+    """
     if find_layer(run, old.layer):
         return old.layer
     before = old.layer_info
@@ -165,12 +168,14 @@ def layer_to_keep(old: ViewState, run: Ran) -> str:
         for layer in run.layers:
             if set(layer.taps) & set(before.taps):
                 return layer.name
-        same = [layer.name for layer in run.layers if layer.spatial and layer.stride == before.stride]
-        if same:
-            return same[-1]
     spatial = [layer for layer in run.layers if layer.spatial]
-    stages = [layer for layer in spatial if "C3" in layer.taps] or spatial or list(run.layers)
-    return stages[0].name if stages else ""
+    levels = [layer for layer in spatial if layer.taps]
+    same = [layer for layer in levels or spatial if before is not None and layer.stride == before.stride]
+    if same:
+        return same[0 if levels else -1].name
+    third = [layer for layer in levels if "C3" in layer.taps]
+    first = [*third, *levels, *spatial, *run.layers][:1]
+    return first[0].name if first else ""
 
 
 class Store(QObject):

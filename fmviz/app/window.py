@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
     QMenu,
     QProgressBar,
     QSizePolicy,
+    QTabBar,
     QTabWidget,
     QToolBar,
     QToolButton,
@@ -75,6 +76,8 @@ class MainWindow(QMainWindow):
     """Whether the column of values can be seen."""
     zoomed = Signal()
     """A view was zoomed or moved."""
+    tabs_changed = Signal()
+    """Another dock may be in front of those in the same place."""
     closing = Signal()
     first_painted = Signal()
     """The window is on the screen; what is in it follows in the same turn."""
@@ -144,6 +147,7 @@ class MainWindow(QMainWindow):
             dock.installEventFilter(self)
             # Qt draws them anew then.
             dock.topLevelChanged.connect(lambda _, dock=dock: icons.draw_buttons(dock, self._icons_in))
+            dock.visibilityChanged.connect(lambda _: self.tabs_changed.emit())
             docks[name] = dock
         docks["maps"].visibilityChanged.connect(self.maps_shown.emit)
         docks["parameters"].visibilityChanged.connect(self.table_shown.emit)
@@ -457,6 +461,25 @@ class MainWindow(QMainWindow):
         self.channel.canvas.view.resume(zooms.channel)
         self.pyramid.view.resume(zooms.pyramid)
         self.input.picture.view.resume(zooms.picture)
+
+    def front_tabs(self) -> tuple[str, ...]:
+        """Return the names of the docks that are in front of other docks in the same place.
+
+        Read from the tab bars: a minimised window shows no dock, and its tabs stay as they are.
+        """
+        bars = self.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        front = {bar.tabText(bar.currentIndex()) for bar in bars if bar.count() > 1 and bar.currentIndex() >= 0}
+        return tuple(
+            name
+            for name, dock in self.docks.items()
+            if dock.windowTitle() in front and self.tabifiedDockWidgets(dock) and not dock.isHidden()
+        )
+
+    def raise_tabs(self, names: Sequence[str]) -> None:
+        """Bring these docks to the front; unknown names are ignored."""
+        for name in names:
+            if name in self.docks:
+                self.raise_dock(name)
 
     def saved_layout(self) -> tuple[QByteArray, QByteArray]:
         return self.saveGeometry(), self.saveState(LAYOUT)

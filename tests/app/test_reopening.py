@@ -153,8 +153,13 @@ def test_it_can_be_turned_off(start: Start, places: Path) -> None:
 
 def test_new_starts_empty_and_takes_nothing_from_others(start: Start, places: Path) -> None:
     left_open(places, places / "coffee.png")
+    parameters = start()
+    parameters.settle()
+    parameters.window.raise_dock("parameters")
+    parameters.close()
     desk = start(new=True)
     until(lambda: desk.state.backbones, "the engine is there")
+    assert "maps" in desk.window.front_tabs()
     assert (desk.state.sources, desk.state.layer, desk.state.setup) == ((), "", Setup(backbone=BACKBONE))
     assert desk.window.maps.samples.isVisible()
     desk.close()
@@ -418,7 +423,7 @@ def test_what_was_taken_lasts_if_the_window_is_killed_at_once(tmp_path: Path) ->
 
 def test_an_older_session_is_read(tmp_path: Path) -> None:
     written = json.loads(sitting.written(Sitting(setup=Setup(backbone="vgg11"), layer="a")))
-    for name in ("zooms", "stamps", "without_file"):
+    for name in ("zooms", "stamps", "without_file", "tabs"):
         del written[name]
     assert sitting.read(json.dumps(written).encode()) == Sitting(setup=Setup(backbone="vgg11"), layer="a")
 

@@ -60,8 +60,23 @@ def test_else_the_same_tap() -> None:
     assert layer_to_keep(looking_at("b"), new) == "z"
 
 
-def test_else_the_deepest_at_the_same_stride() -> None:
-    new = ran(layer("x", 8.0), layer("y", 8.0), layer("z", 16.0, ("C4",)))
+def test_else_a_level_at_the_same_stride() -> None:
+    new = ran(layer("x", 8.0, ("C3",)), layer("y", 16.0, ("C4",)), layer("z", 16.0), layer("[boxes.P5]", 8.0))
+    assert layer_to_keep(looking_at("c"), new) == "x"
+    old = ran(layer("conv", 16.0))
+    assert layer_to_keep(ViewState(shown=old, layer="conv"), new) == "y"
+
+
+def test_else_c3_or_the_first_level() -> None:
+    old = ViewState(shown=ran(layer("conv", 1.0)), layer="conv")
+    boxes = (layer("(output)[boxes.P4]", 16.0), layer("(output)[boxes.P5]", 1.0))
+    assert layer_to_keep(old, ran(layer("a", 4.0, ("C2",)), layer("b", 8.0, ("C3",)), *boxes)) == "b"
+    assert layer_to_keep(old, ran(layer("x", 16.0), layer("a", 16.0, ("C4",)), *boxes)) == "a"
+    assert layer_to_keep(old, ran(layer("a", None, ("C5",)), layer("x", 16.0), layer("y", 1.0))) == "y"
+
+
+def test_without_levels_the_deepest_at_the_same_stride() -> None:
+    new = ran(layer("x", 8.0), layer("y", 8.0), layer("z", 16.0))
     assert layer_to_keep(looking_at("c"), new) == "y"
 
 

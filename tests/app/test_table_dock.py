@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from driving import Desk, until
-from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QFileDialog, QPushButton
@@ -259,6 +259,48 @@ def test_a_copy_has_the_rows_that_the_user_selected(desk: Desk, table: Any) -> N
     table.field.setText("stage3")
     assert len(copied(desk, "copy_table_csv").splitlines()) == 1 + len(table.rows_to_copy()) > 10
     table.field.clear()
+
+
+@pytest.mark.parametrize("chosen", [["body.stage3", "body.stem.conv"], ["body.stage3"]])
+def test_sorting_keeps_the_selected_rows(desk: Desk, table: Any, chosen: list[str]) -> None:
+    select(table, chosen)
+    said = table._selected.text()
+    header = table.table.header()
+    for column in ("macs", "parameters", "layer"):
+        place = header.sectionViewportPosition(NUMBER[column]) + header.sectionSize(NUMBER[column]) // 2
+        table.table.horizontalScrollBar().setValue(0)
+        QTest.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place, header.height() // 2))
+        assert header.sortIndicatorSection() == NUMBER[column]
+        assert sorted(table.selection()) == sorted(chosen)
+        assert table._selected.text() == said
+        assert table._selected.isHidden() == (len(chosen) == 1)
+        copied(desk, "copy_table_csv")
+        assert confirmation(desk).startswith(f"Copied {len(chosen)} row")
+    desk.choose(table.grouping, "flat")
+    assert sorted(table.selection()) == sorted(chosen)
+    desk.choose_layer("body.stem.conv")
+    assert "body.stem.conv" in table.selection()
+
+
+def test_totals_of_a_selection_go_with_it(desk: Desk, table: Any) -> None:
+    desk.choose_layer("body.stem.conv")
+    table.field.setText("stage3")
+    table.table.setFocus()
+    table.table.selectAll()
+    count = len(table.selection())
+    assert f"{count} modules" in table._selected.text()
+    assert count > 10
+    table.table.header().setSortIndicator(NUMBER["macs"], Qt.SortOrder.DescendingOrder)
+    assert len(table.selection()) == count
+    assert f"{count} modules" in table._selected.text()
+    table.field.setText("stage2")
+    assert table.selection() == []
+    assert table._selected.isHidden()
+    table.field.setText("stage3")
+    table.table.selectAll()
+    table.kind.setCurrentIndex(1)
+    assert len(table.selection()) < 2
+    assert table._selected.isHidden()
 
 
 def test_the_row_of_the_chosen_layer_is_no_selection(desk: Desk, table: Any) -> None:

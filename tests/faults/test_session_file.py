@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -124,9 +125,12 @@ def test_what_was_open_is_offered_and_restored(open_desk: OpenDesk, tmp_path: Pa
     first.choose_tap("C4")
     first.app.store.update(colour_map="grey", channel=5, order="mean")
     first.settle()
+    first.window.raise_dock("parameters")
+    first.window.raise_dock("column")
     wanted = sitting.of_state(first.state)
+    whole = msgspec.structs.replace(wanted, tabs=("parameters", "column"))
     (kept,) = (tmp_path / "one").glob("window-*.json")
-    until(lambda: sitting.read(kept.read_bytes()) == wanted, "it is written")
+    until(lambda: sitting.read(kept.read_bytes()) == whole, "it is written")
     (tmp_path / "two").mkdir()
     shutil.copy(kept, tmp_path / "two" / "window-0.json")
     first.close()
@@ -136,14 +140,53 @@ def test_what_was_open_is_offered_and_restored(open_desk: OpenDesk, tmp_path: Pa
     second.settle()
     assert second.names == ["chelsea.png"]
     assert "was ended last time with coffee.png in" in second.problem("window")
+    assert second.window.front_tabs() == ("maps", "channel")
     (button,) = second.window.banner("window").findChildren(QPushButton)
     button.click()
     second.settle()
     assert sitting.of_state(second.state) == wanted
     assert second.names == ["coffee.png", "rocket.jpg"]
+    assert second.window.front_tabs() == ("parameters", "column")
+    assert not second.window.docks["parameters"].visibleRegion().isEmpty()
+    assert not second.window.docks["column"].visibleRegion().isEmpty()
     assert second.problem("window") == ""
     assert not (tmp_path / "two" / "window-0.json").exists()
     second.close()
+
+
+@pytest.mark.parametrize("how", ["restored", "dismissed"])
+def test_killed_windows_are_offered_one_by_one(open_desk: OpenDesk, tmp_path: Path, how: str) -> None:
+    """Only the files of the offered window are removed; its crash report is not mixed up with another window's."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    for age, name in enumerate(("rocket.jpg", "coffee.png", "flower.jpg")):
+        kept = Sitting(pictures=(str(asset(f"samples/{name}")),), setup=Setup(backbone="resnet18", weights="random"))
+        (folder / f"window-{age}.json").write_bytes(sitting.written(kept))
+        (folder / f"window-{age}.crash").write_text("Fatal Python error: coffee" if name == "coffee.png" else "")
+        for suffix in ("json", "crash"):
+            os.utime(folder / f"window-{age}.{suffix}", (1_000_000 + age, 1_000_000 + age))
+    said = {
+        "flower.jpg": "was ended last time with flower.jpg in resnet18 open. 3 windows were open",
+        "coffee.png": "crashed last time, with coffee.png in resnet18 open. 2 windows were open",
+        "rocket.jpg": "was ended last time with rocket.jpg in resnet18 open.",
+    }
+    left = {f"window-{age}.json" for age in range(3)}
+    for name, words in said.items():
+        desk = open_desk(settings=tmp_path / "a.ini", folder=folder)
+        desk.settle()
+        assert words in desk.problem("window")
+        assert desk.problem("window").count("were open") == (name != "rocket.jpg")
+        left -= {f"window-{len(left) - 1}.json"}
+        if how == "restored":
+            desk.do("restore_session")
+            desk.settle()
+            assert desk.names == [name]
+        else:
+            desk.window.banner("window").closed.emit()
+        assert desk.problem("window") == ""
+        assert {path.name for path in folder.glob("window-?.json")} == left
+        desk.close()
+    assert not list(folder.glob("window-*"))
 
 
 def test_an_offer_stays_until_it_is_taken(open_desk: OpenDesk, tmp_path: Path) -> None:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPersistentModelIndex, QSignalBlocker, Qt, QTimer, Signal
+from PySide6.QtCore import (
+    QItemSelection,
+    QItemSelectionModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QSignalBlocker,
+    Qt,
+    QTimer,
+    Signal,
+)
 from PySide6.QtGui import QAction, QColor, QKeyEvent, QKeySequence, QPainter, QPalette
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -213,20 +223,23 @@ class ParametersView(QWidget):
         if fresh:
             self._folded.clear()
             self._set_kinds(sorted({row.kind for row in table.rows}))
-        self._model.set_table(table)
-        self._after_a_change(fresh=fresh)
+        with self._selection_kept(keep=not fresh):
+            self._model.set_table(table)
+            self._after_a_change(fresh=fresh)
         self._totals.setText(totals)
         self._setting = False
         self._note.hide()
-        self.set_current(self._current)
+        if not self._selected_by_hand:
+            self.set_current(self._current)
 
     def set_times(self, seconds: Mapping[str, float]) -> None:
         """How long each module takes, by path; empty where that is not known."""
         if not seconds and not self._model.timed:
             return
         self._setting = True
-        self._model.set_times(seconds)
-        self._after_a_change(fresh=False)
+        with self._selection_kept():
+            self._model.set_times(seconds)
+            self._after_a_change(fresh=False)
         self._setting = False
         self._show_columns()
         if seconds:
@@ -345,13 +358,38 @@ class ParametersView(QWidget):
         before = self._model.arrangement
         renamed = (before.grouping, before.choice.only_leaves) != (arrangement.grouping, choice.only_leaves)
         self._setting = True
-        self._model.arrange(arrangement)
-        self._after_a_change(fresh=False)
+        # A filter is a new question: it begins without the rows that were selected before.
+        with self._selection_kept(keep=before.choice == choice):
+            self._model.arrange(arrangement)
+            self._after_a_change(fresh=False)
         self._setting = False
         if renamed:
             # Names are longer where modules do not stand below those that they lie in.
             self._fit(0)
-        self.set_current(self._current)
+        if not self._selected_by_hand:
+            self.set_current(self._current)
+        # A model reset clears the selection without a signal.
+        self.selection_changed.emit(self.selection())
+
+    @contextmanager
+    def _selection_kept(self, *, keep: bool = True) -> Iterator[None]:
+        """Select the rows again that the user selected before a change of the model, which clears the selection."""
+        selection = self.table.selectionModel()
+        nodes = [self._model.node(index) for index in selection.selectedRows()] if self._selected_by_hand else []
+        keys = {node.key for node in nodes if node}
+        current = self._model.node(selection.currentIndex())
+        yield
+        again = QItemSelection()
+        for index in self._model.indexes_of(keys) if keep else ():
+            again.select(index, index)
+        self._selected_by_hand = not again.isEmpty()
+        if not self._selected_by_hand:
+            return
+        for index in self._model.indexes_of({current.key} if current else ()):
+            selection.setCurrentIndex(index, QItemSelectionModel.SelectionFlag.NoUpdate)
+            self.table.scrollTo(index)
+        flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+        selection.select(again, flags)
 
     def _after_a_change(self, *, fresh: bool) -> None:
         """Unfold what is not folded; calls stay folded until they are asked for."""

@@ -5,7 +5,7 @@ Qt's own proxies would ask this model, in Python, for every row at every change;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -112,6 +112,12 @@ class TableModel(QAbstractItemModel):
             if node.key == path:
                 return self.createIndex(node.place, 0, node)
         return QModelIndex()
+
+    def indexes_of(self, keys: Container[str]) -> Iterator[QModelIndex]:
+        """Yield the indexes of the lines with these keys, from top to bottom."""
+        for node in self._nodes:
+            if node.key in keys:
+                yield self.createIndex(node.place, 0, node)
 
     def foldable(self) -> Iterator[tuple[str, QModelIndex]]:
         """Of the lines that have some below them."""
