@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 import numpy as np
+import numpy.typing as npt
 from PySide6.QtCore import QCoreApplication
 
 from fmviz.app.drawn_map import DrawnMap
@@ -426,6 +427,23 @@ def map_words(run: Ran | None, drawn: DrawnMap) -> str:
     if drawn.snapshot:
         name = QCoreApplication.translate("Words", "{layer} (in training)").format(layer=name)
     return f"{name}, {words}"
+
+
+def bars_note(values: npt.NDArray[np.float64], count: int) -> str:
+    """Return "49 values, 2 NaN or infinite.", for the bars of the first `values` of `count`; "" if they show all."""
+    missing = int((~np.isfinite(values)).sum())
+    if count == len(values) and not missing:
+        return ""
+    parts = [QCoreApplication.translate("Words", "{count} values").format(count=thousands(count))]
+    if count == 1:
+        parts = [QCoreApplication.translate("Words", "1 value")]
+    if count > len(values):
+        words = QCoreApplication.translate("Words", "the first {shown} drawn")
+        parts.append(words.format(shown=thousands(len(values))))
+    if missing:
+        words = QCoreApplication.translate("Words", "{missing} NaN or infinite (×)")
+        parts.append(words.format(missing=thousands(missing)))
+    return ", ".join(parts) + "."
 
 
 def _matrix_words(run: Ran | None, drawn: DrawnMap) -> str:

@@ -32,7 +32,7 @@ class VectorView(QWidget):
         self._layout.addWidget(self._reason)
 
     def set_values(self, values: npt.NDArray[np.float64], reason: str, drawn: DrawnMap | None = None) -> None:
-        """Draw bars of `values`, those that are finite, numbered from 0; `drawn` names the layer."""
+        """Draw bars of `values`, numbered from 0; NaN and infinity get a cross on the zero line. `drawn` names the layer."""
         self.drawn = drawn
         self.pointed.emit(None)
         self._reason.setText(reason)
@@ -71,10 +71,15 @@ class VectorView(QWidget):
         assert self._values is not None
         self._plot.clear()
         finite = np.isfinite(self._values)
-        places = np.arange(len(self._values))[finite]
-        self._plot.plot(
-            self._edges(places), self._values[finite], stepMode="center", fillLevel=0, brush=self._brush(), pen=None
-        )
+        # Each value keeps its own bin: left out of the bins, NaN would be drawn with the height of its neighbour.
+        heights = np.where(finite, self._values, 0.0)
+        edges = np.arange(len(heights) + 1) - 0.5
+        self._plot.plot(edges, heights, stepMode="center", fillLevel=0, brush=self._brush(), pen=None)
+        missing = np.flatnonzero(~finite)
+        if len(missing):
+            ink = self.palette().color(QPalette.ColorRole.Text)
+            marks = {"symbol": "x", "symbolSize": 7, "symbolBrush": ink, "symbolPen": None}
+            self._plot.plot(missing, np.zeros(len(missing)), pen=None, **marks)
         self._colour()
 
     def _colour(self) -> None:
@@ -89,10 +94,6 @@ class VectorView(QWidget):
             else:
                 self._colour()
         super().changeEvent(event)
-
-    @staticmethod
-    def _edges(places: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        return np.append(places - 0.5, (places[-1] if len(places) else -1) + 0.5)
 
     def _brush(self) -> Any:
         return self.palette().color(QPalette.ColorRole.Highlight)

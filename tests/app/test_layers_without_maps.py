@@ -1,0 +1,120 @@
+"""Bars and heat maps of values that lie nowhere on the picture: NaN, complex numbers, one value, none at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from desks import OpenDesk
+from driving import Desk, until
+from PySide6.QtCore import QPointF
+from PySide6.QtGui import QColor, QPalette
+from pytestqt.qtbot import QtBot
+
+from fmviz.app.views.vector_view import VectorView
+from fmviz.trust import trust
+
+MODEL = """
+import torch
+from torch import nn
+
+NAMES = ("holes", "single", "small", "waves", "wave_table", "none", "none_maps", "near", "apart")
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        for name in NAMES:
+            setattr(self, name, nn.Identity())
+        self.conv = nn.Conv2d(3, 4, 8, 8)
+        self.fc = nn.Linear(4, 20)
+
+    def forward(self, x):
+        y = self.conv(x)
+        ramp = torch.linspace(-0.64, 0.41, 49) + 0 * y.mean()
+        holes = ramp.clone()
+        holes[3], holes[5] = torch.nan, torch.inf
+        self.holes(holes)
+        self.single(ramp[:1])
+        self.small(ramp[:20].reshape(5, 4))
+        self.waves(torch.complex(ramp[:12], ramp[12:24]))
+        self.wave_table(torch.complex(ramp[:12], ramp[12:24]).reshape(3, 4))
+        self.none(ramp[:0].reshape(0, 7, 7))
+        self.none_maps(ramp[:0].reshape(1, 0, 7, 7))
+        self.near(near(ramp))
+        self.apart(torch.arange(64.0).reshape(1, 4, 4, 4))
+        return self.fc(y.mean((2, 3)))
+
+
+def near(ramp):
+    steps = torch.linspace(0, 0.0048, 16).reshape(1, 1, 4, 4)
+    return 1000 + steps.expand(1, 3, 4, 4) + 0 * ramp[0]
+
+
+def build():
+    return Net()
+"""
+
+
+@pytest.fixture(scope="module")
+def own(open_desk: OpenDesk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    path = tmp_path_factory.mktemp("model") / "net.py"
+    path.write_text(MODEL)
+    trust(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    desk = open_desk(backbone=f"own:{path}:build")
+    desk.settle()
+    yield desk
+    desk.window.copy_menu.close()
+
+
+def bars_of(desk: Desk, layer: str) -> VectorView:
+    """Choose a vector and wait until its bars are laid out."""
+    desk.choose_layer(layer)
+    view = desk.window.maps.vector
+    until(lambda: view.isVisible() and view._plot is not None and view.drawn.layer == layer, "the bars")
+    until(lambda: view._plot.plotItem.vb.sceneBoundingRect().width() > 50, "the plot is laid out")
+    return view
+
+
+def colour_at(view: VectorView, index: float, value: float) -> QColor:
+    """The colour of the plot at an index and a value."""
+    plot = view._plot
+    place = plot.mapFromScene(plot.plotItem.vb.mapViewToScene(QPointF(index, value)))
+    return plot.grab().toImage().pixelColor(place)
+
+
+def tick_texts(view: VectorView, side: str) -> list[str]:
+    """The numbers along an axis."""
+    axis: Any = view._plot.getAxis(side)
+    low, high = axis.range
+    length = axis.height() if side == "left" else axis.width()
+    levels = axis.tickValues(low, high, length)
+    return [text for spacing, values in levels[:1] for text in axis.tickStrings(values, axis.scale, spacing)]
+
+
+def test_values_that_are_not_finite_have_no_bar(qtbot: QtBot) -> None:
+    view = VectorView()
+    qtbot.addWidget(view)
+    view.resize(500, 300)
+    view.show()
+    view.set_values(np.array([0.1029, np.nan, 0.15, np.inf, -0.108, 0.12]), "")
+    until(lambda: view._plot is not None and view._plot.plotItem.items, "the bars")
+    until(lambda: view._plot.plotItem.vb.viewRange()[0][1] > 5, "the range of all six")
+    bar = view.palette().color(QPalette.ColorRole.Highlight)
+    for index, value in ((0, 0.1029), (2, 0.15), (4, -0.108), (5, 0.12)):
+        assert colour_at(view, index + 0.3, value * 0.6) == bar, index
+    for index in (1, 3):
+        for value in (-0.05, 0.05, 0.09):
+            assert colour_at(view, index + 0.3, value) != bar, (index, value)
+        # A cross on the zero line tells it from a value of 0.
+        assert colour_at(view, index, 0.0) == view.palette().color(QPalette.ColorRole.Text)
+
+
+def test_the_note_below_the_bars_counts_values_that_are_not_finite(own: Desk) -> None:
+    view = bars_of(own, "holes")
+    assert "49 values, 2 NaN or infinite" in view._reason.text()
+    assert "NaN" not in bars_of(own, "fc")._reason.text()
