@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,3 +117,37 @@ def test_the_note_below_the_bars_counts_values_that_are_not_finite(own: Desk) ->
     view = bars_of(own, "holes")
     assert "49 values, 2 NaN or infinite" in view._reason.text()
     assert "NaN" not in bars_of(own, "fc")._reason.text()
+
+
+def axis_texts(view: VectorView) -> tuple[list[float], list[str]]:
+    """The numbers along the values' axis and along the indices' axis, without prefixes."""
+    left, bottom = view._plot.getAxis("left"), view._plot.getAxis("bottom")
+    for axis in (left, bottom):
+        assert "(" not in axis.labelString(), axis.labelString()
+        assert axis.scale * axis.autoSIPrefixScale == 1
+    return [float(text.replace("−", "-")) for text in tick_texts(view, "left")], tick_texts(view, "bottom")
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e5])
+def test_the_axes_of_bars_show_the_values_as_they_are(qtbot: QtBot, factor: float) -> None:
+    view = VectorView()
+    qtbot.addWidget(view)
+    view.resize(600, 400)
+    view.show()
+    values = np.linspace(-0.64, 0.41, 49) * factor
+    view.set_values(values, "")
+    until(lambda: view._plot is not None and view._plot.plotItem.items, "the bars")
+    until(lambda: view._plot.plotItem.vb.viewRange()[0][1] > 48, "the range of all")
+    numbers, indices = axis_texts(view)
+    assert len(numbers) > 1
+    assert values.min() * 1.2 <= min(numbers) < 0 < max(numbers) <= values.max() * 1.2
+    assert "−" in "".join(tick_texts(view, "left"))
+    assert "-" not in "".join(tick_texts(view, "left"))
+    assert {"0", "20", "40"} <= set(indices)
+    assert all(text.isdigit() and int(text) < 49 for text in indices)
+
+
+def test_one_value_has_the_index_0_alone(own: Desk) -> None:
+    view = bars_of(own, "single")
+    until(lambda: view._plot.plotItem.vb.viewRange()[0][1] < 2, "the range of one value")
+    assert axis_texts(view)[1] == ["0"]

@@ -49,7 +49,7 @@ class VectorView(QWidget):
         if self._plot is None:
             from fmviz.app.views.plots import plot_widget
 
-            self._plot = plot_widget(self, bottom=self.tr("index"), left=self.tr("value"))
+            self._plot = plot_widget(self, bottom=self.tr("index"), left=self.tr("value"), indices=True)
             self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             self._layout.insertWidget(0, self._plot, 1)
             self._plot.scene().sigMouseMoved.connect(self._moved)
@@ -70,6 +70,7 @@ class VectorView(QWidget):
     def _fill(self) -> None:
         assert self._values is not None
         self._plot.clear()
+        self._plot.getAxis("bottom").count = len(self._values)
         finite = np.isfinite(self._values)
         # Each value keeps its own bin: left out of the bins, NaN would be drawn with the height of its neighbour.
         heights = np.where(finite, self._values, 0.0)
