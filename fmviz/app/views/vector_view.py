@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QEvent, Qt, QTimer, Signal
-from PySide6.QtGui import QPalette
+from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal
+from PySide6.QtGui import QHideEvent, QPalette
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from fmviz.app.drawn_map import DrawnMap
+from fmviz.app.views.pointer import POINTER
 
 
 class VectorView(QWidget):
@@ -53,19 +54,42 @@ class VectorView(QWidget):
             self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             self._layout.insertWidget(0, self._plot, 1)
             self._plot.scene().sigMouseMoved.connect(self._moved)
+            for changed in (self._plot.plotItem.vb.sigRangeChanged, self._plot.plotItem.vb.sigResized):
+                # The bars move below a resting pointer.
+                changed.connect(lambda *_: self.repoint())
 
-    def _moved(self, place: Any) -> None:
-        """Tell the value of the bar under the pointer."""
-        values = self._values
-        if values is None or not self._plot.plotItem.vb.sceneBoundingRect().contains(place):
-            self.pointed.emit(None)
-            return
-        index = round(self._plot.plotItem.vb.mapSceneToView(place).x())
-        self.pointed.emit((index, float(values[index])) if 0 <= index < len(values) else None)
+    def _moved(self, place: QPointF) -> None:
+        """Hear from the scene where the pointer is, in its coordinates."""
+        POINTER.move(self, self._plot.mapToGlobal(QPointF(self._plot.mapFromScene(place))))
+        self.repoint()
+
+    def repoint(self) -> None:
+        """Emit the bar under the pointer if it is over the plot; None if the plot has moved away below it."""
+        if POINTER.has(self):
+            pointer = POINTER.over(self)
+            self.pointed.emit(self._bar_at(pointer) if pointer is not None else None)
+
+    def _bar_at(self, place: QPointF) -> tuple[int, float] | None:
+        """Return (index, value) of the bar above or below a place of the widget."""
+        if self._values is None or self._plot is None:
+            return None
+        box = self._plot.plotItem.vb
+        in_scene = self._plot.mapToScene(self._plot.mapFrom(self, place.toPoint()))
+        if not box.sceneBoundingRect().contains(in_scene):
+            return None
+        index = round(box.mapSceneToView(in_scene).x())
+        return (index, float(self._values[index])) if 0 <= index < len(self._values) else None
 
     def leaveEvent(self, event: QEvent) -> None:
+        POINTER.leave(self)
         self.pointed.emit(None)
         super().leaveEvent(event)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        if POINTER.has(self):
+            POINTER.leave(self)
+            self.pointed.emit(None)
+        super().hideEvent(event)
 
     def _fill(self) -> None:
         assert self._values is not None
@@ -82,6 +106,7 @@ class VectorView(QWidget):
             marks = {"symbol": "x", "symbolSize": 7, "symbolBrush": ink, "symbolPen": None}
             self._plot.plot(missing, np.zeros(len(missing)), pen=None, **marks)
         self._colour()
+        self.repoint()
 
     def _colour(self) -> None:
         from fmviz.app.views.plots import recolour
