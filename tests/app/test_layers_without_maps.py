@@ -14,6 +14,7 @@ from PySide6.QtCore import QPointF
 from PySide6.QtGui import QColor, QPalette
 from pytestqt.qtbot import QtBot
 
+from fmviz.app.views.matrix_view import MatrixView
 from fmviz.app.views.vector_view import VectorView
 from fmviz.trust import trust
 
@@ -151,3 +152,18 @@ def test_one_value_has_the_index_0_alone(own: Desk) -> None:
     view = bars_of(own, "single")
     until(lambda: view._plot.plotItem.vb.viewRange()[0][1] < 2, "the range of one value")
     assert axis_texts(view)[1] == ["0"]
+
+
+def matrix_of(desk: Desk, layer: str) -> MatrixView:
+    """Choose a layer and wait until its matrix is drawn."""
+    desk.choose_layer(layer)
+    view: MatrixView = desk.window.maps.matrix
+    until(lambda: view.isVisible() and view.drawn is not None and view.drawn.layer == layer, "the matrix")
+    return view
+
+
+def test_header_and_note_of_a_matrix_agree(own: Desk) -> None:
+    view = matrix_of(own, "small")
+    assert view._name.text() == "5 rows × 4 columns"
+    assert "matrix of 5 rows and 4 columns" in view._reason.text()
+    assert "vector" not in view._reason.text()
