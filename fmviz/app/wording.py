@@ -240,6 +240,8 @@ def layer_facts(run: Ran, layer: LayerInfo, statistics: Statistics | None) -> st
     if layer.stride is not None:
         parts.append(_tr_stride(stride_words(layer.stride)))
     parts.append(layer.kind)
+    if layer.magnitude:
+        parts.append(QCoreApplication.translate("Words", "magnitude of complex values"))
     if training := training_of(run, layer):
         parts.append(training)
     if statistics is not None:
@@ -447,12 +449,15 @@ def bars_note(values: npt.NDArray[np.float64], count: int) -> str:
 
 
 def _matrix_words(run: Ran | None, drawn: DrawnMap) -> str:
-    """Return "vector", "matrix", or "matrix [12, 1]" where a layer has several."""
-    if drawn.kind == "vector":
-        return QCoreApplication.translate("Words", "vector")
+    """Return "vector", "matrix", or "matrix [12, 1]" where a layer has several; of complex values "vector, magnitude"."""
     layer = find_layer(run, drawn.layer)
-    which = matrix_words(layer.shape, drawn.channel) if layer is not None else ""
-    return " ".join((QCoreApplication.translate("Words", "matrix"), which)).rstrip()
+    words = QCoreApplication.translate("Words", "vector")
+    if drawn.kind == "matrix":
+        which = matrix_words(layer.shape, drawn.channel) if layer is not None else ""
+        words = " ".join((QCoreApplication.translate("Words", "matrix"), which)).rstrip()
+    if layer is not None and layer.magnitude:
+        words = QCoreApplication.translate("Words", "{which}, magnitude").format(which=words)
+    return words
 
 
 def readout(run: Ran | None, drawn: DrawnMap, cell: tuple[int, int], values: Sequence[float] = ()) -> str:

@@ -13,6 +13,7 @@ from driving import Desk, until
 from PySide6.QtCore import QPointF
 from PySide6.QtGui import QColor, QPalette
 from pytestqt.qtbot import QtBot
+from test_readout import as_number, told, words_and_value
 
 from fmviz.app.views.matrix_view import MatrixView
 from fmviz.app.views.vector_view import VectorView
@@ -167,3 +168,29 @@ def test_header_and_note_of_a_matrix_agree(own: Desk) -> None:
     assert view._name.text() == "5 rows × 4 columns"
     assert "matrix of 5 rows and 4 columns" in view._reason.text()
     assert "vector" not in view._reason.text()
+
+
+def test_complex_values_are_called_magnitudes(own: Desk) -> None:
+    ramp = np.linspace(-0.64, 0.41, 49)
+    view = bars_of(own, "waves")
+    until(lambda: view._plot.plotItem.vb.viewRange()[0][1] > 11, "the range of all")
+    box = view._plot.plotItem.vb
+    view._moved(box.mapViewToScene(QPointF(3, 0.1)))
+    words, _, number = told(own).partition(" = ")
+    assert words == "waves, vector, magnitude, index 3"
+    assert as_number(number) == pytest.approx(np.hypot(ramp[3], ramp[15]), rel=2e-3)
+    matrix = matrix_of(own, "wave_table")
+    cells = matrix.canvas.cells()
+    own.point(matrix.canvas, QPointF(cells.left() + 1.5 * cells.width() / 4, cells.top() + 2.5 * cells.height() / 3))
+    value = f"{np.hypot(ramp[9], ramp[21]):.4g}"
+    words_and_value(own, f"wave_table, matrix, magnitude, row 2, column 1 = {value}")
+    for layer in ("waves", "wave_table"):
+        own.choose_layer(layer)
+        facts = own.window.maps._facts
+        until(lambda: "magnitude of complex values" in facts.text(), "the header")  # noqa: B023
+        assert "no single scale" not in matrix._reason.text()
+        assert "magnitude" in matrix._reason.text()
+    assert "magnitude" in own.window.maps._bar._words.text()
+    own.choose_layer("fc")
+    until(lambda: "20" in facts.text(), "the header of another")
+    assert "magnitude" not in facts.text()
