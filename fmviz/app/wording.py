@@ -39,7 +39,7 @@ from fmviz.engine.messages import (
 )
 from fmviz.maps import Reduction, Statistics
 from fmviz.matrices import matrix_words
-from fmviz.receptive_field import ReceptiveField
+from fmviz.receptive_field import INDEPENDENT, WITHOUT_VALUES, ReceptiveField
 
 
 def window_title(state: ViewState) -> str:
@@ -478,6 +478,10 @@ def field_of_layer(run: Ran | None, name: str, tap: str, words: str) -> str:
 
 def field_words(field: ReceptiveField, cell: tuple[int, int]) -> str:
     """What a cell sees: "sees 91 × 91 px", cut by the borders of the picture."""
+    if field.unknown == INDEPENDENT:
+        return QCoreApplication.translate("Words", "it does not depend on the input")
+    if field.unknown == WITHOUT_VALUES:
+        return QCoreApplication.translate("Words", "what it sees is unknown, for the weights have no values")
     if field.unknown:
         return QCoreApplication.translate("Words", "what it sees is unknown from {operation} on").format(
             operation=field.unknown

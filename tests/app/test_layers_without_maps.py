@@ -1,4 +1,4 @@
-"""Bars and heat maps of values that lie nowhere on the picture: NaN, complex numbers, one value, none at all."""
+"""Layers of unusual values in the window: NaN, complex numbers, one value, none, values that do not depend on the input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from driving import Desk, until
 from PySide6.QtCore import QPointF
 from PySide6.QtGui import QColor, QPalette
 from pytestqt.qtbot import QtBot
-from test_readout import as_number, told, words_and_value
+from test_readout import as_number, tile_cell, told, words_and_value
 
 from fmviz.app.views.matrix_view import MatrixView
 from fmviz.app.views.vector_view import VectorView
@@ -194,3 +194,23 @@ def test_complex_values_are_called_magnitudes(own: Desk) -> None:
     own.choose_layer("fc")
     until(lambda: "20" in facts.text(), "the header of another")
     assert "magnitude" not in facts.text()
+
+
+def test_a_layer_that_does_not_depend_on_the_input_says_so(own: Desk) -> None:
+    for layer, expected in (("apart", "it does not depend on the input"), ("conv", "sees 8 × 8 px of the input")):
+        own.choose_layer(layer)
+        own.point(own.window.maps.canvas.viewport(), tile_cell(own, 0, 1, 1))
+        until(lambda: own.window._field.text().partition(": ")[2] == expected, expected)  # noqa: B023
+
+
+@pytest.mark.parametrize("layer", ["none", "none_maps"])
+def test_an_empty_layer_keeps_nothing_of_the_layer_before(own: Desk, layer: str) -> None:
+    view = bars_of(own, "fc")
+    own.choose_layer(layer)
+    until(lambda: view.drawn.layer == layer, "the empty layer")
+    assert "It is empty: its shape is" in view._reason.text()
+    assert not view._plot.isVisible(), "axes without bars"
+    assert not own.window.maps._bar.isVisible()
+    view._moved(QPointF(50, 50))
+    assert told(own) == ""
+    assert bars_of(own, "fc")._plot.isVisible()
