@@ -94,6 +94,8 @@ class VectorView(QWidget):
     def _fill(self) -> None:
         assert self._values is not None
         self._plot.clear()
+        # Without bars the axes would keep the range of the vector before.
+        self._plot.setVisible(len(self._values) > 0)
         self._plot.getAxis("bottom").count = len(self._values)
         finite = np.isfinite(self._values)
         # Each value keeps its own bin: left out of the bins, NaN would be drawn with the height of its neighbour.
