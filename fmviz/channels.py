@@ -43,17 +43,22 @@ def why_not_spatial(tensor: Tensor) -> str:
     if tensor.is_meta:
         return "It has no values: it is on the meta device, which computes shapes alone."
     if tensor.is_complex():
-        return "Its values are complex numbers, which have no single scale."
+        return "Its values are complex numbers, which have no order: bars and heat maps show their magnitude."
     if tensor.layout != torch.strided:
-        return "Its values are stored sparsely, without rows and columns."
+        return "Its values are stored sparsely, and maps are drawn of dense ones only."
     if len(shape) == 4 and shape[0] == 1:
         return ""
     if len(shape) == 4:
         return f"It holds a batch of {shape[0]:,}, and maps are drawn of one picture at a time."
+    if 0 in shape:
+        return f"It is empty: its shape is {words}."
     if not shape:
         return "It is a single number, without rows and columns."
+    if len(shape) <= 2 and matrices_of(shape) is not None:
+        return f"It is a matrix of {shape[0]:,} rows and {shape[1]:,} columns, which are no places on the picture."
     if len(shape) <= 2:
-        return f"It is a vector of {tensor.numel():,} values, without rows and columns."
+        values = "1 value" if tensor.numel() == 1 else f"{tensor.numel():,} values"
+        return f"It is a vector of {values}, without rows and columns."
     return f"Its shape is {words}, and only 1 × channels × height × width can be drawn as maps."
 
 

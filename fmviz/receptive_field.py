@@ -13,6 +13,11 @@ from fmviz.geometry import Box
 Sides: TypeAlias = "npt.NDArray[np.int32]"
 Status = Literal["exact", "whole picture", "unknown"]
 
+INDEPENDENT = "no dependence on the input"
+"""`ReceptiveField.unknown` of a layer whose values do not depend on the input."""
+WITHOUT_VALUES = "weights without values"
+"""`ReceptiveField.unknown` of a network that cannot be measured, for its weights have no values."""
+
 
 class ReceptiveField(msgspec.Struct, frozen=True, eq=False):
     """The receptive fields of all cells of a map: the smallest boxes that hold every input pixel with a path to the cell.

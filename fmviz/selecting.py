@@ -52,11 +52,12 @@ class Chosen:
 
     @property
     def shape_words(self) -> str:
-        """Kind and shape: "Conv2d · 512 × 28 × 28"."""
+        """Kind and shape: "Conv2d · 512 × 28 × 28"; and that complex numbers are drawn by their magnitude."""
         if self.tensor.is_nested:
             return f"{self.kind} · nested"
         shape = self.maps.shape[1:] if not self.why_no_maps else self.tensor.shape
-        return f"{self.kind} · {' × '.join(f'{length:,}' for length in shape) or 'scalar'}"
+        words = f"{self.kind} · {' × '.join(f'{length:,}' for length in shape) or 'scalar'}"
+        return f"{words} · magnitude of complex values" if self.tensor.is_complex() else words
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from fmviz.maps import LEVELS, PAPER
 from fmviz.matrices import index_of, matrices_of, matrix_words
 from fmviz.overlay import Overlay
 from fmviz.render import render
+from fmviz.selecting import chosen_layers
 from fmviz.session import Session
 from fmviz.sheet import TooLargeFigureError
 
@@ -95,6 +96,15 @@ def test_complex_sparse_and_quantized_values_are_drawn() -> None:
     assert torch.equal(matrix_stack(quantized)[0, 0], torch.eye(4))
     with pytest.raises(LayerError, match="meta"):
         matrix_stack(torch.empty(3, 3, device="meta"))
+
+
+@pytest.mark.parametrize("shape", [(12,), (3, 4)])
+def test_the_caption_of_complex_values_says_magnitude(shape: tuple[int, ...]) -> None:
+    waves = torch.randn(shape, dtype=torch.complex64)
+    (chosen,) = chosen_layers(captured(waves=waves), "waves")
+    assert chosen.shape_words.endswith("· magnitude of complex values")
+    (chosen,) = chosen_layers(captured(waves=waves.real.clone()), "waves")
+    assert "magnitude" not in chosen.shape_words
 
 
 def test_attention_is_exported_as_heat_maps_with_axes_and_names(tmp_path: Path) -> None:

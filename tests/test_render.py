@@ -311,6 +311,11 @@ def test_histograms_of_the_odd_ones(activation: Tensor) -> None:
     ("tensor", "reason"),
     [
         (torch.zeros(1, 1000), "vector of 1,000 values"),
+        (torch.zeros(1000, 1), "vector of 1,000 values"),
+        (torch.zeros(1), "vector of 1 value,"),
+        (torch.zeros(5, 4), "matrix of 5 rows and 4 columns"),
+        (torch.zeros(0, 7, 7), "empty: its shape is 0 × 7 × 7"),
+        (torch.zeros(0, 4), "empty"),
         (torch.tensor(1.0), "single number"),
         (torch.zeros(1, 197, 768), r"1 × 197 × 768"),
         (torch.zeros(2, 3, 4, 4), "batch of 2"),

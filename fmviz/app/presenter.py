@@ -79,9 +79,7 @@ class Presenter(QObject):
         name, values, count, reason = vector
         self._maps = self._channel = None
         self.window.channel.show_none(of_vector=True)
-        if count > len(values):
-            more = self.tr("The first {shown} of {count} values.").format(shown=len(values), count=count)
-            reason = f"{reason} {more}"
+        reason = " ".join(part for part in (reason, wording.bars_note(values, count)) if part)
         run = self.store.state.shown.run if self.store.state.shown else 0
         drawn = DrawnMap(run=run, layer=name, map_size=(1, len(values)), kind="vector")
         self.window.maps.show_vector(values, reason, drawn)

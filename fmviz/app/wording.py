@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 import numpy as np
+import numpy.typing as npt
 from PySide6.QtCore import QCoreApplication
 
 from fmviz.app.drawn_map import DrawnMap
@@ -38,7 +39,7 @@ from fmviz.engine.messages import (
 )
 from fmviz.maps import Reduction, Statistics
 from fmviz.matrices import matrix_words
-from fmviz.receptive_field import ReceptiveField
+from fmviz.receptive_field import INDEPENDENT, WITHOUT_VALUES, ReceptiveField
 
 
 def window_title(state: ViewState) -> str:
@@ -239,6 +240,8 @@ def layer_facts(run: Ran, layer: LayerInfo, statistics: Statistics | None) -> st
     if layer.stride is not None:
         parts.append(_tr_stride(stride_words(layer.stride)))
     parts.append(layer.kind)
+    if layer.magnitude:
+        parts.append(QCoreApplication.translate("Words", "magnitude of complex values"))
     if training := training_of(run, layer):
         parts.append(training)
     if statistics is not None:
@@ -430,13 +433,33 @@ def map_words(run: Ran | None, drawn: DrawnMap) -> str:
     return f"{name}, {words}"
 
 
+def bars_note(values: npt.NDArray[np.float64], count: int) -> str:
+    """Return "49 values, 2 NaN or infinite.", for the bars of the first `values` of `count`; "" if they show all."""
+    missing = int((~np.isfinite(values)).sum())
+    if count == len(values) and not missing:
+        return ""
+    parts = [QCoreApplication.translate("Words", "{count} values").format(count=thousands(count))]
+    if count == 1:
+        parts = [QCoreApplication.translate("Words", "1 value")]
+    if count > len(values):
+        words = QCoreApplication.translate("Words", "the first {shown} drawn")
+        parts.append(words.format(shown=thousands(len(values))))
+    if missing:
+        words = QCoreApplication.translate("Words", "{missing} NaN or infinite (×)")
+        parts.append(words.format(missing=thousands(missing)))
+    return ", ".join(parts) + "."
+
+
 def _matrix_words(run: Ran | None, drawn: DrawnMap) -> str:
-    """Return "vector", "matrix", or "matrix [12, 1]" where a layer has several."""
-    if drawn.kind == "vector":
-        return QCoreApplication.translate("Words", "vector")
+    """Return "vector", "matrix", or "matrix [12, 1]" where a layer has several; of complex values "vector, magnitude"."""
     layer = find_layer(run, drawn.layer)
-    which = matrix_words(layer.shape, drawn.channel) if layer is not None else ""
-    return " ".join((QCoreApplication.translate("Words", "matrix"), which)).rstrip()
+    words = QCoreApplication.translate("Words", "vector")
+    if drawn.kind == "matrix":
+        which = matrix_words(layer.shape, drawn.channel) if layer is not None else ""
+        words = " ".join((QCoreApplication.translate("Words", "matrix"), which)).rstrip()
+    if layer is not None and layer.magnitude:
+        words = QCoreApplication.translate("Words", "{which}, magnitude").format(which=words)
+    return words
 
 
 def readout(run: Ran | None, drawn: DrawnMap, cell: tuple[int, int], values: Sequence[float] = ()) -> str:
@@ -457,6 +480,10 @@ def field_of_layer(run: Ran | None, name: str, tap: str, words: str) -> str:
 
 def field_words(field: ReceptiveField, cell: tuple[int, int]) -> str:
     """What a cell sees: "sees 91 × 91 px", cut by the borders of the picture."""
+    if field.unknown == INDEPENDENT:
+        return QCoreApplication.translate("Words", "it does not depend on the input")
+    if field.unknown == WITHOUT_VALUES:
+        return QCoreApplication.translate("Words", "what it sees is unknown, for the weights have no values")
     if field.unknown:
         return QCoreApplication.translate("Words", "what it sees is unknown from {operation} on").format(
             operation=field.unknown

@@ -398,6 +398,7 @@ def _layers(capture: Capture) -> Iterator[LayerInfo]:
             stride=stride_of(size, (shape[2], shape[3])) if spatial else None,
             spatial=spatial,
             taps=tuple(taps.get(str(layer), ())),
+            magnitude=activation.tensor.is_complex(),
         )
 
 

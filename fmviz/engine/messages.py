@@ -164,7 +164,8 @@ class TrustWanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LayerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One layer of a capture: `name` is its key, `path` the module's. `shape` is the activation's, batch included."""
+    """One layer of a capture: `name` is its key, `path` the module's. `shape` is the activation's, batch included.
+    `magnitude` says that its values are complex, and shown by their magnitude."""
 
     name: str
     path: str
@@ -175,6 +176,7 @@ class LayerInfo(msgspec.Struct, frozen=True, kw_only=True):
     stride: float | None
     spatial: bool
     taps: tuple[str, ...] = ()
+    magnitude: bool = False
 
 
 class WeightsInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,10 +9,8 @@ from fmviz.column import column, largest
 from fmviz.engine.messages import ColumnRead, FieldRead, ReadColumn, ReadField
 from fmviz.engine.shown import Shown
 from fmviz.errors import BackboneError
-from fmviz.receptive_field import ReceptiveField, Sides
+from fmviz.receptive_field import INDEPENDENT, WITHOUT_VALUES, ReceptiveField, Sides
 from fmviz.table import LayerTable
-
-WITHOUT_VALUES = "the network itself, which cannot be measured without values"
 
 
 def field_of(request: ReadField, shown: Shown, capture: Capture) -> FieldRead:
@@ -24,7 +22,7 @@ def field_of(request: ReadField, shown: Shown, capture: Capture) -> FieldRead:
     layer = capture[request.layer].layer
     found = shown.table.field(layer) if isinstance(shown.table, LayerTable) else None
     if found is None:
-        why = WITHOUT_VALUES if shown.table == WITHOUT_VALUES else "the input, of which it depends on nothing"
+        why = WITHOUT_VALUES if shown.table == WITHOUT_VALUES else INDEPENDENT
         found = ReceptiveField.unknown_from(why, size)
     return FieldRead(
         id=request.id,

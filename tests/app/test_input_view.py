@@ -11,8 +11,12 @@ from pytestqt.qtbot import QtBot
 from fmviz.app.views.elided_label import ClippedLabel
 from fmviz.app.views.input_view import InputView
 
-NOTE = "values above 4,095 are left out: they are 0.3 % of the pixels; stretched from 12.5 to 3,871 (percentiles 1 and 99)"
-NOTES = " ".join(f"Output {number} of the layer “features.{number}” is omitted: it is no tensor." for number in range(30))
+NOTE = (
+    "values above 4,095 are left out: they are 0.3 % of the pixels; stretched from 12.5 to 3,871 (percentiles 1 and 99)"
+)
+NOTES = " ".join(
+    f"Output {number} of the layer “features.{number}” is omitted: it is no tensor." for number in range(30)
+)
 PREDICTIONS = [(f"name {number}", 0.1) for number in range(5)]
 
 

@@ -12,10 +12,16 @@ import pytest
 from driving import Desk, until
 from PySide6.QtCore import QEvent, QPointF, QRectF
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
 
 from fmviz.app.numbers import value_words
 from fmviz.app.state import PyramidChoice
+from fmviz.app.views.grid_canvas import GridCanvas
+from fmviz.app.views.map_canvas import MapCanvas
+from fmviz.app.views.matrix_view import HeatMap
+from fmviz.app.views.pointer import POINTER
+from fmviz.app.views.vector_view import VectorView
 from fmviz.capture import Capture
 from fmviz.render import reduce_channels
 from fmviz.session import Session
@@ -227,3 +233,81 @@ def test_smooth_moves_over_two_docks_never_mix(read: Desk, truth: Capture) -> No
         assert told(read) == "" or told(read).startswith("C4 ")
     until(lambda: " = " in told(read), "the value")
     assert told(read).startswith("C4 body.stage5, channel ")
+
+
+def in_the_middle(canvas: QWidget) -> tuple[QPointF, QPointF]:
+    """The middle of a canvas, there and in global coordinates."""
+    middle = QPointF(canvas.width() / 2 + 0.3, canvas.height() / 2 + 0.3)
+    return middle, canvas.mapToGlobal(middle)
+
+
+def test_a_picture_that_shrinks_below_a_resting_pointer_is_reread(read: Desk) -> None:
+    canvas = read.window.input.picture
+    middle, place = in_the_middle(canvas)
+    read.point(canvas, middle)
+    until(lambda: " = " in told(read), "a value")
+    before, height = told(read), canvas.height()
+    read.window.input.set_notes("A note of several lines. " * 12)
+    until(lambda: canvas.height() < height, "the picture shrinks")
+
+    def expected() -> str:
+        at = canvas.to_picture(canvas.mapFromGlobal(place))
+        return f"picture, RGB, row {int(at.y())}, column {int(at.x())}" if canvas.view.region.contains(at) else ""
+
+    until(lambda: told(read) != before, "another place")
+    until(lambda: told(read).partition(" = ")[0] == expected(), "the place that is there now")
+    read.window.input.set_notes("")
+
+
+def test_a_grid_that_moves_below_a_resting_pointer_is_reread(read: Desk) -> None:
+    read.choose_tap("C3")
+    canvas, banner = read.window.maps.canvas, read.window.banner("maps")
+    middle, place = in_the_middle(canvas.viewport())
+    read.point(canvas.viewport(), middle)
+    until(lambda: " = " in told(read), "a value")
+    before = told(read)
+    banner.tell("A message.", [], "")
+    until(lambda: canvas.viewport().mapFromGlobal(place) != middle, "the grid moves")
+
+    def expected() -> str:
+        cell = canvas.cell_under(canvas.viewport().mapFromGlobal(place))
+        name = f"C3 {read.state.layer}"
+        return f"{name}, channel {cell[0]}, row {cell[1]}, column {cell[2]}" if cell is not None else ""
+
+    until(lambda: told(read) != before, "another cell")
+    until(lambda: told(read).partition(" = ")[0] == expected(), "the cell that is there now")
+    banner.hide()
+    until(lambda: canvas.viewport().mapFromGlobal(place) == middle, "the grid moves back")
+    until(lambda: told(read).partition(" = ")[0] == before.partition(" = ")[0], "the first cell again")
+
+
+@pytest.mark.parametrize("make", [MapCanvas, HeatMap, GridCanvas, VectorView])
+def test_each_canvas_is_reread_when_all_that_it_lies_in_moves(qtbot: QtBot, make: type[Any]) -> None:
+    window = QWidget()
+    holder = QWidget(window)
+    canvas = make(parent=holder)
+    qtbot.addWidget(window)
+    window.resize(600, 400)
+    holder.setGeometry(0, 0, 300, 300)
+    canvas.setGeometry(0, 0, 300, 300)
+    if make is VectorView:
+        canvas.set_values(np.arange(5.0), "")
+    window.show()
+    if make is VectorView:
+        until(lambda: canvas._plot is not None and canvas._plot.plotItem.vb.viewRange()[0][1] > 4, "the bars")
+    surface = canvas.viewport() if make is GridCanvas else canvas
+    heard: list[object] = []
+    POINTER.move(canvas, surface.mapToGlobal(QPointF(150, 150)))
+    canvas.repoint()
+    canvas.pointed.connect(heard.append)
+    holder.move(40, 0)
+    until(lambda: heard, "read again")
+    heard.clear()
+    holder.move(300, 0)
+    until(lambda: heard, "nothing is below the pointer")
+    assert heard[-1] is None
+    POINTER.leave(canvas)
+    heard.clear()
+    holder.move(0, 0)
+    QApplication.processEvents()
+    assert not heard

@@ -460,17 +460,17 @@ class GridCanvas(QAbstractScrollArea):
             self._grabbed, self._moved = event.position(), False
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        POINTER.move(self, event.position())
+        POINTER.move(self, event.globalPosition())
         if self._grabbed is not None and event.buttons():
             self._drag(event.position())
             return
         self.repoint()
 
     def repoint(self) -> None:
-        """Tell what is under the pointer, if it is over the grid."""
+        """Emit the cell under the pointer if it is over the grid; None if the grid has moved away below it."""
         pointer = POINTER.over(self)
-        if pointer is not None:
-            self.pointed.emit(self.cell_under(pointer))
+        if POINTER.has(self):
+            self.pointed.emit(self.cell_under(pointer) if pointer is not None else None)
 
     def cell_under(self, point: QPointF) -> tuple[int, int, int] | None:
         """(channel, row, column)"""
@@ -510,17 +510,17 @@ class GridCanvas(QAbstractScrollArea):
 
     def viewportEvent(self, event: QEvent) -> bool:
         # Over a scroll bar the pointer is still in the area, but over no map.
-        if event.type() == QEvent.Type.Leave and POINTER.over(self) is not None:
+        if event.type() == QEvent.Type.Leave and POINTER.has(self):
             self.leaveEvent(event)
         return super().viewportEvent(event)
 
     def enterEvent(self, event: QEnterEvent) -> None:
         # No move follows when the dock comes to the front below a resting pointer.
-        POINTER.move(self, QPointF(self.viewport().mapFrom(self, event.position().toPoint())))
+        POINTER.move(self, event.globalPosition())
         self.repoint()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        if POINTER.over(self) is not None:
+        if POINTER.has(self):
             self.leaveEvent(event)
         super().hideEvent(event)
 

@@ -289,13 +289,15 @@ class MapCanvas(QWidget):
                 self._grabbed = event.position()
                 self.view.pan(-moved / self._scale())
             return
-        POINTER.move(self, event.position())
+        POINTER.move(self, event.globalPosition())
         self.repoint()
 
     def repoint(self) -> None:
-        """Tell what is under the pointer, if it is over this canvas."""
+        """Emit the place under the pointer if it is over this canvas; None if the canvas has moved away below it."""
         pointer = POINTER.over(self)
         if pointer is None:
+            if POINTER.has(self):
+                self._unpoint()
             return
         place = self.to_picture(pointer)
         inside = self.view.region.contains(place)
@@ -322,16 +324,19 @@ class MapCanvas(QWidget):
 
     def leaveEvent(self, event: object) -> None:
         POINTER.leave(self)
+        self._unpoint()
+
+    def _unpoint(self) -> None:
         self.view.set_cross(None)
         self.pointed.emit(None)
 
     def enterEvent(self, event: QEnterEvent) -> None:
         # No move follows when a dock comes to the front below a resting pointer.
-        POINTER.move(self, event.position())
+        POINTER.move(self, event.globalPosition())
         self.repoint()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        if POINTER.over(self) is not None:
+        if POINTER.has(self):
             self.leaveEvent(event)
         super().hideEvent(event)
 

@@ -146,14 +146,14 @@ class HeatMap(QWidget):
     # Hands
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        POINTER.move(self, event.position())
+        POINTER.move(self, event.globalPosition())
         self.repoint()
 
     def repoint(self) -> None:
-        """Emit the cell under the pointer, if it is over this matrix."""
+        """Emit the cell under the pointer if it is over this matrix; None if the matrix has moved away below it."""
         pointer = POINTER.over(self)
-        if pointer is not None:
-            self.pointed.emit(self.cell_at(pointer))
+        if POINTER.has(self):
+            self.pointed.emit(self.cell_at(pointer) if pointer is not None else None)
 
     def leaveEvent(self, event: QEvent) -> None:
         POINTER.leave(self)

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QEvent, Qt, QTimer, Signal
-from PySide6.QtGui import QPalette
+from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal
+from PySide6.QtGui import QHideEvent, QPalette
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from fmviz.app.drawn_map import DrawnMap
+from fmviz.app.views.pointer import POINTER
 
 
 class VectorView(QWidget):
@@ -32,7 +33,7 @@ class VectorView(QWidget):
         self._layout.addWidget(self._reason)
 
     def set_values(self, values: npt.NDArray[np.float64], reason: str, drawn: DrawnMap | None = None) -> None:
-        """Draw bars of `values`, those that are finite, numbered from 0; `drawn` names the layer."""
+        """Draw bars of `values`, numbered from 0; NaN and infinity get a cross on the zero line. `drawn` names the layer."""
         self.drawn = drawn
         self.pointed.emit(None)
         self._reason.setText(reason)
@@ -49,33 +50,65 @@ class VectorView(QWidget):
         if self._plot is None:
             from fmviz.app.views.plots import plot_widget
 
-            self._plot = plot_widget(self, bottom=self.tr("index"), left=self.tr("value"))
+            self._plot = plot_widget(self, bottom=self.tr("index"), left=self.tr("value"), indices=True)
             self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             self._layout.insertWidget(0, self._plot, 1)
             self._plot.scene().sigMouseMoved.connect(self._moved)
+            for changed in (self._plot.plotItem.vb.sigRangeChanged, self._plot.plotItem.vb.sigResized):
+                # The bars move below a resting pointer.
+                changed.connect(lambda *_: self.repoint())
 
-    def _moved(self, place: Any) -> None:
-        """Tell the value of the bar under the pointer."""
-        values = self._values
-        if values is None or not self._plot.plotItem.vb.sceneBoundingRect().contains(place):
-            self.pointed.emit(None)
-            return
-        index = round(self._plot.plotItem.vb.mapSceneToView(place).x())
-        self.pointed.emit((index, float(values[index])) if 0 <= index < len(values) else None)
+    def _moved(self, place: QPointF) -> None:
+        """Hear from the scene where the pointer is, in its coordinates."""
+        POINTER.move(self, self._plot.mapToGlobal(QPointF(self._plot.mapFromScene(place))))
+        self.repoint()
+
+    def repoint(self) -> None:
+        """Emit the bar under the pointer if it is over the plot; None if the plot has moved away below it."""
+        if POINTER.has(self):
+            pointer = POINTER.over(self)
+            self.pointed.emit(self._bar_at(pointer) if pointer is not None else None)
+
+    def _bar_at(self, place: QPointF) -> tuple[int, float] | None:
+        """Return (index, value) of the bar above or below a place of the widget."""
+        if self._values is None or self._plot is None:
+            return None
+        box = self._plot.plotItem.vb
+        in_scene = self._plot.mapToScene(self._plot.mapFrom(self, place.toPoint()))
+        if not box.sceneBoundingRect().contains(in_scene):
+            return None
+        index = round(box.mapSceneToView(in_scene).x())
+        return (index, float(self._values[index])) if 0 <= index < len(self._values) else None
 
     def leaveEvent(self, event: QEvent) -> None:
+        POINTER.leave(self)
         self.pointed.emit(None)
         super().leaveEvent(event)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        if POINTER.has(self):
+            POINTER.leave(self)
+            self.pointed.emit(None)
+        super().hideEvent(event)
 
     def _fill(self) -> None:
         assert self._values is not None
         self._plot.clear()
+        # Without bars the axes would keep the range of the vector before.
+        self._plot.setVisible(len(self._values) > 0)
+        self._plot.getAxis("bottom").count = len(self._values)
         finite = np.isfinite(self._values)
-        places = np.arange(len(self._values))[finite]
-        self._plot.plot(
-            self._edges(places), self._values[finite], stepMode="center", fillLevel=0, brush=self._brush(), pen=None
-        )
+        # Each value keeps its own bin: left out of the bins, NaN would be drawn with the height of its neighbour.
+        heights = np.where(finite, self._values, 0.0)
+        edges = np.arange(len(heights) + 1) - 0.5
+        self._plot.plot(edges, heights, stepMode="center", fillLevel=0, brush=self._brush(), pen=None)
+        missing = np.flatnonzero(~finite)
+        if len(missing):
+            ink = self.palette().color(QPalette.ColorRole.Text)
+            marks = {"symbol": "x", "symbolSize": 7, "symbolBrush": ink, "symbolPen": None}
+            self._plot.plot(missing, np.zeros(len(missing)), pen=None, **marks)
         self._colour()
+        self.repoint()
 
     def _colour(self) -> None:
         from fmviz.app.views.plots import recolour
@@ -89,10 +122,6 @@ class VectorView(QWidget):
             else:
                 self._colour()
         super().changeEvent(event)
-
-    @staticmethod
-    def _edges(places: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        return np.append(places - 0.5, (places[-1] if len(places) else -1) + 0.5)
 
     def _brush(self) -> Any:
         return self.palette().color(QPalette.ColorRole.Highlight)
