@@ -149,6 +149,7 @@ class App:
         self.controller.looking.maps_came.connect(self.plots_ahead.begin)
         self.plots_ahead.loaded.connect(self.window.maps.prepare_plot)
         self._follow_theme()
+        self.store.changed.connect(self._save_setup)
         self.window.closing.connect(self._closing)
         # Not at once: what else is in the window is painted first.
         self.window.first_painted.connect(lambda: QTimer.singleShot(1, self._start))
@@ -191,6 +192,16 @@ class App:
         """Return what is kept with what is not in the state."""
         looks = {"zooms": self.window.zooms(), "tabs": self.window.front_tabs()}
         return self.returning.with_awaited(msgspec.structs.replace(kept, **looks))
+
+    def _save_setup(self, old: ViewState, new: ViewState) -> None:
+        """Save the network at once when another one is shown: a window that is killed saves nothing at the end."""
+        before = old.shown.setup if old.shown is not None else None
+        if new.shown is None or new.shown.setup == before:
+            return
+        if before is not None and not self._live and new.shown.setup.backbone not in (before.backbone, self._backbone):
+            # The user chose it in the window, in place of the one that the caller named.
+            self.preferences.keep_setup(None)
+        self.preferences.save_choices(new)
 
     def _named_setup(self, setup: Setup) -> Setup:
         """Return `setup` with what the caller named."""

@@ -59,8 +59,8 @@ class Preferences:
         """Whether the settings are kept in an INI file: on macOS it is a binary one, and on Windows none."""
         return self._settings.format() == QSettings.Format.IniFormat or sys.platform not in ("darwin", "win32")
 
-    def keep_setup(self, setup: Setup) -> None:
-        """Save this setup at the end, whatever is shown then."""
+    def keep_setup(self, setup: Setup | None) -> None:
+        """Save this setup, whatever is shown; None saves the one that is shown again."""
         self._kept = setup
 
     def restored(self, state: ViewState) -> ViewState:

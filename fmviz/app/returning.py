@@ -51,6 +51,8 @@ class Returning(QObject):
         self._left = Left()
         self._told = ""
         self._awaited: Sitting | None = None
+        self._another_network = False
+        """Whether the caller named another network than that of last time, which need not have its layer."""
         self.was_empty = False
         """Whether a window without pictures was shown again."""
         if keeper is not None:
@@ -72,7 +74,9 @@ class Returning(QObject):
         if kept is None:
             return
         self.was_empty = not kept.pictures and not kept.without_file
+        before = kept.setup.backbone
         kept = msgspec.structs.replace(kept, setup=setup(kept.setup))
+        self._another_network = kept.setup.backbone != before
         if not pictures:
             kept = msgspec.structs.replace(kept, pictures=(), without_file=0, pin=None, zooms=Zooms())
         self._open(kept)
@@ -108,6 +112,7 @@ class Returning(QObject):
             return False
         # Only once; what it is now is kept from here on.
         self._left = Left(crash=self._left.crash)
+        self._another_network = False
         self._controller.problems.dismiss("window")
         self._open(kept)
         return True
@@ -198,7 +203,7 @@ class Returning(QObject):
             channels = layer.shape[1] if layer.spatial else 1
             changes |= {"layer": layer.name, "channel": max(0, min(kept.channel, channels - 1))}
         self._store.update(**changes)
-        if layer is None and kept.layer:
+        if layer is None and kept.layer and not self._another_network:
             text = self.tr("The layer {layer} of last time is not in this {network}: another one is shown.")
             self._tell(text.format(layer=kept.layer, network=shown_name(kept.setup.backbone)))
 

@@ -40,16 +40,16 @@ def test_the_picture_keeps_half_of_the_dock(qtbot: QtBot, view: InputView, size:
     full(view).resize(*size)
     view.show()
     qtbot.waitUntil(lambda: view.picture.height() >= view.height() // 2)
-    qtbot.waitUntil(lambda: view.scroll.verticalScrollBar().maximum() > 0)
+    qtbot.waitUntil(lambda: view.texts_area.verticalScrollBar().maximum() > 0)
     captions = view._about_picture.geometry(), view._about_input.geometry()
     assert captions[0].top() == captions[1].top()
     assert view.picture.geometry().bottom() < captions[0].top()
     assert view._about_picture.shown().endswith("…")
     # The end of the notes can be scrolled to.
-    view.scroll.verticalScrollBar().setValue(view.scroll.verticalScrollBar().maximum())
-    end = view._notes.mapTo(view.scroll.viewport(), QPoint(0, view._notes.height()))
+    view.texts_area.verticalScrollBar().setValue(view.texts_area.verticalScrollBar().maximum())
+    end = view._notes.mapTo(view.texts_area.viewport(), QPoint(0, view._notes.height()))
     assert view._notes.height() >= view._notes.heightForWidth(view._notes.width())
-    assert end.y() <= view.scroll.viewport().height()
+    assert end.y() <= view.texts_area.viewport().height()
 
 
 def test_texts_are_whole_in_tool_tips_and_descriptions(view: InputView) -> None:
@@ -67,15 +67,15 @@ def test_in_a_high_dock_nothing_scrolls(qtbot: QtBot, view: InputView) -> None:
     view.show()
     full(view)
     view.set_notes("One note.")
-    qtbot.waitUntil(lambda: view._notes.height() > 0 and view.scroll.height() > view._notes.geometry().bottom())
-    assert view.scroll.verticalScrollBar().maximum() == 0
-    assert view.scroll.height() + view.picture.height() < view.height()
+    qtbot.waitUntil(lambda: view._notes.height() > 0 and view.texts_area.height() > view._notes.geometry().bottom())
+    assert view.texts_area.verticalScrollBar().maximum() == 0
+    assert view.texts_area.height() + view.picture.height() < view.height()
     # Without texts, the picture has their room.
     view.predictions.set_predictions((), "")
     view.set_notes("")
     line = view._prepared
-    qtbot.waitUntil(lambda: view.scroll.height() == line.heightForWidth(line.width()))
-    assert view.scroll.height() + view.picture.height() > view.height() - 60
+    qtbot.waitUntil(lambda: view.texts_area.height() == line.heightForWidth(line.width()))
+    assert view.texts_area.height() + view.picture.height() > view.height() - 60
 
 
 def test_at_1280_by_800_the_picture_keeps_half_of_the_dock(desk: Desk) -> None:
@@ -86,7 +86,7 @@ def test_at_1280_by_800_the_picture_keeps_half_of_the_dock(desk: Desk) -> None:
     try:
         full(window.input)
         dock: QDockWidget = window.docks["input"]
-        until(lambda: window.input.scroll.verticalScrollBar().maximum() > 0, "the notes scroll")
+        until(lambda: window.input.texts_area.verticalScrollBar().maximum() > 0, "the notes scroll")
         until(lambda: window.input.picture.height() >= window.input.height() // 2, "the picture has its half")
         assert window.input.height() <= dock.height()
         assert window.input._about_picture.y() == window.input._about_input.y()

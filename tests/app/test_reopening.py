@@ -186,6 +186,30 @@ def test_the_window_of_a_running_program_takes_and_leaves_nothing(start: Start, 
     assert (places / "state" / CLOSED).read_bytes() == before
 
 
+@pytest.mark.parametrize("named", ["", "resnet34"])
+def test_the_chosen_network_is_saved_at_once(start: Start, places: Path, named: str) -> None:
+    """A window that is killed saves nothing at the end. A network of the caller is not the user's choice."""
+    desk = start(places / "coffee.png", backbone=named, weights="random" if named else "")
+    desk.settle()
+    if named:
+        assert saved_setup(places).backbone == BACKBONE
+    desk.app.controller.set_setup(backbone="resnet18", weights="random")
+    desk.settle()
+    assert saved_setup(places) == desk.state.setup == Setup(backbone="resnet18", weights="random")
+    desk.app.controller.set_setup(side=160)
+    desk.settle()
+    assert saved_setup(places).side == 160
+    desk.close()
+    assert saved_setup(places).side == 160
+
+
+def saved_setup(places: Path) -> Setup:
+    """Read the setup from the settings on the disk."""
+    settings = QSettings(str(places / "a.ini"), QSettings.Format.IniFormat)
+    settings.sync()
+    return Preferences(settings).restored(ViewState()).setup
+
+
 def test_a_window_without_pictures_is_empty_again(start: Start, places: Path) -> None:
     left_open(places)
     desk = start()
@@ -338,6 +362,28 @@ def test_a_model_that_is_not_trusted_is_asked_about_in_a_banner(start: Start, pl
     until(lambda: desk.state.setup.backbone == name, "it is wanted again")
     desk.settle()
     assert shown(desk) == ("coffee.png", name, "second", 7, (60.0, 50.0))
+    assert not desk.state.problems
+    desk.close()
+
+
+@pytest.mark.parametrize("named", ["--model", "as a file", "in a dialog"])
+def test_another_network_need_not_have_the_layer_of_last_time(start: Start, places: Path, named: str) -> None:
+    path = places / "another.py"
+    path.write_text(MODEL.format(second="second") + f"# {named}, chosen\n")
+    name = f"own:{path}:build"
+    left_open(places, places / "coffee.png", layer="layer3.0.conv1", channel=9, pin=(60.0, 50.0))
+    desk = start(backbone=name) if named == "--model" else start(*([path] if named == "as a file" else []))
+    desk.settle()
+    if named == "in a dialog":
+        desk.app.commands.networks.take_model(path)
+    else:
+        (button,) = desk.window.banner("maps").findChildren(QPushButton)
+        button.click()
+    until(lambda: desk.dialog(TrustDialog), "the file is asked about")
+    QTest.mouseClick(desk.dialog(TrustDialog).buttons.buttons()[0], Qt.MouseButton.LeftButton)
+    until(lambda: desk.state.shown.setup.backbone == name, "the chosen network is shown")
+    desk.settle()
+    assert shown(desk)[:2] == ("coffee.png", name)
     assert not desk.state.problems
     desk.close()
 

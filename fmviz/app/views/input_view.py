@@ -55,8 +55,8 @@ class InputView(QWidget):
         layout.setSpacing(_SPACING)
         layout.addWidget(self.banner)
         layout.addLayout(pictures, 1)
-        self.scroll = _LowArea(self._texts, self)
-        layout.addWidget(self.scroll)
+        self.texts_area = _LowArea(self._texts, self)
+        layout.addWidget(self.texts_area)
         texts = QVBoxLayout(self._texts)
         texts.setContentsMargins(0, 0, 0, 0)
         texts.setSpacing(_SPACING)
@@ -102,7 +102,7 @@ class InputView(QWidget):
         taken = 0 if self.banner.isHidden() else self.banner.height() + _SPACING
         room = self.height() - taken
         around = captions + 2 * _MARGIN + 2 * _SPACING
-        self.scroll.set_height(max(0, room // 2 - around))
+        self.texts_area.set_height(max(0, room // 2 - around))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Share the height anew."""
@@ -132,11 +132,12 @@ class _LowArea(QScrollArea):
         self.viewport().setAutoFillBackground(False)
         inside.setAutoFillBackground(False)
         self._most = 0
+        self._inside = inside
         self._height = 0
 
     def set_height(self, most: int) -> None:
         """Set the largest height, and take the height that the contents need now."""
-        layout = self.widget().layout()
+        layout = self._inside.layout()
         assert layout is not None
         width = self.width()
         needed = layout.totalHeightForWidth(width) if layout.hasHeightForWidth() else layout.sizeHint().height()
