@@ -241,3 +241,9 @@ def test_the_overlay_needs_a_picture_and_a_share(tmp_path: Path) -> None:
         export(fed, {}, folder=tmp_path, over_picture=0.5)
     with pytest.raises(ExportError, match="not from 0 to 1"):
         export(session.run(CAT), {}, folder=tmp_path, over_picture=1.5)
+
+
+def test_the_colour_bar_of_close_limits_tells_them_apart() -> None:
+    near = torch.linspace(1000, 1000.0048, 16).reshape(4, 4)
+    texts = [label.text for label in heat_maps(render(matrix_stack(near)), names=[""], title="near").labels]
+    assert {"1000", "1000.0024", "1000.0048"} <= set(texts)
