@@ -24,6 +24,7 @@ from fmviz.sheet import (
     Indices,
     Label,
     Sheet,
+    digits_apart,
     generous_width,
     line_height,
     number,
@@ -231,7 +232,8 @@ def limits_words(low: float, high: float) -> str:
     """The values that a map's scale goes from and to, for its caption."""
     if math.isnan(low):
         return "no finite value"
-    return f"{number(low)} … {number(high)}" if low != high else f"constant {number(low)}"
+    digits = digits_apart(low, high, 3)
+    return f"{number(low, digits)} … {number(high, digits)}" if low != high else f"constant {number(low)}"
 
 
 def unusual_pixels(*pixels: Indices) -> dict[str, int]:

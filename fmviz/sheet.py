@@ -75,15 +75,31 @@ def line_height(size: int) -> int:
     return round(size * 1.3)
 
 
-def number(value: float) -> str:
-    """A value with the three digits that matter, set with a true minus sign: 1.23e−5, −0.04, 12346."""
+def number(value: float, digits: int = 3) -> str:
+    """A value with the digits that matter, set with a true minus sign: 1.23e−5, −0.04, 12346."""
     if math.isnan(value):
         return "NaN"
-    text = f"{value:.3g}"
+    text = f"{value:.{digits}g}"
     if "e" in text:
-        digits, exponent = text.split("e")
-        text = f"{value:.0f}" if 0 <= int(exponent) < 6 else f"{digits}e{int(exponent)}"
+        mantissa, exponent = text.split("e")
+        text = f"{value:.0f}" if 0 <= int(exponent) < 6 else f"{mantissa}e{int(exponent)}"
     return text.replace("-", "−").replace("inf", "∞")
+
+
+def digits_apart(low: float, high: float, least: int) -> int:
+    """Return how many significant digits tell two values apart, to a tenth of their difference; at least `least`.
+
+    Example:
+        >>> digits_apart(0.0, 3.2, 3), digits_apart(1000.0, 1000.0048, 3)
+        (3, 8)
+    """
+    # NumPy would warn of a difference that overflows.
+    low, high = float(low), float(high)
+    largest, span = max(abs(low), abs(high)), abs(high - low)
+    if not (math.isfinite(span) and span > 0):
+        return least
+    needed = math.floor(math.log10(largest)) - math.floor(math.log10(span)) + 2
+    return min(max(least, needed), 17)
 
 
 def resized(pixels: Indices, size: tuple[int, int]) -> Indices:
@@ -178,10 +194,11 @@ class Sheet:
         levels = (np.arange(height)[::-1] * (LEVELS - 1) + (height - 1) // 2) // (height - 1)
         self.tile(left, top, np.repeat(levels.astype(np.uint8)[:, None], _BAR, axis=1))
         low, high = limits
+        digits = digits_apart(low, high, 3)
         line = line_height(CAPTION)
         middle = low / 2 + high / 2
         for value, y in ((high, top), (middle, top + (height - line) // 2), (low, top + height - line)):
-            self.text(number(value), left + _BAR + 6, y, CAPTION, _BAR_ROOM - 6)
+            self.text(number(value, digits), left + _BAR + 6, y, CAPTION, _BAR_ROOM - 6)
 
     def _legend(self, unusual: Mapping[str, int], y: int) -> None:
         """What the colours that are on no scale mean, and how many pixels have them."""

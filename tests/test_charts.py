@@ -293,3 +293,9 @@ def test_a_figure_just_below_the_limit_is_written(tmp_path: Path) -> None:
     assert heat_maps(maps, names=["a", "b", "c"], title="soft", most=pixels).canvas.size == pixels
     with pytest.raises(TooLargeFigureError):
         heat_maps(maps, names=["a", "b", "c"], title="soft", most=pixels - 1)
+
+
+def test_the_colour_bar_of_close_limits_tells_them_apart() -> None:
+    near = torch.linspace(1000, 1000.0048, 16).reshape(4, 4)
+    texts = [label.text for label in heat_maps(render(matrix_stack(near)), names=[""], title="near").labels]
+    assert {"1000", "1000.0024", "1000.0048"} <= set(texts)

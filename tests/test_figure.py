@@ -20,6 +20,7 @@ from fmviz.figure import (
     Label,
     colour_table,
     grid,
+    limits_words,
     line_height,
     map_facts,
     number,
@@ -425,3 +426,9 @@ def test_map_facts_are_json():
     assert facts["channels"] == [10, 11]
     assert facts["step"] == 3
     assert list(itertools.chain(*facts["limits"])) == [-1.0, 2.5, -2.0, 2.5]
+
+
+def test_limits_that_are_close_are_told_apart() -> None:
+    assert limits_words(1000.0, 1000.0048) == "1000 … 1000.0048"
+    assert limits_words(-0.20001, -0.2) == "−0.20001 … −0.2"
+    assert limits_words(0.0, 3.21) == "0 … 3.21"

@@ -329,8 +329,13 @@ class Commands(QObject):
         QGuiApplication.clipboard().setImage(image)
         self._window.statusBar().showMessage(told, 3000)
 
-    def export(self, drawn: DrawnMap | None = None) -> None:
-        """Open the export dialog on what is shown, or on a map: the one under the pointer."""
+    def export(self, drawn: DrawnMap | None = None, over_picture: bool | None = None) -> None:
+        """Open the export dialog.
+
+        Args:
+            drawn: The map under the pointer; what is shown where None.
+            over_picture: Whether maps over the picture are chosen at first; as in the Channel dock where None.
+        """
         from PySide6.QtCore import QDir
 
         state = self._store.state
@@ -347,11 +352,14 @@ class Commands(QObject):
         self._exported_map = drawn or maps.shown_matrix() or self._window.channel.canvas.drawn
         if self._exported_map is not None and self._exported_map.run != state.shown.run:
             self._exported_map = None
+        if over_picture is None:
+            # A vector or a matrix lies nowhere on the picture.
+            over_picture = state.over_picture and state.layer_info is not None and state.layer_info.spatial
         self._dialog.set_choices(
             layer=drawn.layer if drawn is not None else state.layer,
             which=wording.map_words(state.shown, self._exported_map) if self._exported_map is not None else "",
             this_map=drawn is not None,
-            over_picture=state.over_picture,
+            over_picture=over_picture,
             colour_map=state.colour_map,
             normalisation=state.normalisation,
             folder=self._preferences.folder("export") or os.path.join(QDir.homePath(), "fmviz"),

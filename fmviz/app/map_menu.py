@@ -23,7 +23,7 @@ class MapMenu(QObject):
 
     Args:
         copied: Put an image on the clipboard; its second argument is the sentence for the status bar.
-        export: Open the export dialog on a map.
+        export: Open the export dialog on a map; its second argument says whether over the picture.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class MapMenu(QObject):
         presenter: Presenter,
         window: MainWindow,
         copied: Callable[[QImage, str], None],
-        export: Callable[[DrawnMap], None],
+        export: Callable[[DrawnMap, bool], None],
     ) -> None:
         super().__init__(window)
         self._store, self._presenter, self._window = store, presenter, window
         self._copied, self._export = copied, export
         grid, channel = window.maps.canvas, window.channel.canvas
         grid.menu_wanted.connect(self._open_on_grid)
-        channel.menu_wanted.connect(lambda place: self._open(place, channel.drawn, self._presenter.channel_image))
+        channel.menu_wanted.connect(self._open_on_channel)
         window.pyramid.menu_wanted.connect(self._open_on_tap)
         window.maps.matrix.menu_wanted.connect(self._open_on_matrix)
         for canvas in (window.input.picture, window.input.network_input):
@@ -53,6 +53,11 @@ class MapMenu(QObject):
         else:
             self._open(place, None, None, grid=True)
 
+    def _open_on_channel(self, place: QPoint) -> None:
+        """Only here maps are drawn over the picture: in the grid and in the pyramid both entries mean the plain map."""
+        over = self._store.state.over_picture
+        self._open(place, self._window.channel.canvas.drawn, self._presenter.channel_image, over=over)
+
     def _open_on_tap(self, tap: str, place: QPoint) -> None:
         drawn = self._window.pyramid.canvases[tap].drawn
         self._open(place, drawn, partial(self._presenter.tap_image, tap))
@@ -62,23 +67,43 @@ class MapMenu(QObject):
         self._open(place, matrix.drawn, matrix.image)
 
     def _open(
-        self, place: QPoint, drawn: DrawnMap | None, image: Callable[[], QImage | None] | None, *, grid: bool = False
+        self,
+        place: QPoint,
+        drawn: DrawnMap | None,
+        image: Callable[[], QImage | None] | None,
+        *,
+        grid: bool = False,
+        over: bool = False,
     ) -> None:
-        """Open the menu at a global place; `image` makes the image of the map, the engine where None."""
+        """Open the menu at a global place.
+
+        Args:
+            place: In global coordinates.
+            drawn: The map that is copied and exported.
+            image: Makes the image of the map; the engine renders it where None.
+            grid: Whether the whole grid can be copied as well.
+            over: Whether the map is copied and exported over the picture.
+        """
         menu = self._window.copy_menu
         menu.clear()
         if drawn is not None:
-            which = wording.map_words(self._store.state.shown, drawn)
+            which = self._name(drawn, over=over)
             copy = menu.addAction(self._copy_text(drawn).format(map=which))
-            copy.triggered.connect(lambda: self._copy(drawn, image))
+            copy.triggered.connect(lambda: self._copy(drawn, image, which))
         if grid:
             menu.addAction(self._window.actions_by_name["copy_grid"])
         if drawn is not None and drawn.kind in ("map", "matrix") and not drawn.snapshot:
-            menu.addAction(self.tr("&Export {map}…").format(map=which)).triggered.connect(lambda: self._export(drawn))
+            menu.addAction(self.tr("&Export {map}…").format(map=which)).triggered.connect(
+                lambda: self._export(drawn, over)
+            )
         menu.addSeparator()
         for name in _OF_THE_VIEW:
             menu.addAction(self._window.actions_by_name[name])
         menu.popup(place)
+
+    def _name(self, drawn: DrawnMap, *, over: bool) -> str:
+        words = wording.map_words(self._store.state.shown, drawn)
+        return self.tr("{map} over the picture").format(map=words) if over else words
 
     def _copy_text(self, drawn: DrawnMap) -> str:
         if drawn.kind == "picture":
@@ -87,8 +112,8 @@ class MapMenu(QObject):
             return self.tr("&Copy network input")
         return self.tr("&Copy {map}")
 
-    def _copy(self, drawn: DrawnMap, image: Callable[[], QImage | None] | None) -> None:
-        told = self.tr("Copied: {map}.").format(map=wording.map_words(self._store.state.shown, drawn))
+    def _copy(self, drawn: DrawnMap, image: Callable[[], QImage | None] | None, which: str) -> None:
+        told = self.tr("Copied: {map}.").format(map=which)
         if image is None:
             self._presenter.fetch_image(drawn, lambda made: self._copied(made, told))
         elif (made := image()) is not None:

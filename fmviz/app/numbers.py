@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from fmviz.sheet import digits_apart
+
 
 def shape_words(shape: Sequence[int] | None) -> str:
     """ "512 × 28 × 28": the batch of one is not worth saying."""
@@ -19,14 +21,19 @@ def thousands(number: int) -> str:
     return f"{number:,}"
 
 
-def value_words(value: float) -> str:
-    """Four digits that matter: "0.8314", "12.35", "1.2e-07", "NaN", "∞"."""
+def value_words(value: float, digits: int = 4) -> str:
+    """Return a value with its significant digits, four as a rule: "0.8314", "12.35", "1.2e-07", "NaN", "∞"."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    text = f"{value:.4g}"
+    text = f"{value:.{digits}g}"
     return text.replace("-", "−") if "e" not in text else text
+
+
+def digits_of_range(low: float, high: float) -> int:
+    """Return how many significant digits the values between two limits need: four, or more where the limits are close."""
+    return digits_apart(low, high, 4)
 
 
 def bytes_words(count: float) -> str:

@@ -15,6 +15,7 @@ from fmviz.app import wording
 from fmviz.app.blocks import Block
 from fmviz.app.controller import Controller
 from fmviz.app.drawn_map import DrawnMap
+from fmviz.app.layer_maps import ShownMaps
 from fmviz.app.link import EngineLink
 from fmviz.app.qimage import shade_image
 from fmviz.app.state import Store, ViewState, find_layer
@@ -43,6 +44,8 @@ class Probing(QObject):
         self._pixel: QRectF | None = None
         """The pixel of the picture under the pointer."""
         self._column: tuple[int, Place, int] | None = None
+        self._grid_limits: tuple[int, str, npt.NDArray[np.float64]] = (0, "", np.empty((0, 2)))
+        """Run, layer and limits (n, 2) of the maps that came last."""
         self._listen()
         store.changed.connect(self._changed)
         link.lost.connect(self._forget)
@@ -67,6 +70,7 @@ class Probing(QObject):
         window.column.layer_chosen.connect(self._choose_layer)
         window.column_shown.connect(lambda shown: self._ask_column())
         looking.read.connect(self._value_came)
+        looking.maps_came.connect(self._maps_came)
         for came in (looking.maps_came, looking.channel_came):
             came.connect(self._light_cells)
 
@@ -78,8 +82,18 @@ class Probing(QObject):
         if cell is None or drawn is None:
             self._pointed_at(None, None)
             return
-        drawn = msgspec.structs.replace(drawn, channel=cell[0])
+        drawn = msgspec.structs.replace(drawn, channel=cell[0], limits=self._limits(drawn, cell[0]))
         self._pointed_at(drawn, self._centre(drawn, cell[1:]), cell[1:])
+
+    def _limits(self, drawn: DrawnMap, channel: int) -> tuple[float, float] | None:
+        """Return the limits of a channel of the grid; None while maps of another layer are drawn."""
+        run, layer, limits = self._grid_limits
+        if (run, layer) != (drawn.run, drawn.layer) or channel >= len(limits):
+            return None
+        return float(limits[channel, 0]), float(limits[channel, 1])
+
+    def _maps_came(self, maps: ShownMaps) -> None:
+        self._grid_limits = (maps.run, maps.layer, maps.limits)
 
     def _clicked_cell(self, cell: tuple[int, int, int]) -> None:
         drawn = self._window.maps.canvas.drawn

@@ -14,6 +14,7 @@ from fmviz.app.drawn_map import DrawnMap
 from fmviz.app.numbers import (
     bytes_words,
     counted,
+    digits_of_range,
     duration_words,
     seconds_words,
     shape_words,
@@ -296,7 +297,8 @@ def constant_words(value: float) -> str:
 
 def limits_words(low: float, high: float) -> str:
     """Return "0 … 3.2", or "constant 0.31" where both limits are the same."""
-    return f"{value_words(low)} … {value_words(high)}" if low != high else constant_words(low)
+    digits = digits_of_range(low, high)
+    return f"{value_words(low, digits)} … {value_words(high, digits)}" if low != high else constant_words(low)
 
 
 def scale_words(run: Ran | None, drawn: DrawnMap) -> str:
@@ -468,7 +470,9 @@ def readout(run: Ran | None, drawn: DrawnMap, cell: tuple[int, int], values: Seq
     if drawn.kind == "vector":
         text = QCoreApplication.translate("Words", "{map}, index {column}")
     place = text.format(map=map_words(run, drawn), row=cell[0], column=cell[1])
-    return f"{place} = {', '.join(map(value_words, values))}" if values else place
+    # Values of a map whose limits are close would all read the same with four digits.
+    digits = digits_of_range(*drawn.limits) if drawn.limits is not None else 4
+    return f"{place} = {', '.join(value_words(value, digits) for value in values)}" if values else place
 
 
 def field_of_layer(run: Ran | None, name: str, tap: str, words: str) -> str:

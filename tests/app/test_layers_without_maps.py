@@ -13,7 +13,7 @@ from driving import Desk, until
 from PySide6.QtCore import QPointF
 from PySide6.QtGui import QColor, QPalette
 from pytestqt.qtbot import QtBot
-from test_readout import as_number, tile_cell, told, words_and_value
+from test_readout import as_number, over_cell, tile_cell, told, words_and_value
 
 from fmviz.app.views.matrix_view import MatrixView
 from fmviz.app.views.vector_view import VectorView
@@ -214,3 +214,23 @@ def test_an_empty_layer_keeps_nothing_of_the_layer_before(own: Desk, layer: str)
     view._moved(QPointF(50, 50))
     assert told(own) == ""
     assert bars_of(own, "fc")._plot.isVisible()
+
+
+def test_limits_that_are_close_are_told_apart(own: Desk) -> None:
+    own.choose_layer("near")
+    bar, channel = own.window.maps._bar, own.window.channel
+    until(lambda: (bar._low.text(), bar._high.text()) == ("1000", "1000.0048"), "the colour bar")
+    until(lambda: channel._subject.startswith("near"), "the numbers of the channel")
+    numbers = {name.text(): number.text() for name, number in channel._labels}
+    assert (numbers["min"], numbers["max"]) == ("1000", "1000.0048")
+    assert numbers["mean"].startswith("1000.002")
+    low, high = (channel._histogram._words_at(x) for x in (10, channel._histogram.width() - 10))
+    assert low != high
+    start, _, end = low.partition(" from ")[2].partition(";")[0].partition(" to ")
+    assert as_number(start) < as_number(end)
+    places = {channel.canvas: over_cell(channel.canvas, own, 2, 1, (4, 4))}
+    places[own.window.maps.canvas.viewport()] = tile_cell(own, 1, 2, 1)
+    for canvas, place in places.items():
+        own.point(canvas, place)
+        until(lambda: " = " in told(own), "a value")
+        assert as_number(told(own).partition(" = ")[2]) == pytest.approx(1000 + 9 * 0.0048 / 15, abs=1e-4)

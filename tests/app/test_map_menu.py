@@ -262,3 +262,57 @@ def test_a_grid_that_is_zoomed_in_is_copied_at_that_size(hand: Desk) -> None:
     image = copied(hand.window.actions_by_name["copy_grid"])
     assert image.width() * image.height() <= 64_000_000
     canvas.fit()
+
+
+@pytest.mark.parametrize("view", ["grid", "pyramid"])
+def test_where_no_overlay_is_shown_copy_and_export_are_plain(hand: Desk, tmp_path: Path, view: str) -> None:
+    hand.choose_tap("C5")
+    hand.app.store.update(over_picture=True, opacity=0.5, channel=2)
+    until(lambda: hand.channel is not None and hand.channel.channel == 2, "the channel")
+    if view == "grid":
+        right_click(hand.window.maps.canvas.viewport(), tile_cell(hand, 9, 1, 1))
+    else:
+        hand.do("show_pyramid")
+        canvas = hand.window.pyramid.canvases["C5"]
+        until(lambda: canvas.isVisible() and canvas.drawn is not None, "the level")
+        right_click(canvas, over_cell(canvas, hand, 2, 3, (7, 7)))
+    texts = [action.text() for action in hand.window.copy_menu.actions() if action.text().startswith(("&Copy", "&Exp"))]
+    assert len(texts) > 1
+    assert not any("over the picture" in text for text in texts)
+    image = copied(entry(hand, "Copy C5 body.stage7"))
+    assert {image.pixel(x, 3) for x in range(32)} == {image.pixel(0, 3)}, "crisp cells of 32 pixels, without a picture"
+    entry(hand, "Export C5 body.stage7").trigger()
+    dialog = hand.app.commands.dialog
+    assert dialog is not None
+    assert not dialog.over_picture.isChecked()
+    _, facts = exported(hand, tmp_path)
+    assert "opacity" not in facts
+    hand.app.store.update(over_picture=False)
+
+
+def test_the_channel_docks_menu_says_over_the_picture_and_does_so(hand: Desk, tmp_path: Path) -> None:
+    hand.choose_tap("C5")
+    hand.app.store.update(over_picture=True, opacity=0.5, channel=2)
+    until(lambda: hand.channel is not None and hand.channel.channel == 2, "the channel")
+    canvas = hand.window.channel.canvas
+    right_click(canvas, canvas.to_widget(220, 120))
+    assert entry(hand, "Copy C5 body.stage7, channel 2 over the picture")
+    entry(hand, "Export C5 body.stage7, channel 2 over the picture").trigger()
+    _, facts = exported(hand, tmp_path)
+    assert facts["opacity"] == 0.5
+    hand.app.store.update(over_picture=False)
+    right_click(canvas, canvas.to_widget(220, 120))
+    assert "over" not in entry(hand, "Copy C5 body.stage7, channel 2").text()
+
+
+def test_the_export_of_a_vector_is_not_preset_over_the_picture(hand: Desk) -> None:
+    hand.app.store.update(over_picture=True)
+    hand.choose_layer("body.classifier")
+    hand.do("export")
+    dialog = hand.app.commands.dialog
+    assert dialog is not None
+    assert not dialog.over_picture.isChecked()
+    hand.choose_tap("C4")
+    hand.do("export")
+    assert dialog.over_picture.isChecked()
+    hand.app.store.update(over_picture=False)

@@ -6,7 +6,15 @@ import math
 
 import pytest
 
-from fmviz.app.numbers import bytes_words, seconds_words, shape_words, stride_words, thousands, value_words
+from fmviz.app.numbers import (
+    bytes_words,
+    digits_of_range,
+    seconds_words,
+    shape_words,
+    stride_words,
+    thousands,
+    value_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +54,12 @@ def test_counts_times_sizes_and_strides() -> None:
         "128 MB",
         "2.50 GB",
     ]
+
+
+def test_limits_that_are_close_have_more_digits() -> None:
+    assert digits_of_range(0.0, 3.2) == digits_of_range(-12.3, 400.0) == digits_of_range(1000.0, 1000.0) == 4
+    assert digits_of_range(math.nan, math.nan) == digits_of_range(-1.7e308, 1.7e308) == 4
+    for low, high in ((1000.0, 1000.0048), (-1000.0048, -1000.0), (1e6, 1e6 + 1), (3e-9, 3.00001e-9), (0.1, 0.10001)):
+        digits = digits_of_range(low, high)
+        assert value_words(low, digits) != value_words(high, digits)
+        assert digits <= 10

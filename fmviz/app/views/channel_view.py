@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from fmviz.app.numbers import thousands, value_words
+from fmviz.app.numbers import digits_of_range, thousands, value_words
 from fmviz.app.theme import numbers_font
 from fmviz.app.views.banner import Banner
 from fmviz.app.views.histogram import Histogram
@@ -156,7 +156,8 @@ class ChannelView(QWidget):
         self._stale.stop()
         self._subject = subject
         minimum, maximum, mean, std, zeros, nans, infinities, constant = statistics
-        ends = [(self.tr("min"), value_words(minimum)), (self.tr("max"), value_words(maximum))]
+        digits = digits_of_range(minimum, maximum)
+        ends = [(self.tr("min"), value_words(minimum, digits)), (self.tr("max"), value_words(maximum, digits))]
         if constant:
             ends = [
                 (self.tr("constant"), value_words(minimum)),
@@ -164,7 +165,7 @@ class ChannelView(QWidget):
             ]
         rows = [
             *ends,
-            (self.tr("mean"), value_words(mean)),
+            (self.tr("mean"), value_words(mean, 4 if constant else digits)),
             (self.tr("std"), value_words(std)),
             (self.tr("zeros"), f"{zeros * 100:.1f} %"),
         ]

@@ -12,7 +12,7 @@ from PySide6.QtCore import QEvent, QLineF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QFont, QHelpEvent, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from fmviz.app.numbers import thousands, value_words
+from fmviz.app.numbers import digits_of_range, thousands, value_words
 from fmviz.app.qimage import coloured_image
 from fmviz.app.theme import numbers_font
 
@@ -63,10 +63,13 @@ class Histogram(QWidget):
         self._paint_bars(painter, plot)
         painter.setPen(self.palette().color(QPalette.ColorRole.Text))
         painter.drawLine(plot.left(), plot.bottom() + 1, plot.right(), plot.bottom() + 1)
-        for value in ticks(self._edges[0], self._edges[-1], max(1, int(plot.width() / _APART))):
+        digits = digits_of_range(self._edges[0], self._edges[-1])
+        # Values that are close have long numbers.
+        apart = max(_APART, painter.fontMetrics().horizontalAdvance(value_words(self._edges[-1], digits)) + 8)
+        for value in ticks(self._edges[0], self._edges[-1], max(1, int(plot.width() / apart))):
             x = self._x(value, plot)
             painter.drawLine(QLineF(x, plot.bottom() + 1, x, plot.bottom() + _TICK))
-            self._letter(painter, value_words(value), x)
+            self._letter(painter, value_words(value, digits), x)
 
     def _letter(self, painter: QPainter, text: str, x: float) -> None:
         """Below the place `x`, moved so that nothing is cut off."""
@@ -114,10 +117,12 @@ class Histogram(QWidget):
         bar = int((x - plot.left()) / plot.width() * len(self._counts))
         if not 0 <= bar < len(self._counts):
             return self.tr("How often which values occur; heights are logarithmic")
+        low, high = self._edges[bar], self._edges[bar + 1]
+        digits = digits_of_range(low, high)
         return self.tr("{count} values from {low} to {high}; heights are logarithmic").format(
             count=thousands(int(self._counts[bar])),
-            low=value_words(self._edges[bar]),
-            high=value_words(self._edges[bar + 1]),
+            low=value_words(low, digits),
+            high=value_words(high, digits),
         )
 
 

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from fmviz.app.blocks import SharedPixels
 from fmviz.app.drawn_map import DrawnMap
-from fmviz.app.numbers import value_words
+from fmviz.app.numbers import digits_of_range, value_words
 from fmviz.app.qimage import ramp_image
 from fmviz.app.state import ORDERS, Order
 from fmviz.app.theme import numbers_font
@@ -214,7 +214,8 @@ class MapsView(QWidget):
 
     def set_scale(self, table: npt.NDArray[np.uint8], low: float, high: float, words: str) -> None:
         """The colour bar: its colours, what its ends stand for, and for which maps that is so."""
-        self._bar.set_scale(table, value_words(low), value_words(high), words)
+        digits = digits_of_range(low, high)
+        self._bar.set_scale(table, value_words(low, digits), value_words(high, digits), words)
         self._bar.setVisible(self._stack.currentWidget() in (self.canvas, self.matrix))
 
     def set_colours(self, table: npt.NDArray[np.uint8], accent: QColor) -> None:
