@@ -465,7 +465,7 @@ class ParametersView(QWidget):
 
 def _for_spreadsheet(column: Column, line: Line) -> str:
     if column.name == "layer":
-        return line.row.path
+        return line.row.path or line.label
     if column.plain:
         value = column.value(line)
         return "" if value is None else str(value)
