@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fmviz.colours import COLOUR_MAPS, colour_table
+from fmviz.digits import digits_apart
 from fmviz.maps import INFINITE, LEVELS, NAN, Maps
 from fmviz.sheet import (
     CAPTION,
@@ -24,7 +25,6 @@ from fmviz.sheet import (
     Indices,
     Label,
     Sheet,
-    digits_apart,
     generous_width,
     line_height,
     number,
