@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmviz.figure import limits_words, map_facts, pleasant_columns, shared_limits, tile_positions, unusual_pixels
+from fmviz.figure import (
+    limits_words,
+    map_facts,
+    pleasant_columns,
+    shared_limits,
+    shared_words,
+    tile_positions,
+    unusual_pixels,
+)
 from fmviz.maps import PAPER, Maps
 from fmviz.sheet import CAPTION, GAP, MARGIN, Figure, Indices, Label, Sheet, generous_width, line_height, number
 
@@ -52,9 +60,18 @@ def heat_maps(
     body = (columns * (cell[0] + GAP) - GAP, rows * (cell[1] + GAP) - GAP)
     height, width = maps.map_size
     words = f"{count:,} {'matrices' if count != 1 else 'matrix'} of {height:,} rows × {width:,} columns"
+<<<<<<< HEAD
     scale = "one scale" if shared else "each on its own scale" if count > 1 else "no finite value"
     head = [*title.splitlines(), f"{words} · {scale}"]
     sheet = Sheet(head, body, bar=shared is not None, unusual=unusual_pixels(maps.pixels), most=most)
+=======
+    scale = "each on its own scale" if count > 1 else "no finite value"
+    if shared is not None:
+        scale = shared_words(maps, shared) if count > 1 else "one scale"
+    sheet = Sheet(
+        [*title.splitlines(), f"{words} · {scale}"], body, bar=shared is not None, unusual=unusual_pixels(maps.pixels)
+    )
+>>>>>>> fix3
     places = tile_positions(count, columns=columns, cell=cell, gap=(GAP, GAP), origin=(MARGIN, sheet.top))
     for (left, top), pixels, text in zip(places, maps.pixels, texts, strict=True):
         sheet.tile(left + indent, top + line, pixels.repeat(down, axis=0).repeat(across, axis=1))
@@ -71,6 +88,8 @@ def _caption(name: str, maps: Maps, place: int, shared: tuple[float, float] | No
     """Return the name of a matrix, and its limits where it has its own."""
     limits = "" if shared is not None else limits_words(*map(float, maps.limits[place]))
     flat = "constant" if shared is not None and any(maps.constant[place : place + 1]) else ""
+    if flat and shared is not None and shared[0] == shared[1]:
+        flat = limits_words(*shared)
     return [text for text in (name, limits or flat) if text]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fmviz.colours import COLOUR_MAPS, colour_table
+from fmviz.digits import digits_apart
 from fmviz.maps import INFINITE, LEVELS, NAN, Maps
 from fmviz.sheet import (
     CAPTION,
@@ -24,7 +25,6 @@ from fmviz.sheet import (
     Indices,
     Label,
     Sheet,
-    digits_apart,
     generous_width,
     line_height,
     number,
@@ -213,9 +213,16 @@ def _scale_words(maps: Maps, shared: tuple[float, float] | None, skipped: int) -
     if shared is None and count:
         own = maps.normalisation == "map" and count > 1
         parts.append("each map on its own scale" if own else "no finite value")
-    elif count > 1:
-        parts.append("one scale, symmetric about zero" if maps.normalisation == "symmetric" else "one scale")
+    elif shared is not None and count > 1:
+        parts.append(shared_words(maps, shared))
     return " · ".join(parts)
+
+
+def shared_words(maps: Maps, shared: tuple[float, float]) -> str:
+    """Return the words for limits that all maps have: by choice, or because each has the same by itself."""
+    if maps.normalisation == "map":
+        return limits_words(*shared) if shared[0] == shared[1] else "each map on its own scale, all the same"
+    return "one scale, symmetric about zero" if maps.normalisation == "symmetric" else "one scale"
 
 
 def _default_captions(maps: Maps, shared: tuple[float, float] | None) -> list[str]:
@@ -224,7 +231,9 @@ def _default_captions(maps: Maps, shared: tuple[float, float] | None) -> list[st
     if shared is not None:
         # A layer of one map whose limits are the same needs no second word: the colour bar's ends say it.
         flat = maps.constant or (False,) * len(names)
-        return [f"{name}\nconstant" if constant else name for name, constant in zip(names, flat, strict=True)]
+        # On a scale that is wider than the map, its one value is not known here.
+        words = limits_words(*shared) if shared[0] == shared[1] else "constant"
+        return [f"{name}\n{words}" if constant else name for name, constant in zip(names, flat, strict=True)]
     return [f"{name}\n{limits_words(low, high)}" for name, (low, high) in zip(names, maps.limits, strict=True)]
 
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from fmviz.digits import digits_apart
 from fmviz.maps import INFINITE, LEVELS, NAN, PAPER
 
 Indices: TypeAlias = "npt.NDArray[np.uint8]"
@@ -84,22 +85,6 @@ def number(value: float, digits: int = 3) -> str:
         mantissa, exponent = text.split("e")
         text = f"{value:.0f}" if 0 <= int(exponent) < 6 else f"{mantissa}e{int(exponent)}"
     return text.replace("-", "−").replace("inf", "∞")
-
-
-def digits_apart(low: float, high: float, least: int) -> int:
-    """Return how many significant digits tell two values apart, to a tenth of their difference; at least `least`.
-
-    Example:
-        >>> digits_apart(0.0, 3.2, 3), digits_apart(1000.0, 1000.0048, 3)
-        (3, 8)
-    """
-    # NumPy would warn of a difference that overflows.
-    low, high = float(low), float(high)
-    largest, span = max(abs(low), abs(high)), abs(high - low)
-    if not (math.isfinite(span) and span > 0):
-        return least
-    needed = math.floor(math.log10(largest)) - math.floor(math.log10(span)) + 2
-    return min(max(least, needed), 17)
 
 
 def resized(pixels: Indices, size: tuple[int, int]) -> Indices:

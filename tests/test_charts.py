@@ -20,6 +20,7 @@ from fmviz.colours import colour_table
 from fmviz.drawing import longer_of_overlay
 from fmviz.errors import ExportError, LayerError
 from fmviz.exporting import Exported, export
+from fmviz.figure import grid
 from fmviz.layers import Layer
 from fmviz.maps import LEVELS, PAPER
 from fmviz.matrices import index_of, matrices_of, matrix_words
@@ -299,3 +300,16 @@ def test_the_colour_bar_of_close_limits_tells_them_apart() -> None:
     near = torch.linspace(1000, 1000.0048, 16).reshape(4, 4)
     texts = [label.text for label in heat_maps(render(matrix_stack(near)), names=[""], title="near").labels]
     assert {"1000", "1000.0024", "1000.0048"} <= set(texts)
+
+
+def test_constant_maps_are_captioned_with_their_value_and_scale() -> None:
+    flat = render(torch.full((1, 3, 4, 4), 0.25))
+    texts = [label.text for label in grid(flat).labels]
+    assert texts.count("constant 0.25") == 3
+    assert not any("one scale" in text for text in texts)
+    assert any(text.endswith("constant 0.25") and "3 maps" in text for text in texts)
+    whole = [label.text for label in grid(render(torch.rand(1, 3, 4, 4), normalisation="layer")).labels]
+    assert any("one scale" in text for text in whole)
+    matrices = [label.text for label in heat_maps(flat, names=["[0]", "[1]", "[2]"], title="flat").labels]
+    assert matrices.count("constant 0.25") == 3
+    assert not any("one scale" in text for text in matrices)

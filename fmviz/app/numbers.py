@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fmviz.sheet import digits_apart
+from fmviz.digits import digits_apart
 
 
 def shape_words(shape: Sequence[int] | None) -> str:

@@ -44,7 +44,7 @@ class Probing(QObject):
         self._pixel: QRectF | None = None
         """The pixel of the picture under the pointer."""
         self._column: tuple[int, Place, int] | None = None
-        self._grid_limits: tuple[int, str, npt.NDArray[np.float64]] = (0, "", np.empty((0, 2)))
+        self._grid_limits: tuple[int, str, npt.NDArray[np.float64]] | None = None
         """Run, layer and limits (n, 2) of the maps that came last."""
         self._listen()
         store.changed.connect(self._changed)
@@ -87,10 +87,11 @@ class Probing(QObject):
 
     def _limits(self, drawn: DrawnMap, channel: int) -> tuple[float, float] | None:
         """Return the limits of a channel of the grid; None while maps of another layer are drawn."""
-        run, layer, limits = self._grid_limits
+        run, layer, limits = self._grid_limits or (0, "", ())
         if (run, layer) != (drawn.run, drawn.layer) or channel >= len(limits):
             return None
-        return float(limits[channel, 0]), float(limits[channel, 1])
+        low, high = limits[channel]
+        return float(low), float(high)
 
     def _maps_came(self, maps: ShownMaps) -> None:
         self._grid_limits = (maps.run, maps.layer, maps.limits)

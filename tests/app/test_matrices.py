@@ -79,6 +79,8 @@ def drawn(desk: Desk, layer: str, number: int = 0) -> None:
     view = desk.window.maps.matrix
     desk.app.store.update(matrix=number)
     until(lambda: view.isVisible() and (view.drawn.layer, view.drawn.channel) == (layer, number), "the matrix")
+    # The lines above and below may have become others, which moves the cells.
+    view.layout().activate()
 
 
 def cell_place(desk: Desk, row: int, column: int) -> QPointF:
