@@ -60,18 +60,11 @@ def heat_maps(
     body = (columns * (cell[0] + GAP) - GAP, rows * (cell[1] + GAP) - GAP)
     height, width = maps.map_size
     words = f"{count:,} {'matrices' if count != 1 else 'matrix'} of {height:,} rows × {width:,} columns"
-<<<<<<< HEAD
-    scale = "one scale" if shared else "each on its own scale" if count > 1 else "no finite value"
-    head = [*title.splitlines(), f"{words} · {scale}"]
-    sheet = Sheet(head, body, bar=shared is not None, unusual=unusual_pixels(maps.pixels), most=most)
-=======
     scale = "each on its own scale" if count > 1 else "no finite value"
     if shared is not None:
         scale = shared_words(maps, shared) if count > 1 else "one scale"
-    sheet = Sheet(
-        [*title.splitlines(), f"{words} · {scale}"], body, bar=shared is not None, unusual=unusual_pixels(maps.pixels)
-    )
->>>>>>> fix3
+    head = [*title.splitlines(), f"{words} · {scale}"]
+    sheet = Sheet(head, body, bar=shared is not None, unusual=unusual_pixels(maps.pixels), most=most)
     places = tile_positions(count, columns=columns, cell=cell, gap=(GAP, GAP), origin=(MARGIN, sheet.top))
     for (left, top), pixels, text in zip(places, maps.pixels, texts, strict=True):
         sheet.tile(left + indent, top + line, pixels.repeat(down, axis=0).repeat(across, axis=1))
