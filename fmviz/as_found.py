@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fmviz.failures import is_out_of_memory, one_line
-from fmviz.structures import tensors_in, with_tensors
+from fmviz.structures import is_tensor, tensors_in, with_tensors
 
 PARAMETER_LIMIT = 1 << 30
 """Bytes of parameters up to which their values are backed up; beyond it a write to them is reported and stays."""
@@ -35,7 +35,7 @@ _SHORT = 4096
 """Values of a tensor up to which it is backed up together with others."""
 
 _LIBRARIES = ("fmviz.", "timm.", "torch.", "torchvision.")
-"""Packages whose modules do not write to parameters in eval mode, so that these need no backup; tested."""
+"""Packages whose modules in eval mode do not write to parameters, nor to attributes of `torch.nn`'s modules; tested."""
 
 
 @contextmanager
@@ -140,8 +140,10 @@ class _State:
     backups: list[tuple[str, _Values]] = field(default_factory=list)
     bindings: list[tuple[str, Tensor, Tensor | None, bool, Tensor | None]] = field(default_factory=list)
     watched: list[tuple[str, Tensor, int]] = field(default_factory=list)
+    of_libraries: bool = False
 
     def __post_init__(self) -> None:
+        self.of_libraries = _of_libraries(self.modules)
         try:
             self._take_all()
             self._back_up()
@@ -152,7 +154,10 @@ class _State:
         self.seen.update((id(module), module) for _, module in self.modules)
         for path, module in self.modules:
             try:
-                self._take_module(path, module)
+                if self.of_libraries and type(module).__module__.startswith("torch.nn.modules."):
+                    self._take_building_block(path, module)
+                else:
+                    self._take_module(path, module)
             except Exception as error:
                 self.problems.append(f"The state of {_module(path)} could not be backed up: {one_line(error)}.")
 
@@ -168,6 +173,17 @@ class _State:
                 self.empty.append((path, value))
             elif kind not in _IMMUTABLE:
                 self._take(path, value, 0)
+
+    def _take_building_block(self, path: str, module: nn.Module) -> None:
+        """Save a module of `torch.nn` in a network of libraries: these write to no attribute of it, only to buffers."""
+        if module._buffers:
+            self.dictionaries.append((path, module._buffers, dict(module._buffers)))
+        for tensor in module._buffers.values():
+            if tensor is not None:
+                self._take(path, tensor, 0)
+        for parameter in module._parameters.values():
+            if type(parameter) is nn.Parameter and not parameter.is_inference():
+                self.watched.append((path, parameter, parameter._version))
 
     def _take_script(self, path: str, module: torch.jit.ScriptModule) -> None:
         """Save the buffers of a TorchScript part. Its other attributes are out of reach: those it writes to are named."""
@@ -199,7 +215,7 @@ class _State:
             self._take_module(path, value)
             return
         inside: Sequence[object] = ()
-        if isinstance(value, Tensor):
+        if is_tensor(value):
             self.tensors.append((path, value))
         elif isinstance(value, dict | list | set | deque) and not value:
             self.empty.append((path, value))
@@ -237,7 +253,7 @@ class _State:
     def _back_up(self) -> None:
         """Save the tensors: to what memory each is bound, and the values in it."""
         parameters = {id(one) for _, module in self.modules for one in module.parameters(recurse=False)}
-        copied = _writes_parameters(self.modules) and _bytes_of(self.tensors, parameters) <= PARAMETER_LIMIT
+        copied = not self.of_libraries and _bytes_of(self.tensors, parameters) <= PARAMETER_LIMIT
         alike: dict[tuple[torch.device, torch.dtype, bool], list[Tensor]] = {}
         paths: dict[tuple[torch.device, torch.dtype, bool], str] = {}
         for path, tensor in self.tensors:
@@ -314,10 +330,15 @@ def _module(path: str) -> str:
     return f"layer “{path}”" if path else "the network"
 
 
-def _writes_parameters(modules: Iterable[tuple[str, nn.Module]]) -> bool:
-    """Whether the code of some module is not from a library that is known not to write to parameters."""
-    return not all(
-        type(module).__module__.startswith(_LIBRARIES) and "forward" not in vars(module) for _, module in modules
+def _of_libraries(modules: Iterable[tuple[str, nn.Module]]) -> bool:
+    """Whether all code that runs is from libraries that are known not to write to parameters: no hooks of the user's either."""
+    return all(
+        not isinstance(module, torch.jit.ScriptModule)
+        and type(module).__module__.startswith(_LIBRARIES)
+        and "forward" not in vars(module)
+        and not module._forward_hooks
+        and not module._forward_pre_hooks
+        for _, module in modules
     )
 
 

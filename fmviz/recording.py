@@ -107,6 +107,8 @@ class SharedCopies(Generic[T]):
         self._ended = module
 
     def _hands_on(self, module: nn.Module, child: nn.Module) -> bool:
+        if not isinstance(module, nn.Sequential):
+            return False
         hooked = id(module) in self._hooked or id(child) in self._hooked
         return not hooked and _returns_output_of(module, child)
 
