@@ -358,7 +358,8 @@ def _check_block(size: tuple[int, int], block: tuple[int, int], a_pixel: int) ->
     if 0 in size or math.prod(block) * a_pixel <= max(_SAFE_TILE, _MOST_PADDING * math.prod(size) * a_pixel):
         return
     raise TooLargeTiffError(
-        f"claims tiles of {block[1]:,} × {block[0]:,} pixels for a page of {size[1]:,} × {size[0]:,} pixels"
+        f"claims tiles of {block[1]:,} × {block[0]:,} pixels for a page of {size[1]:,} × {size[0]:,} pixels, more than "
+        f"{_MOST_PADDING} times the page"
     )
 
 

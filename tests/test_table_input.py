@@ -495,7 +495,7 @@ def test_the_command_line_takes_channels_and_shapes(module: str, capsys: pytest.
     assert main(["table", "--model", f"{module}:any_channels", "--channels", "5", "--size", "16"]) == 0
     assert "Input: 1×5×16×16 float32." in capsys.readouterr().out
     assert main(["table", "--model", f"{module}:line"]) == 1
-    assert "give input_shape=(2, length)" in capsys.readouterr().err
+    assert "give --input-shape 2,LENGTH" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

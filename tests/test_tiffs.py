@@ -435,7 +435,10 @@ def peak_of_reading(data: bytes) -> int:
 def test_tiles_much_larger_than_the_page_are_refused() -> None:
     page = np.zeros((8, 8), "u1")
     words = sentence_of(in_one_tile(page, 24_576))
-    assert "tiles of 24,576 × 24,576 pixels for a page of 8 × 8 pixels, which is more than is safe" in words
+    assert (
+        "tiles of 24,576 × 24,576 pixels for a page of 8 × 8 pixels, more than 4 times the page, which is more than is safe"
+        in words
+    )
     for compression in (NONE, JPEG, LZW):
         claim = tiff(page, BLACK_IS_ZERO, tile=(16, 16), tags={259: (compression,), 322: (1 << 15,), 323: (1 << 15,)})
         assert "tiles of 32,768 × 32,768" in sentence_of(claim), compression

@@ -247,7 +247,7 @@ def test_a_picture_that_shrinks_below_a_resting_pointer_is_reread(read: Desk) ->
     read.point(canvas, middle)
     until(lambda: " = " in told(read), "a value")
     before, height = told(read), canvas.height()
-    read.window.input.set_notes("A note of several lines. " * 12)
+    read.window.input.banner.tell("A message of several lines. " * 12, [], "")
     until(lambda: canvas.height() < height, "the picture shrinks")
 
     def expected() -> str:
@@ -256,7 +256,7 @@ def test_a_picture_that_shrinks_below_a_resting_pointer_is_reread(read: Desk) ->
 
     until(lambda: told(read) != before, "another place")
     until(lambda: told(read).partition(" = ")[0] == expected(), "the place that is there now")
-    read.window.input.set_notes("")
+    read.window.input.banner.hide()
 
 
 def test_a_grid_that_moves_below_a_resting_pointer_is_reread(read: Desk) -> None:
