@@ -247,7 +247,7 @@ def test_a_picture_that_shrinks_below_a_resting_pointer_is_reread(read: Desk) ->
     read.point(canvas, middle)
     until(lambda: " = " in told(read), "a value")
     before, height = told(read), canvas.height()
-    read.window.input.banner.tell("A message of several lines. " * 12, [], "")
+    read.window.input.banner.tell("A message of several lines.", [], "")
     until(lambda: canvas.height() < height, "the picture shrinks")
 
     def expected() -> str:
