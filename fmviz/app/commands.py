@@ -143,7 +143,7 @@ class Commands(QObject):
         }
 
     def cancel(self) -> None:
-        """Give up what is under way: a measurement, or the run; else clear the pinned place and the rectangle."""
+        """Cancel the running measurement or run; else clear the pinned cell and the rectangle."""
         if self._store.state.activity is None:
             self._store.update(pin=None, region=None)
         elif not self._tabling.cancel():
@@ -333,7 +333,7 @@ class Commands(QObject):
         """Open the export dialog.
 
         Args:
-            drawn: The map under the pointer; what is shown where None.
+            drawn: The map under the pointer; None for the current selection.
             over_picture: Whether maps over the picture are chosen at first; as in the Channel dock where None.
         """
         from PySide6.QtCore import QDir

@@ -59,7 +59,7 @@ class ViewFocus(QObject):
             if _can_be_seen(view) and view.isEnabled():
                 view.setFocus()
                 if isinstance(QApplication.activeWindow(), QDockWidget):
-                    # A floating dock has the keyboard of its own window.
+                    # A floating dock is a separate window with separate keyboard focus.
                     view.activateWindow()
                 return
 
@@ -110,7 +110,7 @@ class ViewFocus(QObject):
 class TextKeys(QObject):
     """Gives the keys that are typed in the text fields of a window to the fields, and not to the window's shortcuts.
 
-    Escape clears a field with a clear button; else it takes back what was typed and leaves the field.
+    Escape clears a field with a clear button; else it undoes the typing and leaves the field.
     """
 
     left = Signal()
@@ -171,5 +171,5 @@ def _is_typed(event: QKeyEvent) -> bool:
 
 
 def _is_in_a_dialog(widget: QWidget) -> bool:
-    """Return whether a widget is in a window of its own, which the shortcuts of the main window do not reach."""
+    """Return whether a widget is in a separate window, which the shortcuts of the main window do not reach."""
     return not isinstance(widget.window(), QMainWindow | QDockWidget)

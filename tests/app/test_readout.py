@@ -311,3 +311,10 @@ def test_each_canvas_is_reread_when_all_that_it_lies_in_moves(qtbot: QtBot, make
     holder.move(0, 0)
     QApplication.processEvents()
     assert not heard
+
+
+def test_a_canvas_without_height_has_a_place_for_every_point(qtbot: QtBot) -> None:
+    canvas = MapCanvas()
+    qtbot.addWidget(canvas)
+    canvas.resize(200, 0)
+    assert canvas.to_picture(QPointF(10, 0)) == canvas.view.centre

@@ -186,6 +186,9 @@ class MapCanvas(QWidget):
     def to_picture(self, point: QPointF) -> QPointF:
         """Which place of the picture is drawn at `point`."""
         scale, centre = self._scale(), self.view.centre
+        if not scale:
+            # A canvas without height or width, as below a banner that takes all the room.
+            return QPointF(centre)
         return QPointF(
             centre.x() + (point.x() - self.width() / 2) / scale,
             centre.y() + (point.y() - self.height() / 2) / scale,
