@@ -31,6 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the long forms of the fault tests")
 
 
+SLOW_FOLDERS = ("app", "faults")
+SLOW_FILES = ("test_training.py",)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the slow files first: one that starts last keeps one process busy while the other one waits."""
+    items.sort(key=lambda item: not (item.path.parent.name in SLOW_FOLDERS or item.path.name in SLOW_FILES))
+
+
 @pytest.fixture(scope="session")
 def long(pytestconfig: pytest.Config) -> bool:
     """Whether the long forms were asked for."""
