@@ -121,14 +121,7 @@ def test_nothing_grows(open_desk: OpenDesk, tmp_path: Path, long: bool) -> None:
         given_back(desk)
     before, window, engine = held(desk), resident(os.getpid()), resident(desk.app.link.process_id)
     for _ in range(times):
-        work(
-            desk,
-            pictures,
-            switches=400 if long else 200,
-            opened=40 if long else 12,
-            networks=8 if long else 4,
-            docks=20,
-        )
+        work(desk, pictures, switches=400, opened=40 if long else 20, networks=8 if long else 6, docks=20)
     if long:
         given_back(desk)
     after = held(desk)
