@@ -98,8 +98,11 @@ class _Decoded:
             self._lock.release()
 
     def _found(self, shorter: int) -> Pixels | None:
-        """What is decoded and enough. A sketch that is enough comes first, whether or not all pixels are decoded: else the
-        network's input would depend on what was asked for before."""
+        """Return decoded pixels that are large enough; None if there are none yet.
+
+        A reduced picture of sufficient size is preferred even if all pixels are decoded. Otherwise the network's input would
+        depend on earlier requests.
+        """
         pixels = self._pixels
         return pixels if min(pixels.shape[:2]) >= min(shorter, self._shorter) else self._whole
 

@@ -483,13 +483,13 @@ def field_of_layer(run: Ran | None, name: str, tap: str, words: str) -> str:
 
 
 def field_words(field: ReceptiveField, cell: tuple[int, int]) -> str:
-    """What a cell sees: "sees 91 × 91 px", cut by the borders of the picture."""
+    """Return the size of a cell's receptive field, cut by the borders of the picture: "sees 91 × 91 px"."""
     if field.unknown == INDEPENDENT:
         return QCoreApplication.translate("Words", "it does not depend on the input")
     if field.unknown == WITHOUT_VALUES:
-        return QCoreApplication.translate("Words", "what it sees is unknown, for the weights have no values")
+        return QCoreApplication.translate("Words", "receptive field unknown: the weights have no values")
     if field.unknown:
-        return QCoreApplication.translate("Words", "what it sees is unknown from {operation} on").format(
+        return QCoreApplication.translate("Words", "receptive field unknown after {operation}").format(
             operation=field.unknown
         )
     height, width = field.map_size

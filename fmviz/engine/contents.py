@@ -74,8 +74,11 @@ AboutCapture = (
 def answer(
     request: AboutCapture, shown: Shown, capture: Capture, blocks: Blocks, cancelled: Ask
 ) -> Reply | Iterator[Reply] | Aside:
-    """The final reply to `request`; for an export, an iterator of `Progress` that ends with it; for a pixel of a picture that
-    is not decoded yet, what makes it in a thread of its own."""
+    """Return the final reply to `request`.
+
+    For an export, return an iterator of `Progress` that ends with the reply; for a pixel of a picture that is not decoded yet,
+    an `Aside`, which computes the reply in a separate thread.
+    """
     match request:
         case ReadInput():
             return _read_input(request, capture, blocks)
@@ -301,7 +304,7 @@ def _read_pixel(request: ReadPixel, capture: Capture, cancelled: Ask) -> Reply |
 def _read_pixel_of(picture: Picture, request: ReadPixel, cancelled: Ask) -> Reply:
     """Read a pixel of a large JPEG, which is decoded whole first: reduced, its pixels are averages and not the file's.
 
-    In a thread of its own, since this takes a second or more. Requests that newer ones replace meanwhile end early.
+    This takes a second or more, so it runs in a separate thread. It ends early if a newer request supersedes this one.
     """
     pixels = None
     while pixels is None:

@@ -179,11 +179,16 @@ def array_of(image: QImage) -> np.ndarray:
     return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
 
 
-@pytest.mark.parametrize("how", ["key", "menu"])
-def test_with_the_overlay_on_the_copy_is_the_overlay(hand: Desk, truth: Capture, how: str) -> None:
+def show_overlay(hand: Desk) -> None:
+    """Show channel 2 of C5 over the picture."""
     hand.choose_tap("C5")
     hand.app.store.update(over_picture=True, opacity=0.5, channel=2)
     until(lambda: hand.channel is not None and hand.channel.channel == 2, "the channel")
+
+
+@pytest.mark.parametrize("how", ["key", "menu"])
+def test_with_the_overlay_on_the_copy_is_the_overlay(hand: Desk, truth: Capture, how: str) -> None:
+    show_overlay(hand)
     if how == "key":
         action = hand.window.actions_by_name["copy_map"]
     else:
@@ -266,9 +271,7 @@ def test_a_grid_that_is_zoomed_in_is_copied_at_that_size(hand: Desk) -> None:
 
 @pytest.mark.parametrize("view", ["grid", "pyramid"])
 def test_where_no_overlay_is_shown_copy_and_export_are_plain(hand: Desk, tmp_path: Path, view: str) -> None:
-    hand.choose_tap("C5")
-    hand.app.store.update(over_picture=True, opacity=0.5, channel=2)
-    until(lambda: hand.channel is not None and hand.channel.channel == 2, "the channel")
+    show_overlay(hand)
     if view == "grid":
         right_click(hand.window.maps.canvas.viewport(), tile_cell(hand, 9, 1, 1))
     else:
@@ -291,9 +294,7 @@ def test_where_no_overlay_is_shown_copy_and_export_are_plain(hand: Desk, tmp_pat
 
 
 def test_the_channel_docks_menu_says_over_the_picture_and_does_so(hand: Desk, tmp_path: Path) -> None:
-    hand.choose_tap("C5")
-    hand.app.store.update(over_picture=True, opacity=0.5, channel=2)
-    until(lambda: hand.channel is not None and hand.channel.channel == 2, "the channel")
+    show_overlay(hand)
     canvas = hand.window.channel.canvas
     right_click(canvas, canvas.to_widget(220, 120))
     assert entry(hand, "Copy C5 body.stage7, channel 2 over the picture")

@@ -11,10 +11,10 @@ from shiboken6 import Shiboken
 
 
 class Canvas(Protocol):
-    """A widget that reads what is under the pointer."""
+    """A widget that reads the map or the picture under the pointer."""
 
     def repoint(self) -> None:
-        """Emit what is under the pointer; None if the pointer is no longer over this canvas."""
+        """Emit the position under the pointer; None if the pointer is no longer over this canvas."""
 
 
 class Pointer(QObject):
